@@ -1,0 +1,1 @@
+//! Holdpoint's adapters: the only crate that touches the world

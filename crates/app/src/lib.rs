@@ -1,0 +1,1 @@
+//! Holdpoint's use cases over ports

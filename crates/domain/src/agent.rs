@@ -1,0 +1,128 @@
+//! The registry: agents, people, and the keys that people approve with.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, Id, actor::Phase, digest::DigestError, id::kind, signature::PublicKey};
+
+/// An agent in the registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agent {
+    /// Its name, as in its SPIFFE id.
+    pub id: Id<kind::Agent>,
+    /// Its team.
+    pub team: Id<kind::Team>,
+    /// The person who answers for it.
+    pub owner: Id<kind::Person>,
+    /// Phases that it may have an identity for.
+    pub phases: BTreeSet<Phase>,
+    /// The digest of model, prompt and tool set that the operator attested; without it the build is unattested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attested_build: Option<Digest>,
+    /// The owner's team accepted that it acts at its tiers without a track record.
+    #[serde(default)]
+    pub accepted: bool,
+}
+
+/// A person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Person {
+    /// Their name, as in their SPIFFE id.
+    pub id: Id<kind::Person>,
+    /// Teams that they are in.
+    #[serde(default)]
+    pub teams: BTreeSet<Id<kind::Team>>,
+    /// The key that they sign approvals with.
+    pub approval_key: PublicKey,
+}
+
+/// Agents and people, checked against each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Registry {
+    // INVARIANT: ids are unique; no two people share a key; every agent's owner is a person in here.
+    agents: BTreeMap<Id<kind::Agent>, Agent>,
+    people: BTreeMap<Id<kind::Person>, Person>,
+}
+
+/// What is wrong with a registry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// Two agents with one name.
+    #[error("agent `{0}` stands twice in the registry")]
+    DuplicateAgent(Id<kind::Agent>),
+    /// Two people with one name.
+    #[error("person `{0}` stands twice in the registry")]
+    DuplicatePerson(Id<kind::Person>),
+    /// Two people with one key: they could not be told apart.
+    #[error("people `{0}` and `{1}` have the same approval key: expected a key of their own for each")]
+    SharedKey(Id<kind::Person>, Id<kind::Person>),
+    /// An agent that nobody answers for.
+    #[error("agent `{agent}` is owned by `{owner}`, whom the registry does not have")]
+    UnknownOwner {
+        /// The agent.
+        agent: Id<kind::Agent>,
+        /// What it names.
+        owner: Id<kind::Person>,
+    },
+}
+
+impl Registry {
+    /// Checks agents and people against each other; reports every fault.
+    pub fn new(agents: Vec<Agent>, people: Vec<Person>) -> Result<Self, Vec<RegistryError>> {
+        let mut faults = Vec::new();
+        let mut registry = Self { agents: BTreeMap::new(), people: BTreeMap::new() };
+        let mut keys: BTreeMap<PublicKey, Id<kind::Person>> = BTreeMap::new();
+        for person in people {
+            if let Some(other) = keys.insert(person.approval_key.clone(), person.id.clone())
+                && other != person.id
+            {
+                faults.push(RegistryError::SharedKey(other, person.id.clone()));
+            }
+            if let Some(old) = registry.people.insert(person.id.clone(), person) {
+                faults.push(RegistryError::DuplicatePerson(old.id));
+            }
+        }
+        for agent in agents {
+            if !registry.people.contains_key(&agent.owner) {
+                faults.push(RegistryError::UnknownOwner {
+                    agent: agent.id.clone(),
+                    owner: agent.owner.clone(),
+                });
+            }
+            if let Some(old) = registry.agents.insert(agent.id.clone(), agent) {
+                faults.push(RegistryError::DuplicateAgent(old.id));
+            }
+        }
+        if faults.is_empty() { Ok(registry) } else { Err(faults) }
+    }
+
+    /// The agent with this name.
+    #[must_use]
+    pub fn agent(&self, id: &Id<kind::Agent>) -> Option<&Agent> {
+        self.agents.get(id)
+    }
+
+    /// The person with this name.
+    #[must_use]
+    pub fn person(&self, id: &Id<kind::Person>) -> Option<&Person> {
+        self.people.get(id)
+    }
+
+    /// All agents, by name.
+    pub fn agents(&self) -> impl Iterator<Item = &Agent> {
+        self.agents.values()
+    }
+
+    /// All people, by name.
+    pub fn people(&self) -> impl Iterator<Item = &Person> {
+        self.people.values()
+    }
+
+    /// The digest of the whole registry.
+    pub fn digest(&self) -> Result<Digest, DigestError> {
+        Digest::of(self)
+    }
+}

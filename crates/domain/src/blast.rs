@@ -1,0 +1,167 @@
+//! Blast radius: which services a plan can disturb, directly and through dependencies.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Id,
+    id::kind,
+    target::{Criticality, Inventory},
+};
+
+/// What a plan can disturb.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Blast {
+    /// Targets acted on directly.
+    pub targets: BTreeSet<Id<kind::Target>>,
+    /// Services disturbed: those of the targets, and all that need them, at any distance.
+    pub services: BTreeSet<Id<kind::Service>>,
+    /// Critical ones among them, unknown ones included.
+    pub critical: BTreeSet<Id<kind::Service>>,
+    /// Dependants that the inventory does not know.
+    pub unknown: BTreeSet<Id<kind::Service>>,
+    /// Environments of the services.
+    pub environments: BTreeSet<Id<kind::Environment>>,
+    /// The largest share of a service's replicas that is acted on, in percent, rounded up.
+    pub replica_share_percent: u32,
+}
+
+impl Blast {
+    /// Whether everything that this plan can disturb, the other one could disturb too.
+    #[must_use]
+    pub fn within(&self, approved: &Self) -> bool {
+        self.targets.is_subset(&approved.targets)
+            && self.services.is_subset(&approved.services)
+            && self.critical.is_subset(&approved.critical)
+            && self.unknown.is_subset(&approved.unknown)
+            && self.environments.is_subset(&approved.environments)
+            && self.replica_share_percent <= approved.replica_share_percent
+    }
+}
+
+/// The blast radius of acting on `targets`. Targets that the inventory does not know are left out: an unknown target is
+/// denied before anybody asks for its blast radius.
+#[must_use]
+pub fn radius(inventory: &Inventory, targets: &BTreeSet<Id<kind::Target>>) -> Blast {
+    let mut dependents: BTreeMap<&Id<kind::Service>, BTreeSet<&Id<kind::Service>>> = BTreeMap::new();
+    for service in inventory.services() {
+        for on in &service.depends_on {
+            dependents.entry(on).or_default().insert(&service.id);
+        }
+        dependents.entry(&service.id).or_default().extend(&service.dependents);
+    }
+
+    let mut touched: BTreeMap<&Id<kind::Service>, u32> = BTreeMap::new();
+    for (_, service) in targets.iter().filter_map(|id| inventory.target(id)) {
+        let count = touched.entry(&service.id).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    let mut seen: BTreeSet<&Id<kind::Service>> = touched.keys().copied().collect();
+    let mut queue: VecDeque<_> = seen.iter().copied().collect();
+    while let Some(service) = queue.pop_front() {
+        for dependent in dependents.get(service).into_iter().flatten() {
+            if seen.insert(dependent) {
+                queue.push_back(dependent);
+            }
+        }
+    }
+
+    let unknown: BTreeSet<_> =
+        seen.iter().filter(|id| inventory.service(id).is_none()).map(|id| (*id).clone()).collect();
+    let known: Vec<_> = seen.iter().filter_map(|id| inventory.service(id)).collect();
+    let critical = known.iter().filter(|service| service.criticality == Criticality::Critical);
+    Blast {
+        targets: targets.clone(),
+        critical: critical.map(|service| service.id.clone()).chain(unknown.iter().cloned()).collect(),
+        unknown,
+        environments: known.iter().map(|service| service.environment.clone()).collect(),
+        services: seen.into_iter().cloned().collect(),
+        replica_share_percent: touched
+            .iter()
+            .map(|(service, count)| share_percent(*count, inventory.replicas(service)))
+            .max()
+            .unwrap_or(0),
+    }
+}
+
+fn share_percent(part: u32, whole: u32) -> u32 {
+    let (part, whole) = (u64::from(part), u64::from(whole));
+    part.saturating_mul(100)
+        .checked_next_multiple_of(whole.max(1))
+        .map_or(100, |scaled| u32::try_from(scaled.checked_div(whole.max(1)).unwrap_or(100)).unwrap_or(100))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::{Service, Target};
+
+    fn service(id: &str, criticality: Criticality, depends_on: &[&str], dependents: &[&str]) -> Service {
+        let ids = |names: &[&str]| names.iter().map(|name| Id::parse(name).unwrap()).collect();
+        Service {
+            id: Id::parse(id).unwrap(),
+            environment: Id::parse("prod").unwrap(),
+            owner: Id::parse("sre").unwrap(),
+            criticality,
+            data_classes: BTreeSet::new(),
+            stateless: true,
+            depends_on: ids(depends_on),
+            dependents: ids(dependents),
+        }
+    }
+
+    fn target(id: &str, service: &str) -> Target {
+        Target {
+            id: Id::parse(id).unwrap(),
+            service: Id::parse(service).unwrap(),
+            executor: Id::parse("process").unwrap(),
+            endpoints: BTreeMap::new(),
+        }
+    }
+
+    fn inventory() -> Inventory {
+        Inventory::new(
+            vec![
+                service("db", Criticality::Critical, &[], &["ghost"]),
+                service("api", Criticality::High, &["db"], &[]),
+                service("web", Criticality::Critical, &["api", "web"], &[]),
+                service("batch", Criticality::Low, &["db"], &[]),
+                service("alone", Criticality::Low, &[], &[]),
+            ],
+            vec![
+                target("db-1", "db"),
+                target("api-1", "api"),
+                target("api-2", "api"),
+                target("api-3", "api"),
+                target("alone-1", "alone"),
+            ],
+        )
+        .unwrap()
+    }
+
+    fn names<K: crate::id::Kind>(ids: &BTreeSet<Id<K>>) -> Vec<&str> {
+        ids.iter().map(Id::as_str).collect()
+    }
+
+    #[test]
+    fn dependants_at_any_distance_and_unknown_ones_count() {
+        let blast = radius(&inventory(), &[Id::parse("db-1").unwrap()].into());
+        assert_eq!(names(&blast.services), ["api", "batch", "db", "ghost", "web"]);
+        assert_eq!(names(&blast.critical), ["db", "ghost", "web"]);
+        assert_eq!(names(&blast.unknown), ["ghost"]);
+        assert_eq!(blast.replica_share_percent, 100);
+    }
+
+    #[test]
+    fn one_replica_of_three_is_a_third_rounded_up() {
+        let blast = radius(&inventory(), &[Id::parse("api-2").unwrap()].into());
+        assert_eq!(names(&blast.services), ["api", "web"]);
+        assert_eq!(blast.replica_share_percent, 34);
+        let leaf = radius(&inventory(), &[Id::parse("alone-1").unwrap()].into());
+        assert_eq!((names(&leaf.services), leaf.critical.len()), (vec!["alone"], 0));
+        assert!(leaf.within(&leaf) && !leaf.within(&blast) && !blast.within(&leaf));
+    }
+}

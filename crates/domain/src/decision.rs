@@ -1,0 +1,425 @@
+//! The decision: facts and the policy's answers in, tier or refusal with its reasons out.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Digest, Id, Oversight, Rung, Tier,
+    action::Reversibility,
+    digest::DigestError,
+    facts::{Facts, Standing},
+    guardrail::{self, CATALOGUE_TIER, Demand, GUARDRAILS, NO_STANDING},
+    id::kind,
+    trigger::Truth,
+};
+
+/// What the policy engine answered on one rung.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Verdict {
+    /// At least one permit matched, no forbid did, and no rule failed.
+    Allow {
+        /// The permits that matched.
+        rules: Vec<Id<kind::Rule>>,
+    },
+    /// No permit matched, or a forbid did.
+    Deny {
+        /// The forbids that matched; none when simply nothing permits it.
+        rules: Vec<Id<kind::Rule>>,
+    },
+    /// A rule could not be evaluated, or the answer came after its deadline. A denial, whatever else matched.
+    Error {
+        /// The rules that failed; none when the whole evaluation did.
+        rules: Vec<Id<kind::Rule>>,
+    },
+}
+
+/// The policy's answers on all rungs, lowest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ladder {
+    /// On [`Rung::T1`].
+    pub t1: Verdict,
+    /// On [`Rung::T2`].
+    pub t2: Verdict,
+    /// On [`Rung::T3`].
+    pub t3: Verdict,
+    /// On [`Rung::T4`].
+    pub t4: Verdict,
+}
+
+/// What the gate concluded. The words of AARM v1.0 are ALLOW, STEP_UP, DENY and DEFER.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// It may run by itself.
+    Allow,
+    /// It waits for people.
+    Hold,
+    /// No.
+    Deny,
+    /// Nobody can tell yet; the gate measures again.
+    Defer,
+}
+
+/// One reason: which rule, and what it did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reason {
+    /// The guardrail or policy rule.
+    pub rule: Id<kind::Rule>,
+    /// What it did.
+    pub effect: ReasonEffect,
+}
+
+/// What a rule did to the decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReasonEffect {
+    /// A guardrail raised the tier to this.
+    Raised(Tier),
+    /// A guardrail denied.
+    Denied,
+    /// A policy rule permitted on the rung of the tier.
+    Permitted,
+    /// A policy rule forbade on the highest rung.
+    Forbade,
+    /// A policy rule could not be evaluated.
+    Failed,
+}
+
+/// The decision. Its canonical bytes are recorded, and approvals name their digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decision {
+    /// `holdpoint/decision/v1`.
+    pub r#type: DecisionType,
+    /// The answer.
+    pub answer: Answer,
+    /// The tier; the floor where the answer is not allow or hold.
+    pub tier: Tier,
+    /// The lowest tier that the guardrails allow.
+    pub floor: Tier,
+    /// Why.
+    pub reasons: Vec<Reason>,
+    /// What it was decided from.
+    pub facts: Digest,
+    /// The policy bundle it was decided under.
+    pub policy: Digest,
+    /// A development flag was in force: consent from the command line counted as strong.
+    pub development: bool,
+}
+
+/// The type tag of [`Decision`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DecisionType {
+    /// Version 1.
+    #[serde(rename = "holdpoint/decision/v1")]
+    V1,
+}
+
+/// Whether a development flag weakens what counts as consent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// The real thing.
+    Production,
+    /// Signatures from the command line count as strong. Shows in every decision.
+    Development,
+}
+
+/// The ids of the reasons that the gate itself gives.
+pub mod rule {
+    /// No policy rule permits the action, on any rung.
+    pub const NOTHING_PERMITS: &str = "nothing-permits-it";
+    /// More oversight turned an allow into a deny.
+    pub const NOT_MONOTONE: &str = "policy-not-monotone";
+    /// The evaluation failed as a whole.
+    pub const POLICY_FAILED: &str = "policy-failed";
+    /// The trigger cannot be told either way.
+    pub const TRIGGER_INDETERMINATE: &str = "trigger-indeterminate";
+}
+
+impl Verdict {
+    /// Whether it allows.
+    #[must_use]
+    pub const fn allows(&self) -> bool {
+        matches!(self, Self::Allow { .. })
+    }
+}
+
+impl Ladder {
+    /// The answer on one rung.
+    #[must_use]
+    pub const fn on(&self, rung: Rung) -> &Verdict {
+        match rung {
+            Rung::T1 => &self.t1,
+            Rung::T2 => &self.t2,
+            Rung::T3 => &self.t3,
+            Rung::T4 => &self.t4,
+        }
+    }
+
+    /// The same answer on all rungs.
+    #[must_use]
+    pub fn all(verdict: &Verdict) -> Self {
+        Self { t1: verdict.clone(), t2: verdict.clone(), t3: verdict.clone(), t4: verdict.clone() }
+    }
+}
+
+impl Decision {
+    /// The digest that approvals and permits name.
+    pub fn digest(&self) -> Result<Digest, DigestError> {
+        Digest::of(self)
+    }
+}
+
+impl Answer {
+    /// The word in messages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Hold => "hold",
+            Self::Deny => "deny",
+            Self::Defer => "defer",
+        }
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The lowest tier that the guardrails allow, none where they deny, with every rule that had a say.
+#[must_use]
+pub fn floor(facts: &Facts) -> (Option<Tier>, Vec<Reason>) {
+    let catalogue = match facts.standing {
+        Standing::Earned(tier) => tier,
+        Standing::None => facts.action.tier,
+    };
+    let mut floor = catalogue;
+    let mut denied = false;
+    let mut reasons = vec![reason(CATALOGUE_TIER, ReasonEffect::Raised(catalogue))];
+    for guardrail in GUARDRAILS.iter().filter(|guardrail| (guardrail.applies)(facts)) {
+        match guardrail.demand {
+            Demand::Deny => {
+                denied = true;
+                reasons.push(reason(guardrail.id, ReasonEffect::Denied));
+            }
+            Demand::AtLeast(tier) => {
+                floor = floor.max(tier);
+                reasons.push(reason(guardrail.id, ReasonEffect::Raised(tier)));
+            }
+        }
+    }
+    let lifted = match floor {
+        Tier::T1 => Tier::T2,
+        Tier::T2 => Tier::T3,
+        Tier::T0 | Tier::T3 | Tier::T4 | Tier::T5 => floor,
+    };
+    if guardrail::is_newcomer(facts) && lifted > floor {
+        floor = lifted;
+        reasons.push(reason(NO_STANDING, ReasonEffect::Raised(lifted)));
+    }
+    ((!denied).then_some(floor), reasons.into_iter().flatten().collect())
+}
+
+/// Decides. Pure: the same facts and answers give the same bytes, for ever.
+///
+/// In this order: a guardrail that denies, denies. An error or a non-monotone answer on any rung denies. A trigger that
+/// nobody can tell defers, unless no rung would allow it anyway. Otherwise the tier is the first rung, from the floor
+/// upward, that policy allows; none is a denial.
+pub fn decide(facts: &Facts, ladder: &Ladder, mode: Mode) -> Result<Decision, DigestError> {
+    let (floor, mut reasons) = floor(facts);
+    let (answer, tier) = match floor {
+        None => (Answer::Deny, highest(&reasons)),
+        Some(floor) => climb(facts, ladder, floor, &mut reasons),
+    };
+    Ok(Decision {
+        r#type: DecisionType::V1,
+        answer,
+        tier,
+        floor: floor.unwrap_or(Tier::T5),
+        reasons,
+        facts: facts.digest()?,
+        policy: facts.inputs.policy,
+        development: mode == Mode::Development,
+    })
+}
+
+fn climb(facts: &Facts, ladder: &Ladder, floor: Tier, reasons: &mut Vec<Reason>) -> (Answer, Tier) {
+    let failed: Vec<_> = Rung::ALL.iter().filter_map(|rung| failure(ladder.on(*rung))).collect();
+    if let Some(rules) = failed.first() {
+        add(reasons, rules, rule::POLICY_FAILED, ReasonEffect::Failed);
+        return (Answer::Deny, floor);
+    }
+    if Rung::ALL
+        .windows(2)
+        .any(|pair| matches!(pair, [low, high] if ladder.on(*low).allows() && !ladder.on(*high).allows()))
+    {
+        add(reasons, &[], rule::NOT_MONOTONE, ReasonEffect::Failed);
+        return (Answer::Deny, floor);
+    }
+    let first = Rung::ALL.into_iter().find(|rung| rung.tier() >= floor && ladder.on(*rung).allows());
+    let (Some(rung), Some(_)) = (first, Rung::of(floor)) else {
+        if let Verdict::Deny { rules } = &ladder.t4 {
+            add(reasons, rules, rule::NOTHING_PERMITS, ReasonEffect::Forbade);
+        }
+        return (Answer::Deny, floor);
+    };
+    if facts.trigger.agreement.truth == Truth::Indeterminate
+        && facts.action.reversibility != Reversibility::ReadOnly
+    {
+        add(reasons, &[], rule::TRIGGER_INDETERMINATE, ReasonEffect::Denied);
+        return (Answer::Defer, floor);
+    }
+    if let Verdict::Allow { rules } = ladder.on(rung) {
+        add(reasons, rules, rule::POLICY_FAILED, ReasonEffect::Permitted);
+    }
+    // A read-only action that nobody needs to watch stays T0; everything else has the tier of its rung.
+    let tier = if floor == Tier::T0 && rung == Rung::T1 { Tier::T0 } else { rung.tier() };
+    let answer = if tier >= Tier::T3 { Answer::Hold } else { Answer::Allow };
+    (answer, tier)
+}
+
+fn failure(verdict: &Verdict) -> Option<&[Id<kind::Rule>]> {
+    match verdict {
+        Verdict::Error { rules } => Some(rules),
+        Verdict::Allow { .. } | Verdict::Deny { .. } => None,
+    }
+}
+
+fn add(reasons: &mut Vec<Reason>, rules: &[Id<kind::Rule>], otherwise: &str, effect: ReasonEffect) {
+    if rules.is_empty() {
+        reasons.extend(reason(otherwise, effect));
+    }
+    reasons.extend(rules.iter().map(|rule| Reason { rule: rule.clone(), effect }));
+}
+
+/// Rule ids built into this crate follow the grammar (tested), so none is ever dropped.
+fn reason(rule: &str, effect: ReasonEffect) -> Option<Reason> {
+    Id::parse(rule).ok().map(|rule| Reason { rule, effect })
+}
+
+fn highest(reasons: &[Reason]) -> Tier {
+    let raised = |reason: &Reason| match reason.effect {
+        ReasonEffect::Raised(tier) => Some(tier),
+        ReasonEffect::Denied | ReasonEffect::Permitted | ReasonEffect::Forbade | ReasonEffect::Failed => None,
+    };
+    reasons.iter().filter_map(raised).max().unwrap_or(Tier::T5)
+}
+
+/// What is worse at the claim than it was when the decision was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Worse {
+    /// The target is not known any more.
+    TargetGone,
+    /// The target's relevant version is another.
+    Version {
+        /// At the decision.
+        decided: Digest,
+        /// Now.
+        now: Digest,
+    },
+    /// The catalogue entry is another.
+    CatalogueEntry {
+        /// At the decision.
+        decided: Digest,
+        /// Now.
+        now: Digest,
+    },
+    /// More would be disturbed.
+    Blast,
+    /// The trigger was proven and is not any more.
+    TriggerGone,
+    /// The guardrails deny now, or policy does not allow with the oversight obtained.
+    Denied,
+    /// The tier is above the oversight obtained.
+    Tier {
+        /// The oversight obtained is enough for this.
+        obtained: Tier,
+        /// This is needed now.
+        now: Tier,
+    },
+}
+
+/// Checks at the claim that nothing is worse than what was decided and approved.
+///
+/// `fresh` are the facts measured at the claim, `verdict` the policy's answer to them with the oversight `obtained`.
+/// Returns every difference; an empty list means go.
+#[must_use]
+pub fn worse(decided: &Facts, fresh: &Facts, verdict: &Verdict, obtained: &Oversight) -> Vec<Worse> {
+    let mut found = Vec::new();
+    match (&decided.target, &fresh.target) {
+        (Some(before), Some(now)) if before.id == now.id => {
+            if before.version != now.version {
+                found.push(Worse::Version { decided: before.version, now: now.version });
+            }
+        }
+        _ => found.push(Worse::TargetGone),
+    }
+    if decided.action.entry != fresh.action.entry {
+        found.push(Worse::CatalogueEntry { decided: decided.action.entry, now: fresh.action.entry });
+    }
+    if !fresh.blast.within(&decided.blast) {
+        found.push(Worse::Blast);
+    }
+    if decided.trigger.agreement.truth == Truth::Holds && fresh.trigger.agreement.truth != Truth::Holds {
+        found.push(Worse::TriggerGone);
+    }
+    match floor(fresh).0 {
+        None => found.push(Worse::Denied),
+        Some(now) => {
+            let enough = Rung::of(now).is_some_and(|rung| obtained.dominates(&rung.oversight()));
+            if !enough {
+                found.push(Worse::Tier { obtained: tier_of(obtained), now });
+            }
+            if !verdict.allows() {
+                found.push(Worse::Denied);
+            }
+        }
+    }
+    found
+}
+
+/// The highest tier that an oversight is enough for.
+#[must_use]
+pub fn tier_of(oversight: &Oversight) -> Tier {
+    let enough = Rung::ALL.into_iter().filter(|rung| oversight.dominates(&rung.oversight()));
+    enough.map(Rung::tier).max().unwrap_or(Tier::T0)
+}
+
+impl fmt::Display for Worse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TargetGone => f.write_str("the target is not in the inventory any more"),
+            Self::Version { decided, now } => {
+                write!(
+                    f,
+                    "the target changed: version {} was decided on, it is {} now",
+                    decided.short(),
+                    now.short()
+                )
+            }
+            Self::CatalogueEntry { decided, now } => {
+                write!(
+                    f,
+                    "the catalogue entry changed: {} was decided on, it is {} now",
+                    decided.short(),
+                    now.short()
+                )
+            }
+            Self::Blast => f.write_str("more would be disturbed than was decided on"),
+            Self::TriggerGone => f.write_str("the trigger does not hold any more"),
+            Self::Denied => f.write_str("policy or a guardrail denies it now"),
+            Self::Tier { obtained, now } => {
+                write!(f, "the tier is {now} now, the oversight obtained is enough for {obtained}")
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Digests, canonical JSON and salted commitments.
+
+use std::{fmt, str::FromStr};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// A SHA-256 digest, written `sha256:` and 64 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest([u8; 32]);
+
+/// A text that is not a digest, or a value that has no canonical form.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DigestError {
+    /// Not `sha256:` and 64 lower-case hex digits.
+    #[error("expected `sha256:` and 64 lower-case hex digits, got {0}")]
+    Malformed(String),
+    /// The value cannot be written as canonical JSON (a number that is not finite, for instance).
+    #[error("value has no canonical JSON form: {0}")]
+    NotCanonical(String),
+}
+
+/// The RFC 8785 (JCS) form of a value: the bytes that are signed and digested.
+pub fn canonical<T: Serialize>(value: &T) -> Result<Vec<u8>, DigestError> {
+    serde_json_canonicalizer::to_vec(value).map_err(|err| DigestError::NotCanonical(err.to_string()))
+}
+
+impl Digest {
+    /// The digest of plain bytes.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// The digest of a value's canonical JSON. Every type digested this way carries its own `type` or is digested
+    /// nowhere else, so that two kinds of values can never share a digest.
+    pub fn of<T: Serialize>(value: &T) -> Result<Self, DigestError> {
+        canonical(value).map(|bytes| Self::of_bytes(&bytes))
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The digest with these 32 bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The first 12 hex digits: for people, never for a comparison.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.hex().chars().take(12).collect()
+    }
+
+    fn hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.to_string()
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = DigestError;
+    fn try_from(text: String) -> Result<Self, DigestError> {
+        text.parse()
+    }
+}
+
+impl FromStr for Digest {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        let malformed = || DigestError::Malformed(crate::text::quoted(text, 80));
+        let hex = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64).ok_or_else(malformed)?;
+        let mut bytes = [0_u8; 32];
+        for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+            let [high, low] = pair else { return Err(malformed()) };
+            let (high, low) = (nibble(*high).ok_or_else(malformed)?, nibble(*low).ok_or_else(malformed)?);
+            *byte = (high << 4) | low;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+const fn nibble(c: u8) -> Option<u8> {
+    match c {
+        b'0'..=b'9' => Some(c.wrapping_sub(b'0')),
+        b'a'..=b'f' => Some(c.wrapping_sub(b'a').wrapping_add(10)),
+        _ => None,
+    }
+}
+
+/// A salted commitment: SHA-256 over a domain separator, a 32-byte salt and the text. It binds a record to a text that
+/// is kept beside the ledger and can be erased without breaking the log; without the salt it reveals nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Commitment(Digest);
+
+/// The secret salt of a [`Commitment`], kept beside the text and erased with it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Salt([u8; 32]);
+
+impl Salt {
+    /// A salt of 32 bytes from a cryptographic generator; the caller brings the randomness.
+    #[must_use]
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Salt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Commitment {
+    /// Commits to `text` under `salt`.
+    #[must_use]
+    pub fn to(salt: &Salt, text: &[u8]) -> Self {
+        let mut hasher = Sha256::new();
+        hasher.update(b"holdpoint-commitment-v1\0");
+        hasher.update(salt.0);
+        hasher.update(text);
+        Self(Digest(hasher.finalize().into()))
+    }
+
+    /// Whether this commitment is the one of `text` under `salt`.
+    #[must_use]
+    pub fn opens_to(&self, salt: &Salt, text: &[u8]) -> bool {
+        Self::to(salt, text) == *self
+    }
+
+    /// The commitment as a digest.
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        self.0
+    }
+}
+
+/// Base64 of bytes that stand in JSON (signatures), without padding.
+#[must_use]
+pub fn base64(bytes: &[u8]) -> String {
+    STANDARD_NO_PAD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_have_one_spelling() {
+        let text = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let digest: Digest = text.parse().unwrap();
+        assert_eq!(digest, Digest::of_bytes(b""));
+        assert_eq!(digest.to_string(), text);
+        for bad in [&text.to_uppercase(), &text[7..], "sha256:", &format!("{text}0"), &text.replace('e', "g")]
+        {
+            assert!(bad.parse::<Digest>().is_err(), "{bad} was accepted");
+        }
+    }
+
+    #[test]
+    fn canonical_json_is_rfc_8785() {
+        // The example of RFC 8785 section 3.2.3 (sorting by UTF-16 code units) and of 3.2.2 (numbers, escapes).
+        let value: serde_json::Value = serde_json::from_str(
+            "{\"\\u20ac\":\"Euro Sign\",\"\\r\":\"Carriage Return\",\"\\ufb33\":\"Hebrew Letter Dalet With Dagesh\",\
+             \"1\":\"One\",\"\\ud83d\\ude00\":\"Emoji: Grinning Face\",\"\\u0080\":\"Control\",\
+             \"\\u00f6\":\"Latin Small Letter O With Diaeresis\"}",
+        )
+        .unwrap();
+        let text = String::from_utf8(canonical(&value).unwrap()).unwrap();
+        let order: Vec<_> = ["Carriage", "One", "Control", "Latin", "Euro", "Emoji", "Hebrew"]
+            .map(|word| text.find(word).unwrap())
+            .into();
+        assert!(order.is_sorted(), "{text}");
+        let numbers: serde_json::Value =
+            serde_json::from_str("[333333333.33333329,1E30,4.50,2e-3,0.000000000000000000000000001]")
+                .unwrap();
+        assert_eq!(canonical(&numbers).unwrap(), b"[333333333.3333333,1e+30,4.5,0.002,1e-27]");
+    }
+
+    #[test]
+    fn inv12_a_commitment_needs_its_salt() {
+        let (salt, other) = (Salt::new([7; 32]), Salt::new([8; 32]));
+        let commitment = Commitment::to(&salt, b"hunter2");
+        assert!(commitment.opens_to(&salt, b"hunter2"));
+        assert!(!commitment.opens_to(&other, b"hunter2"));
+        assert!(!commitment.opens_to(&salt, b"hunter3"));
+        assert_eq!(format!("{salt:?}"), "***");
+    }
+}

@@ -1,0 +1,274 @@
+//! Facts: everything a decision is made from, snapshotted and digested.
+//!
+//! No text of an agent or of a monitored system can be in here: every field is a number, a yes or no, a word out of a
+//! closed list, a digest, or an identifier that the gate resolved itself. The model's confidence, the agent's severity,
+//! reasons and summaries, alert texts and tool annotations are not facts.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Digest, Id, Tier, Timestamp,
+    action::{Action, BlastCap, Effect, Reversibility, State, UndoKind},
+    actor::Phase,
+    blast::Blast,
+    digest::DigestError,
+    id::kind,
+    target::{Criticality, Service},
+    trigger::Agreement,
+};
+
+/// Everything a decision is made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// `holdpoint/facts/v1`.
+    pub r#type: FactsType,
+    /// Who asks.
+    pub principal: Principal,
+    /// What for.
+    pub action: ActionFacts,
+    /// On what; none when the inventory does not know the target.
+    pub target: Option<TargetFacts>,
+    /// Whether the gate's own probes prove the trigger.
+    pub trigger: TriggerFacts,
+    /// What it can disturb.
+    pub blast: Blast,
+    /// Whether it can be undone.
+    pub undo: UndoFacts,
+    /// Which plan fields the gate derived itself.
+    pub provenance: Provenance,
+    /// The track record.
+    pub standing: Standing,
+    /// What holds things back.
+    pub brakes: Brakes,
+    /// The control inputs that this was decided under.
+    pub inputs: Inputs,
+    /// When.
+    pub at_ms: Timestamp,
+}
+
+/// The type tag of [`Facts`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FactsType {
+    /// Version 1.
+    #[serde(rename = "holdpoint/facts/v1")]
+    V1,
+}
+
+/// Who asks, from the verified identity and the agent registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Principal {
+    /// The agent.
+    pub agent: Id<kind::Agent>,
+    /// Its team.
+    pub team: Id<kind::Team>,
+    /// The phase of the identity that asked.
+    pub phase: Phase,
+    /// The digest of model, prompt and tools, when the operator attested it.
+    pub attested_build: Option<Digest>,
+    /// Its owner's team accepted in the registry that it acts without a track record.
+    pub accepted: bool,
+    /// The person at the head of the delegation chain.
+    pub on_behalf_of: Option<Id<kind::Person>>,
+}
+
+/// What the catalogue says about the action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActionFacts {
+    /// The action.
+    pub id: Id<kind::Action>,
+    /// The digest of its catalogue entry.
+    pub entry: Digest,
+    /// Whether its effect can be taken back.
+    pub reversibility: Reversibility,
+    /// Whether doing it twice is the same as once.
+    pub idempotent: bool,
+    /// State that it touches, and how.
+    pub touches: std::collections::BTreeMap<State, Effect>,
+    /// The catalogue's tier.
+    pub tier: Tier,
+    /// Only adds.
+    pub additive: bool,
+    /// How it is undone.
+    pub undo: UndoKind,
+    /// The most that one plan may disturb.
+    pub cap: BlastCap,
+}
+
+/// What the inventory and the observer say about the target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetFacts {
+    /// The target.
+    pub id: Id<kind::Target>,
+    /// Its service.
+    pub service: Id<kind::Service>,
+    /// Where it runs.
+    pub environment: Id<kind::Environment>,
+    /// The team that owns it.
+    pub owner: Id<kind::Team>,
+    /// How much depends on it.
+    pub criticality: Criticality,
+    /// Classes of data that it holds.
+    pub data_classes: BTreeSet<Id<kind::DataClass>>,
+    /// Whether an instance can be lost without losing state.
+    pub stateless: bool,
+    /// Instances of the service.
+    pub replicas: u32,
+    /// The observer found it down.
+    pub down: bool,
+    /// Its relevant version: a digest of what the action depends on.
+    pub version: Digest,
+}
+
+/// Whether the trigger is proven.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TriggerFacts {
+    /// The condition that the plan names.
+    pub condition: Id<kind::Condition>,
+    /// What the gate's own probes say about it.
+    pub agreement: Agreement,
+    /// The digest of the evidence.
+    pub evidence: Digest,
+}
+
+/// Whether the effect can be undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UndoFacts {
+    /// The inverse is known and the state before was captured, or the target heals itself.
+    pub computed: bool,
+}
+
+/// Where a plan field's value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The gate derived the same value itself.
+    Clean,
+    /// Only the agent says so.
+    Tainted,
+}
+
+/// The origin of the fields that decide what happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// The target.
+    pub target: Origin,
+    /// The action.
+    pub action: Origin,
+    /// Parameters and extent.
+    pub scope: Origin,
+}
+
+impl Provenance {
+    /// Whether any of them is tainted.
+    #[must_use]
+    pub fn tainted(&self) -> bool {
+        [self.target, self.action, self.scope].contains(&Origin::Tainted)
+    }
+}
+
+/// The statistical track record of this attested build with this action in this environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Nothing was earned.
+    None,
+    /// The track record has earned this tier, and people granted it.
+    Earned(Tier),
+}
+
+/// What holds things back, whoever asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Brakes {
+    /// Somebody halted everything.
+    pub halted: bool,
+    /// A freeze window is open.
+    pub frozen: bool,
+    /// T1 and T2 are suspended for this action and agent until a person has looked.
+    pub suspended: bool,
+    /// The budget is used up until this time.
+    pub over_budget_until_ms: Option<Timestamp>,
+}
+
+impl Brakes {
+    /// Nothing holds anything back.
+    pub const OFF: Self = Self { halted: false, frozen: false, suspended: false, over_budget_until_ms: None };
+}
+
+/// Digests of the control inputs in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inputs {
+    /// The policy bundle.
+    pub policy: Digest,
+    /// The catalogue.
+    pub catalogue: Digest,
+    /// The inventory.
+    pub inventory: Digest,
+    /// People, agents and trust roots.
+    pub registry: Digest,
+}
+
+impl ActionFacts {
+    /// The facts of a catalogue entry.
+    pub fn of(action: &Action) -> Result<Self, DigestError> {
+        Ok(Self {
+            id: action.id.clone(),
+            entry: action.digest()?,
+            reversibility: action.reversibility,
+            idempotent: action.idempotent,
+            touches: action.touches.clone(),
+            tier: action.tier,
+            additive: action.additive,
+            undo: action.undo,
+            cap: action.cap,
+        })
+    }
+}
+
+impl TargetFacts {
+    /// The facts of a target of `service`, with what the observer saw.
+    #[must_use]
+    pub fn of(id: Id<kind::Target>, service: &Service, replicas: u32, down: bool, version: Digest) -> Self {
+        Self {
+            id,
+            service: service.id.clone(),
+            environment: service.environment.clone(),
+            owner: service.owner.clone(),
+            criticality: service.criticality,
+            data_classes: service.data_classes.clone(),
+            stateless: service.stateless,
+            replicas,
+            down,
+            version,
+        }
+    }
+}
+
+impl Facts {
+    /// The digest that decisions and approvals name.
+    pub fn digest(&self) -> Result<Digest, DigestError> {
+        Digest::of(self)
+    }
+
+    /// Whether there is an undo that counts: the gate can put the state before back, or the target heals itself.
+    #[must_use]
+    pub fn has_undo(&self) -> bool {
+        let heals = || {
+            self.target
+                .as_ref()
+                .is_some_and(|target| target.stateless && (target.replicas >= 2 || target.down))
+        };
+        self.undo.computed
+            && (self.action.undo.restores() || (self.action.undo == UndoKind::SelfHeals && heals()))
+    }
+}

@@ -1,0 +1,37 @@
+//! Holdpoint's words and rules: what an action, a plan, a fact, a tier, a decision, an approval, a permit and a record
+//! *are*, and which order they may come in.
+//!
+//! This crate is pure. It reads no clock, no file, no network and no environment; it draws no randomness and spawns
+//! nothing. Time, salts and ids enter as arguments. Whatever has bytes that somebody signs or digests (plan, facts,
+//! decision, approval statement, permit, record) has its canonical form here and nowhere else.
+//!
+//! Start at [`decision::decide`] (where a decision is made), [`flow::next`] (which order is legal) and
+//! [`record::Body`] (what is written down).
+
+pub mod action;
+pub mod actor;
+pub mod agent;
+pub mod approval;
+pub mod blast;
+pub mod change;
+pub mod decision;
+pub mod digest;
+pub mod facts;
+pub mod flow;
+pub mod guardrail;
+pub mod id;
+pub mod lease;
+pub mod permit;
+pub mod plan;
+pub mod record;
+pub mod signature;
+pub mod target;
+pub mod text;
+pub mod tier;
+pub mod time;
+pub mod trigger;
+
+pub use digest::{Commitment, Digest};
+pub use id::Id;
+pub use tier::{Oversight, Rung, Tier};
+pub use time::{Millis, Timestamp};

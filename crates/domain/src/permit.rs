@@ -1,0 +1,329 @@
+//! Permits: the one signed grant that an executor acts under, and the only thing it acts under.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Commitment, Digest, Id, Oversight, Rung, Tier, Timestamp,
+    approval::{ApprovalError, Choice, Consent, HoldTerms, SignedStatement, TreeHead},
+    decision::{Answer, Decision},
+    digest::DigestError,
+    id::kind,
+    plan::Plan,
+    signature::{PublicKey, Signature},
+};
+
+/// Longest time between the grant of a permit and the start of its run.
+pub const MAX_START_MS: u64 = 60 * 60 * 1000;
+/// Longest compact permit: more than the largest plan's approvals need, far below any body limit.
+pub const MAX_PERMIT_LEN: usize = 64 * 1024;
+/// The `typ` of the JWS header; no other token of ours has it.
+pub const PERMIT_TYP: &str = "holdpoint-permit+jwt";
+
+/// What a permit grants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// The permit's id.
+    pub id: Id<kind::Permit>,
+    /// The plan's id.
+    pub plan_id: Id<kind::Plan>,
+    /// The plan's digest: the bytes that may run.
+    pub plan: Digest,
+    /// The commitment to the requester's words.
+    pub narrative: Commitment,
+    /// The digest of the facts it was decided from.
+    pub facts: Digest,
+    /// The digest of the decision.
+    pub decision: Digest,
+    /// The policy bundle.
+    pub policy: Digest,
+    /// The tier.
+    pub tier: Tier,
+    /// The head of the ledger when it was granted.
+    pub head: TreeHead,
+    /// The terms that people approved, where the tier needs people.
+    pub terms: Option<HoldTerms>,
+    /// Their signed statements.
+    pub approvals: Vec<SignedStatement>,
+    /// Consent from the command line counted as strong (development only).
+    pub development: bool,
+    /// The executor that may claim it.
+    pub executor: Id<kind::Executor>,
+    /// Used once, by the claim.
+    pub nonce: Id<kind::Nonce>,
+    /// Grows with every permit: a target that has seen a higher one refuses a lower one.
+    pub epoch: u64,
+    /// When it was granted.
+    pub granted_at_ms: Timestamp,
+    /// The run must start before this.
+    pub start_before_ms: Timestamp,
+    /// Undo and revocation are authorised until this.
+    pub undo_until_ms: Timestamp,
+}
+
+/// Everything about a grant that is not in the decision.
+#[derive(Debug, Clone)]
+pub struct GrantParts {
+    /// The permit's id.
+    pub id: Id<kind::Permit>,
+    /// The plan's id.
+    pub plan_id: Id<kind::Plan>,
+    /// The commitment to the requester's words.
+    pub narrative: Commitment,
+    /// The head of the ledger.
+    pub head: TreeHead,
+    /// The executor.
+    pub executor: Id<kind::Executor>,
+    /// The nonce.
+    pub nonce: Id<kind::Nonce>,
+    /// The fencing epoch.
+    pub epoch: u64,
+    /// When.
+    pub granted_at: Timestamp,
+    /// The run must start before this.
+    pub start_before: Timestamp,
+    /// Undo and revocation until this.
+    pub undo_until: Timestamp,
+}
+
+/// A permit whose signature was checked. Nobody can make one but [`Permit::open`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permit {
+    // INVARIANT: the gate's permit key signed exactly `jws`, which carries `grant`.
+    grant: Grant,
+    jws: String,
+}
+
+/// Why there is no permit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PermitError {
+    /// The decision was not to allow, and not to hold.
+    #[error("expected a decision to allow or hold, got `{0}`")]
+    NotAllowed(Answer),
+    /// Too few people.
+    #[error("tier {tier} needs {needed} approvals, got {got}")]
+    Approvals {
+        /// The tier.
+        tier: Tier,
+        /// How many it needs.
+        needed: u32,
+        /// How many count.
+        got: u32,
+    },
+    /// One of them rejected.
+    #[error("`{0}` rejected the plan")]
+    Rejected(Id<kind::Person>),
+    /// T4 without strong authentication.
+    #[error("tier T4 needs fresh strong authentication, which a signature from the command line is not")]
+    NotStrong,
+    /// An approval of another decision.
+    #[error("an approval is about another decision, plan or facts")]
+    OtherDecision,
+    /// An approval that does not hold, or whose approver has no pinned key.
+    #[error("an approval in the permit does not hold: {0}")]
+    Approval(#[source] ApprovalError),
+    /// An approver whose key was not pinned.
+    #[error("no key is pinned for approver `{0}`")]
+    UnknownApprover(Id<kind::Person>),
+    /// Times in the wrong order, or too long a life.
+    #[error("expected granted < start_before <= undo_until and a start within {MAX_START_MS} ms")]
+    Times,
+    /// Another plan than the permit's.
+    #[error("the plan is not the one that the permit names: expected digest {expected}, got {got}")]
+    OtherPlan {
+        /// In the permit.
+        expected: Digest,
+        /// Of the plan at hand.
+        got: Digest,
+    },
+    /// Not a compact JWS of ours.
+    #[error("expected a compact JWS of type `{PERMIT_TYP}` with `alg` EdDSA, got something else")]
+    Malformed,
+    /// Another key made it, or somebody changed it.
+    #[error("the permit's signature does not hold")]
+    Signature,
+    /// No canonical form.
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+}
+
+impl Grant {
+    /// A grant from a decision and the consents that its tier needs. The only way to one.
+    pub fn new(
+        decision: &Decision,
+        plan: &Plan,
+        consents: &[Consent],
+        parts: GrantParts,
+    ) -> Result<Self, PermitError> {
+        let needed = match decision.answer {
+            Answer::Allow => 0,
+            Answer::Hold => needed(decision.tier),
+            Answer::Deny | Answer::Defer => return Err(PermitError::NotAllowed(decision.answer)),
+        };
+        let in_order = parts.granted_at < parts.start_before && parts.start_before <= parts.undo_until;
+        if !in_order || parts.start_before.since(parts.granted_at).ms() > MAX_START_MS {
+            return Err(PermitError::Times);
+        }
+        let (plan_digest, decision_digest) = (plan.digest()?, decision.digest()?);
+        let fits = |terms: &HoldTerms| {
+            terms.plan == plan_digest
+                && terms.decision == decision_digest
+                && terms.narrative == parts.narrative
+        };
+        if !consents.iter().all(|consent| fits(consent.terms())) {
+            return Err(PermitError::OtherDecision);
+        }
+        count(decision.tier, needed, consents)?;
+        if decision.tier >= Tier::T4 && !decision.development {
+            return Err(PermitError::NotStrong);
+        }
+        Ok(Self {
+            id: parts.id,
+            plan_id: parts.plan_id,
+            plan: plan_digest,
+            narrative: parts.narrative,
+            facts: decision.facts,
+            decision: decision_digest,
+            policy: decision.policy,
+            tier: decision.tier,
+            head: parts.head,
+            terms: consents.first().map(|consent| consent.terms().clone()),
+            approvals: consents.iter().map(|consent| consent.signed().clone()).collect(),
+            development: decision.development,
+            executor: parts.executor,
+            nonce: parts.nonce,
+            epoch: parts.epoch,
+            granted_at_ms: parts.granted_at,
+            start_before_ms: parts.start_before,
+            undo_until_ms: parts.undo_until,
+        })
+    }
+
+    /// The JWS signing input (RFC 7515 section 5.1): protected header and canonical payload, in base64url.
+    pub fn signing_input(&self, key_id: &str) -> Result<String, DigestError> {
+        let header =
+            crate::digest::canonical(&serde_json::json!({"alg": "EdDSA", "kid": key_id, "typ": PERMIT_TYP}))?;
+        let payload = crate::digest::canonical(self)?;
+        Ok(format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload)))
+    }
+}
+
+/// How many people a tier needs.
+#[must_use]
+pub const fn needed(tier: Tier) -> u32 {
+    match Rung::of(tier) {
+        Some(rung) => rung.oversight().approvals,
+        None => u32::MAX,
+    }
+}
+
+/// Counts distinct approvers, each once; a rejection among them wins.
+fn count(tier: Tier, needed: u32, consents: &[Consent]) -> Result<u32, PermitError> {
+    let mut people = BTreeSet::new();
+    for consent in consents {
+        match consent.choice() {
+            Choice::Reject => return Err(PermitError::Rejected(consent.approver().clone())),
+            Choice::Approve => people.insert(consent.approver()),
+        };
+    }
+    let got = u32::try_from(people.len()).unwrap_or(u32::MAX);
+    if got < needed { Err(PermitError::Approvals { tier, needed, got }) } else { Ok(got) }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    alg: String,
+    #[allow(dead_code, reason = "there is one permit key; the id is for people and for outside verifiers")]
+    kid: String,
+    typ: String,
+}
+
+impl Permit {
+    /// Opens a compact permit: checks header, signature and payload. Refuses every other `alg` and `typ`, unknown
+    /// fields, padding, and a payload that is not in canonical form.
+    pub fn open(jws: &str, key: &PublicKey) -> Result<Self, PermitError> {
+        let mut parts = jws.split('.');
+        let (Some(header), Some(payload), Some(signature), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(PermitError::Malformed);
+        };
+        if jws.len() > MAX_PERMIT_LEN {
+            return Err(PermitError::Malformed);
+        }
+        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| PermitError::Malformed);
+        let raw: [u8; 64] = decode(signature)?.try_into().map_err(|_| PermitError::Malformed)?;
+        let signed =
+            jws.get(..header.len().saturating_add(1).saturating_add(payload.len())).unwrap_or_default();
+        Signature::from_bytes(raw).verify_raw(key, signed.as_bytes()).map_err(|_| PermitError::Signature)?;
+        let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| PermitError::Malformed)?;
+        if header.alg != "EdDSA" || header.typ != PERMIT_TYP {
+            return Err(PermitError::Malformed);
+        }
+        let payload = decode(payload)?;
+        let grant: Grant = serde_json::from_slice(&payload).map_err(|_| PermitError::Malformed)?;
+        if crate::digest::canonical(&grant)? != payload {
+            return Err(PermitError::Malformed);
+        }
+        Ok(Self { grant, jws: jws.to_owned() })
+    }
+
+    /// What it grants.
+    #[must_use]
+    pub const fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// The compact JWS.
+    #[must_use]
+    pub fn jws(&self) -> &str {
+        &self.jws
+    }
+
+    /// Whether `plan`, encoded anew, is the plan that was permitted.
+    pub fn check_plan(&self, plan: &Plan) -> Result<(), PermitError> {
+        let got = plan.digest()?;
+        if got == self.grant.plan {
+            Ok(())
+        } else {
+            Err(PermitError::OtherPlan { expected: self.grant.plan, got })
+        }
+    }
+
+    /// Checks the approvers' statements against keys pinned apart from the gate, for a plan that needs at least `floor`.
+    /// Returns the oversight that they amount to. A gate whose key was stolen can sign a permit, but not this.
+    pub fn check_consents(
+        &self,
+        plan: &Plan,
+        floor: Tier,
+        keys: &BTreeMap<Id<kind::Person>, PublicKey>,
+    ) -> Result<Oversight, PermitError> {
+        let tier = self.grant.tier.max(floor);
+        let mut consents = Vec::new();
+        for signed in &self.grant.approvals {
+            let Some(terms) = &self.grant.terms else { return Err(PermitError::OtherDecision) };
+            let bound = terms.plan == self.grant.plan
+                && terms.decision == self.grant.decision
+                && terms.facts == self.grant.facts
+                && terms.narrative == self.grant.narrative;
+            if !bound {
+                return Err(PermitError::OtherDecision);
+            }
+            let approver = &signed.statement.approver;
+            let key = keys.get(approver).ok_or_else(|| PermitError::UnknownApprover(approver.clone()))?;
+            consents.push(
+                signed.clone().check_signed(terms, key, plan.requester()).map_err(PermitError::Approval)?,
+            );
+        }
+        let approvals = count(tier, needed(tier), &consents)?;
+        let strong = self.grant.development && approvals > 0;
+        if tier >= Tier::T4 && !strong {
+            return Err(PermitError::NotStrong);
+        }
+        Ok(Oversight { review_promised: self.grant.tier >= Tier::T2, approvals, strong, fresh: strong })
+    }
+}

@@ -1,0 +1,219 @@
+//! Plans: what would be done, frozen. The plan's digest is what approvals and permits bind.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Commitment, Digest, Id,
+    action::{Action, ParamSpec, UndoKind},
+    digest::DigestError,
+    id::kind,
+};
+
+/// Most steps in a plan. Plans of several steps need the brakes between steps; until then, one.
+pub const MAX_STEPS: usize = 1;
+
+/// A plan: who asked, why, and the steps. Immutable; a change makes another plan with another digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "RawPlan")]
+pub struct Plan {
+    // INVARIANT: 1 to MAX_STEPS steps.
+    r#type: PlanType,
+    requester: Requester,
+    incident: Option<Id<kind::Incident>>,
+    trigger: Id<kind::Condition>,
+    steps: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPlan {
+    r#type: PlanType,
+    requester: Requester,
+    incident: Option<Id<kind::Incident>>,
+    trigger: Id<kind::Condition>,
+    steps: Vec<Step>,
+}
+
+/// The type tag of [`Plan`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PlanType {
+    /// Version 1.
+    #[serde(rename = "holdpoint/plan/v1")]
+    V1,
+}
+
+/// Who asked for a plan. None of them may approve it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Requester {
+    /// The agent that proposed it.
+    pub agent: Id<kind::Agent>,
+    /// The person at the head of the agent's delegation chain.
+    pub on_behalf_of: Option<Id<kind::Person>>,
+}
+
+/// One step: an action on a target in a known version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// The action.
+    pub action: Id<kind::Action>,
+    /// The digest of its catalogue entry.
+    pub entry: Digest,
+    /// The target.
+    pub target: Id<kind::Target>,
+    /// The relevant version that the target must have when the step begins.
+    pub expected_version: Digest,
+    /// Parameters.
+    pub params: BTreeMap<Id<kind::Param>, ParamValue>,
+    /// How it is undone.
+    pub undo: UndoKind,
+}
+
+/// The value of a parameter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParamValue {
+    /// A whole number.
+    Int(i64),
+    /// Yes or no.
+    Bool(bool),
+    /// One word out of the catalogue's list.
+    Choice(Id<kind::Param>),
+    /// A secret, as a salted commitment.
+    Secret(Commitment),
+}
+
+/// What is wrong with a plan or its parameters.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Too few or too many steps.
+    #[error("expected 1 to {MAX_STEPS} steps, got {0}")]
+    Steps(usize),
+    /// A parameter that the action does not have.
+    #[error("action `{action}` has no parameter `{param}`")]
+    UnknownParam {
+        /// The action.
+        action: Id<kind::Action>,
+        /// The parameter.
+        param: Id<kind::Param>,
+    },
+    /// A parameter that the action needs.
+    #[error("action `{action}` needs parameter `{param}`")]
+    MissingParam {
+        /// The action.
+        action: Id<kind::Action>,
+        /// The parameter.
+        param: Id<kind::Param>,
+    },
+    /// A value of another type, out of bounds, or not in the list.
+    #[error("parameter `{param}` of action `{action}`: the value is not within what the catalogue allows")]
+    BadParam {
+        /// The action.
+        action: Id<kind::Action>,
+        /// The parameter.
+        param: Id<kind::Param>,
+    },
+}
+
+impl TryFrom<RawPlan> for Plan {
+    type Error = PlanError;
+    fn try_from(raw: RawPlan) -> Result<Self, PlanError> {
+        let RawPlan { r#type: PlanType::V1, requester, incident, trigger, steps } = raw;
+        Self::new(requester, incident, trigger, steps)
+    }
+}
+
+impl Plan {
+    /// Freezes a plan.
+    pub fn new(
+        requester: Requester,
+        incident: Option<Id<kind::Incident>>,
+        trigger: Id<kind::Condition>,
+        steps: Vec<Step>,
+    ) -> Result<Self, PlanError> {
+        if steps.is_empty() || steps.len() > MAX_STEPS {
+            return Err(PlanError::Steps(steps.len()));
+        }
+        Ok(Self { r#type: PlanType::V1, requester, incident, trigger, steps })
+    }
+
+    /// SHA-256 over the canonical JSON (RFC 8785) of what the plan does.
+    pub fn digest(&self) -> Result<Digest, DigestError> {
+        Digest::of(self)
+    }
+
+    /// Who asked for it.
+    #[must_use]
+    pub const fn requester(&self) -> &Requester {
+        &self.requester
+    }
+
+    /// The incident it belongs to.
+    #[must_use]
+    pub const fn incident(&self) -> Option<&Id<kind::Incident>> {
+        self.incident.as_ref()
+    }
+
+    /// The condition that justifies it.
+    #[must_use]
+    pub const fn trigger(&self) -> &Id<kind::Condition> {
+        &self.trigger
+    }
+
+    /// Its steps, in order.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// The targets that it acts on directly.
+    #[must_use]
+    pub fn targets(&self) -> BTreeSet<Id<kind::Target>> {
+        self.steps.iter().map(|step| step.target.clone()).collect()
+    }
+}
+
+/// Checks parameters against the catalogue: all that the action needs, none that it does not have, each within bounds.
+pub fn check_params(
+    action: &Action,
+    params: &BTreeMap<Id<kind::Param>, ParamValue>,
+) -> Result<(), PlanError> {
+    if let Some(param) = params.keys().find(|param| !action.params.contains_key(*param)) {
+        return Err(PlanError::UnknownParam { action: action.id.clone(), param: param.clone() });
+    }
+    for (param, spec) in &action.params {
+        let Some(value) = params.get(param) else {
+            return Err(PlanError::MissingParam { action: action.id.clone(), param: param.clone() });
+        };
+        let fits = match (spec, value) {
+            (ParamSpec::Int { min, max }, ParamValue::Int(int)) => min <= int && int <= max,
+            (ParamSpec::Bool, ParamValue::Bool(_)) | (ParamSpec::Secret, ParamValue::Secret(_)) => true,
+            (ParamSpec::Choice { of }, ParamValue::Choice(word)) => of.contains(word),
+            (ParamSpec::Int { .. } | ParamSpec::Bool | ParamSpec::Choice { .. } | ParamSpec::Secret, _) => {
+                false
+            }
+        };
+        if !fits {
+            return Err(PlanError::BadParam { action: action.id.clone(), param: param.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// The words of whoever proposed a plan. Cosmetic: they are shown in a marked box and digested apart from the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Narrative {
+    /// What the agent says the matter is.
+    #[serde(default)]
+    pub summary: String,
+    /// Why the agent wants this.
+    #[serde(default)]
+    pub reason: String,
+    /// What the model thinks of its own certainty. Recorded, never an input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<String>,
+}

@@ -1,0 +1,395 @@
+//! Records: the entries of the ledger. They are the source of truth; every state is a fold over them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Commitment, Digest, Id, Timestamp,
+    actor::Actor,
+    approval::{HoldTerms, SignedStatement},
+    change::Change,
+    decision::{Decision, Worse},
+    digest::DigestError,
+    facts::{Facts, Inputs},
+    flow::Event,
+    id::kind,
+    lease::LeaseInfo,
+    plan::Plan,
+    trigger::SignedEvidence,
+};
+
+/// Largest record. The log's format ends at 65,535 bytes an entry (C2SP tlog-tiles); we stop before.
+pub const MAX_RECORD_LEN: usize = 60_000;
+
+/// An entry of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// `holdpoint/record/v1`.
+    pub r#type: RecordType,
+    /// When, by the gate's clock. Order is the ledger's index, not this.
+    pub at_ms: Timestamp,
+    /// Who did it.
+    pub actor: Actor,
+    /// The plan that it is about.
+    pub plan: Option<Id<kind::Plan>>,
+    /// What happened.
+    pub body: Body,
+}
+
+/// The type tag of [`Record`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecordType {
+    /// Version 1.
+    #[serde(rename = "holdpoint/record/v1")]
+    V1,
+}
+
+/// A part of an agent's context: what it was told, and what it said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Submitted {
+    /// It was submitted; the text stands beside the ledger.
+    Committed(Commitment),
+    /// The agent did not submit it.
+    Withheld,
+}
+
+/// The agent's context, as commitments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentContext {
+    /// The prompt.
+    pub prompt: Submitted,
+    /// The model.
+    pub model: Submitted,
+    /// The transcript.
+    pub transcript: Submitted,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Body {
+    /// The log begins: its origin, and the control inputs in force.
+    Genesis {
+        /// The log's origin line.
+        origin: String,
+        /// Digests of the control inputs.
+        inputs: Inputs,
+    },
+    /// The gate began to serve.
+    Started {
+        /// The control inputs in force.
+        inputs: Inputs,
+        /// A development flag is in force.
+        development: bool,
+    },
+    /// A control input was replaced.
+    Changed {
+        /// The change.
+        change: Change,
+    },
+    /// A plan was frozen.
+    Proposed {
+        /// The plan.
+        plan: Box<Plan>,
+        /// The requester's words.
+        narrative: Commitment,
+        /// The agent's context.
+        context: AgentContext,
+    },
+    /// The observer measured a condition.
+    Measured {
+        /// What it measured, signed.
+        evidence: Box<SignedEvidence>,
+    },
+    /// The gate decided. Its answer is the event.
+    Decided {
+        /// The decision.
+        decision: Box<Decision>,
+        /// What it was made from.
+        facts: Box<Facts>,
+    },
+    /// The gate will measure again.
+    Deferred {
+        /// When.
+        next_at_ms: Timestamp,
+        /// When it gives up.
+        expires_at_ms: Timestamp,
+    },
+    /// The plan waits for people.
+    Held {
+        /// What they are asked to sign.
+        terms: Box<HoldTerms>,
+    },
+    /// A person approved.
+    Approved {
+        /// Their statement.
+        statement: Box<SignedStatement>,
+    },
+    /// A person rejected.
+    Rejected {
+        /// Their statement.
+        statement: Box<SignedStatement>,
+    },
+    /// The plan's time ran out.
+    Expired,
+    /// Something was worse at the claim.
+    Voided {
+        /// What.
+        worse: Vec<Worse>,
+    },
+    /// A permit was granted.
+    Permitted {
+        /// The compact JWS.
+        jws: String,
+        /// Its nonce, which the claim uses up.
+        nonce: Id<kind::Nonce>,
+        /// Its fencing epoch.
+        epoch: u64,
+    },
+    /// The intent: the run is open, and apply, undo and revocation are authorised by this record.
+    Claimed {
+        /// The permit.
+        permit: Id<kind::Permit>,
+        /// Its nonce, used up now.
+        nonce: Id<kind::Nonce>,
+        /// Its fencing epoch.
+        epoch: u64,
+        /// The executor.
+        executor: Id<kind::Executor>,
+        /// The facts measured at the claim.
+        facts: Box<Facts>,
+    },
+    /// A credential was leased.
+    Leased {
+        /// What everybody may know of it.
+        lease: LeaseInfo,
+    },
+    /// A lease ended, and a failed use proved it.
+    Revoked {
+        /// The lease.
+        lease: Id<kind::Lease>,
+    },
+    /// The dry run passed.
+    Rehearsed {
+        /// The step.
+        step: u32,
+    },
+    /// The effect begins. Written before anything is touched.
+    Applying {
+        /// The step.
+        step: u32,
+        /// The version that the target has.
+        before: Digest,
+    },
+    /// The effect was observed.
+    Applied {
+        /// The step.
+        step: u32,
+        /// The version that our effect left.
+        after: Digest,
+    },
+    /// The result was measured and is good.
+    Succeeded {
+        /// The digest of the last evidence.
+        evidence: Digest,
+    },
+    /// The run ended and nothing is left changed.
+    Failed {
+        /// Why, out of a closed list.
+        why: FailWhy,
+    },
+    /// The undo begins. Written before anything is touched.
+    Undoing {
+        /// The step.
+        step: u32,
+        /// The version that the target has: the one that our effect left.
+        from: Digest,
+    },
+    /// The undo was observed.
+    Undone {
+        /// The version that the target has now.
+        version: Digest,
+    },
+    /// The undo did not work.
+    UndoFailed {
+        /// Why, out of a closed list.
+        why: FailWhy,
+    },
+    /// Nobody knows what happened; a person must look.
+    InDoubt {
+        /// Why, out of a closed list.
+        why: DoubtWhy,
+    },
+    /// A person owes a look at a run that had none before.
+    ReviewOwed {
+        /// By when.
+        due_at_ms: Timestamp,
+        /// The team that owns the target.
+        owner: Id<kind::Team>,
+    },
+    /// A request was refused before it touched a plan's state.
+    Refused {
+        /// What was asked.
+        request: Request,
+        /// The rule that refused it.
+        rule: Id<kind::Rule>,
+    },
+}
+
+/// Requests that change something, for [`Body::Refused`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// To propose a plan.
+    Propose,
+    /// To approve or reject.
+    Decide,
+    /// To claim a permit.
+    Claim,
+}
+
+/// Why a run, or its undo, failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailWhy {
+    /// The executor refused the permit.
+    Refused,
+    /// No credential could be leased.
+    NoLease,
+    /// The dry run failed.
+    Rehearsal,
+    /// The target was not in the expected version.
+    Version,
+    /// The executor tried, and the observer saw that nothing changed.
+    NoEffect,
+    /// The process was interrupted before the effect began.
+    Interrupted,
+    /// The result did not verify within its time.
+    NotVerified,
+    /// Nothing can undo it.
+    NoUndo,
+}
+
+/// Why nobody knows what happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DoubtWhy {
+    /// The target is neither as it was nor as our effect leaves it.
+    OtherVersion,
+    /// Somebody changed the target after our effect, so the undo would overwrite their work.
+    ChangedSince,
+    /// The target cannot be observed.
+    Unobservable,
+}
+
+impl Record {
+    /// A record.
+    #[must_use]
+    pub const fn new(at: Timestamp, actor: Actor, plan: Option<Id<kind::Plan>>, body: Body) -> Self {
+        Self { r#type: RecordType::V1, at_ms: at, actor, plan, body }
+    }
+
+    /// The canonical bytes: the ledger's entry.
+    pub fn bytes(&self) -> Result<Vec<u8>, DigestError> {
+        crate::digest::canonical(self)
+    }
+
+    /// Reads an entry. Refuses what is not in canonical form, so that one record has one spelling.
+    pub fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
+        let record: Self =
+            serde_json::from_slice(bytes).map_err(|err| RecordError::Malformed(err.to_string()))?;
+        if record.bytes()? == bytes { Ok(record) } else { Err(RecordError::NotCanonical) }
+    }
+}
+
+/// An entry that is not a record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// Not JSON of the right shape.
+    #[error("not a record: {0}")]
+    Malformed(String),
+    /// The right shape in another spelling.
+    #[error("the record is not in canonical form (RFC 8785)")]
+    NotCanonical,
+    /// No canonical form.
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+}
+
+impl Body {
+    /// What the record does to its plan's state; none for records that only inform.
+    #[must_use]
+    pub const fn event(&self) -> Option<Event> {
+        use crate::decision::Answer;
+        match self {
+            Self::Proposed { .. } => Some(Event::Propose),
+            Self::Decided { decision, .. } => Some(match decision.answer {
+                Answer::Allow => Event::Allow,
+                Answer::Hold => Event::Hold,
+                Answer::Deny => Event::Deny,
+                Answer::Defer => Event::Defer,
+            }),
+            Self::Approved { .. } => Some(Event::Approve),
+            Self::Rejected { .. } => Some(Event::Reject),
+            Self::Expired => Some(Event::Expire),
+            Self::Voided { .. } => Some(Event::Void),
+            Self::Permitted { .. } => Some(Event::Permit),
+            Self::Claimed { .. } => Some(Event::Claim),
+            Self::Leased { .. } => Some(Event::Lease),
+            Self::Rehearsed { .. } => Some(Event::Rehearse),
+            Self::Applying { .. } => Some(Event::Apply),
+            Self::Applied { .. } => Some(Event::Observe),
+            Self::Succeeded { .. } => Some(Event::Succeed),
+            Self::Failed { .. } => Some(Event::Fail),
+            Self::Undoing { .. } => Some(Event::Undo),
+            Self::Undone { .. } => Some(Event::FinishUndo),
+            Self::UndoFailed { .. } => Some(Event::FailUndo),
+            Self::InDoubt { .. } => Some(Event::Doubt),
+            Self::Genesis { .. }
+            | Self::Started { .. }
+            | Self::Changed { .. }
+            | Self::Measured { .. }
+            | Self::Deferred { .. }
+            | Self::Held { .. }
+            | Self::Revoked { .. }
+            | Self::ReviewOwed { .. }
+            | Self::Refused { .. } => None,
+        }
+    }
+
+    /// The word in the record, for people and filters.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Genesis { .. } => "genesis",
+            Self::Started { .. } => "started",
+            Self::Changed { .. } => "changed",
+            Self::Proposed { .. } => "proposed",
+            Self::Measured { .. } => "measured",
+            Self::Decided { .. } => "decided",
+            Self::Deferred { .. } => "deferred",
+            Self::Held { .. } => "held",
+            Self::Approved { .. } => "approved",
+            Self::Rejected { .. } => "rejected",
+            Self::Expired => "expired",
+            Self::Voided { .. } => "voided",
+            Self::Permitted { .. } => "permitted",
+            Self::Claimed { .. } => "claimed",
+            Self::Leased { .. } => "leased",
+            Self::Revoked { .. } => "revoked",
+            Self::Rehearsed { .. } => "rehearsed",
+            Self::Applying { .. } => "applying",
+            Self::Applied { .. } => "applied",
+            Self::Succeeded { .. } => "succeeded",
+            Self::Failed { .. } => "failed",
+            Self::Undoing { .. } => "undoing",
+            Self::Undone { .. } => "undone",
+            Self::UndoFailed { .. } => "undo_failed",
+            Self::InDoubt { .. } => "in_doubt",
+            Self::ReviewOwed { .. } => "review_owed",
+            Self::Refused { .. } => "refused",
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Targets and services: what the inventory says about the things that plans act on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, Id, digest::DigestError, id::kind};
+
+/// Most services, and most targets, in one inventory file of this first form.
+pub const MAX_INVENTORY: usize = 100_000;
+
+/// How much depends on a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Criticality {
+    /// Nobody notices for a while.
+    Low,
+    /// Somebody notices.
+    Medium,
+    /// Users notice.
+    High,
+    /// The business stops.
+    Critical,
+}
+
+impl Criticality {
+    /// The word in the inventory and in policy.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// A service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// Its name.
+    pub id: Id<kind::Service>,
+    /// Where it runs.
+    pub environment: Id<kind::Environment>,
+    /// The team that owns it.
+    pub owner: Id<kind::Team>,
+    /// How much depends on it.
+    pub criticality: Criticality,
+    /// Classes of data that it holds.
+    #[serde(default)]
+    pub data_classes: BTreeSet<Id<kind::DataClass>>,
+    /// Whether any instance can be lost without losing state.
+    pub stateless: bool,
+    /// Services that it needs.
+    #[serde(default)]
+    pub depends_on: BTreeSet<Id<kind::Service>>,
+    /// Services known to need it, beside those that say so themselves. A name that the inventory does not know is an
+    /// unknown edge, and counts as critical.
+    #[serde(default)]
+    pub dependents: BTreeSet<Id<kind::Service>>,
+}
+
+/// A thing that can be acted on: one instance of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// Its id.
+    pub id: Id<kind::Target>,
+    /// The service that it is an instance of.
+    pub service: Id<kind::Service>,
+    /// Which executor can act on it.
+    pub executor: Id<kind::Executor>,
+    /// Where probes and readers find it.
+    pub endpoints: BTreeMap<Id<kind::Endpoint>, Endpoint>,
+}
+
+/// An address that a probe may ask, and the source that it belongs to. Independence of sources is the operator's word:
+/// two endpoints of one exporter belong to one source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// The source of telemetry.
+    pub source: Id<kind::Source>,
+    /// Where it is.
+    pub at: Address,
+}
+
+/// An address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Address {
+    /// `http://` or `https://` URL.
+    Url(String),
+    /// `host:port`.
+    Tcp(String),
+    /// A unit of the local process supervisor.
+    Unit(Id<kind::Target>),
+}
+
+/// The inventory: services and targets, checked against each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Inventory {
+    // INVARIANT: every target's service exists; ids are unique.
+    services: BTreeMap<Id<kind::Service>, Service>,
+    targets: BTreeMap<Id<kind::Target>, Target>,
+}
+
+/// What is wrong with an inventory.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InventoryError {
+    /// Two services with one name.
+    #[error("service `{0}` stands twice in the inventory")]
+    DuplicateService(Id<kind::Service>),
+    /// Two targets with one id.
+    #[error("target `{0}` stands twice in the inventory")]
+    DuplicateTarget(Id<kind::Target>),
+    /// A target of a service that nobody wrote.
+    #[error("target `{target}` belongs to service `{service}`, which the inventory does not have")]
+    UnknownService {
+        /// The target.
+        target: Id<kind::Target>,
+        /// What it names.
+        service: Id<kind::Service>,
+    },
+    /// A service that needs one that nobody wrote.
+    #[error("service `{service}` depends on `{on}`, which the inventory does not have")]
+    UnknownDependency {
+        /// The service.
+        service: Id<kind::Service>,
+        /// What it needs.
+        on: Id<kind::Service>,
+    },
+    /// Too much.
+    #[error("expected at most {MAX_INVENTORY} services and targets, got {0}")]
+    Size(usize),
+}
+
+impl Inventory {
+    /// Checks services and targets against each other; reports every fault.
+    pub fn new(services: Vec<Service>, targets: Vec<Target>) -> Result<Self, Vec<InventoryError>> {
+        let mut faults = Vec::new();
+        let size = services.len().max(targets.len());
+        if size > MAX_INVENTORY {
+            return Err(vec![InventoryError::Size(size)]);
+        }
+        let mut inventory = Self { services: BTreeMap::new(), targets: BTreeMap::new() };
+        for service in services {
+            if let Some(old) = inventory.services.insert(service.id.clone(), service) {
+                faults.push(InventoryError::DuplicateService(old.id));
+            }
+        }
+        for service in inventory.services.values() {
+            for on in service.depends_on.iter().filter(|on| !inventory.services.contains_key(*on)) {
+                faults
+                    .push(InventoryError::UnknownDependency { service: service.id.clone(), on: on.clone() });
+            }
+        }
+        for target in targets {
+            if !inventory.services.contains_key(&target.service) {
+                faults.push(InventoryError::UnknownService {
+                    target: target.id.clone(),
+                    service: target.service.clone(),
+                });
+            }
+            if let Some(old) = inventory.targets.insert(target.id.clone(), target) {
+                faults.push(InventoryError::DuplicateTarget(old.id));
+            }
+        }
+        if faults.is_empty() { Ok(inventory) } else { Err(faults) }
+    }
+
+    /// The target with this id, and its service.
+    #[must_use]
+    pub fn target(&self, id: &Id<kind::Target>) -> Option<(&Target, &Service)> {
+        let target = self.targets.get(id)?;
+        self.services.get(&target.service).map(|service| (target, service))
+    }
+
+    /// The service with this name.
+    #[must_use]
+    pub fn service(&self, id: &Id<kind::Service>) -> Option<&Service> {
+        self.services.get(id)
+    }
+
+    /// All services, by name.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.services.values()
+    }
+
+    /// All targets, by id.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.targets.values()
+    }
+
+    /// How many targets a service has.
+    #[must_use]
+    pub fn replicas(&self, service: &Id<kind::Service>) -> u32 {
+        u32::try_from(self.targets.values().filter(|target| target.service == *service).count())
+            .unwrap_or(u32::MAX)
+    }
+
+    /// The digest of the whole inventory.
+    pub fn digest(&self) -> Result<Digest, DigestError> {
+        Digest::of(self)
+    }
+}

@@ -1,0 +1,419 @@
+//! Triggers: conditions, the probes that measure them, readings, and when sources agree.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, Id, Millis, Timestamp, digest::DigestError, id::kind, signature::Signature};
+
+/// Most probes in one condition.
+pub const MAX_PROBES: usize = 16;
+
+/// A checkable condition on a target, measured by the gate's own probes. It holds when at least `needs` independent
+/// sources say so.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Condition {
+    /// Its id, for instance `process.hung`.
+    pub id: Id<kind::Condition>,
+    /// One line for people.
+    pub title: String,
+    /// How many independent sources must agree that it holds.
+    pub needs: u32,
+    /// What is measured.
+    pub probes: Vec<Probe>,
+}
+
+impl Eq for Condition {}
+
+/// One measurement. The endpoint comes from the inventory, everything else from the catalogue: an agent supplies
+/// neither an address nor a query nor a threshold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// Which endpoint of the target is asked. The inventory says which source it belongs to.
+    pub endpoint: Id<kind::Endpoint>,
+    /// How long an answer may take.
+    pub timeout_ms: Millis,
+    /// What is asked and what counts as "holds".
+    pub check: Check,
+}
+
+/// What a probe asks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Check {
+    /// A GET of the endpoint's URL.
+    Http {
+        /// What must be seen.
+        expect: HttpExpect,
+    },
+    /// A TCP connection to the endpoint's address.
+    Tcp {
+        /// What must be seen.
+        expect: TcpExpect,
+    },
+    /// The operating system's view of a supervised process.
+    Process {
+        /// What must be seen.
+        expect: ProcessExpect,
+    },
+    /// One sample of a Prometheus text exposition at the endpoint's URL.
+    Prometheus {
+        /// Metric name.
+        metric: String,
+        /// Labels that the sample must carry; `${target}` stands for the target's id and nothing else is replaced.
+        #[serde(default)]
+        labels: BTreeMap<String, String>,
+        /// How the value is compared.
+        is: Comparison,
+        /// A sample with an older time stamp is stale; a sample without one counts as taken now.
+        max_age_ms: Millis,
+    },
+}
+
+/// What an HTTP probe must see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HttpExpect {
+    /// No answer within the time limit although the port takes connections, or a refused connection.
+    Unanswered,
+    /// A 2xx answer.
+    Ok,
+    /// A 5xx answer.
+    ServerError,
+}
+
+/// What a TCP probe must see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TcpExpect {
+    /// The port takes connections.
+    Open,
+    /// The port refuses connections.
+    Refused,
+}
+
+/// What a process probe must see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProcessExpect {
+    /// It runs.
+    Running,
+    /// It does not.
+    NotRunning,
+    /// It runs and its resident memory is above so many bytes.
+    RssAbove(u64),
+    /// It runs and its resident memory is at most so many bytes.
+    RssAtMost(u64),
+}
+
+/// A comparison with a finite number.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Comparison {
+    /// Above.
+    Above(f64),
+    /// Below.
+    Below(f64),
+    /// Exactly equal.
+    Equals(f64),
+}
+
+impl Comparison {
+    /// Whether a value satisfies the comparison; none when the value is not a number.
+    #[must_use]
+    pub fn holds(self, value: f64) -> Option<bool> {
+        #[allow(clippy::float_cmp, reason = "`equals` means equal: meant for flags such as 0 and 1")]
+        (!value.is_nan()).then(|| match self {
+            Self::Above(limit) => value > limit,
+            Self::Below(limit) => value < limit,
+            Self::Equals(limit) => value == limit,
+        })
+    }
+}
+
+/// What is wrong with a condition.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConditionFault {
+    /// No probe, or too many.
+    #[error("expected 1 to {MAX_PROBES} probes, got {0}")]
+    Probes(usize),
+    /// No agreement is needed, or more than can be had.
+    #[error("`needs` is {needs}: expected 1 to {probes}, the number of its probes")]
+    Needs {
+        /// What the condition says.
+        needs: u32,
+        /// How many probes it has.
+        probes: usize,
+    },
+    /// A time limit of nothing or of more than a minute.
+    #[error("expected a probe time limit of 1 to 60000 ms, got {0}")]
+    Timeout(Millis),
+    /// A comparison with something that is not a finite number.
+    #[error("expected a finite number to compare `{0}` with")]
+    NotFinite(String),
+}
+
+impl Condition {
+    /// Checks what can be checked without an inventory.
+    pub fn check(&self) -> Result<(), ConditionFault> {
+        let probes = self.probes.len();
+        if probes == 0 || probes > MAX_PROBES {
+            return Err(ConditionFault::Probes(probes));
+        }
+        if self.needs == 0 || usize::try_from(self.needs).map_or(true, |needs| needs > probes) {
+            return Err(ConditionFault::Needs { needs: self.needs, probes });
+        }
+        for probe in &self.probes {
+            if probe.timeout_ms.ms() == 0 || probe.timeout_ms > Millis::secs(60) {
+                return Err(ConditionFault::Timeout(probe.timeout_ms));
+            }
+            if let Check::Prometheus { metric, is, .. } = &probe.check {
+                let (Comparison::Above(limit) | Comparison::Below(limit) | Comparison::Equals(limit)) = is;
+                if !limit.is_finite() {
+                    return Err(ConditionFault::NotFinite(metric.clone()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What one probe, one source, or all sources together say about a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Truth {
+    /// It holds.
+    Holds,
+    /// It does not.
+    DoesNotHold,
+    /// Nobody can tell: no data, stale data, garbage, contradiction. Never healthy, never proven.
+    Indeterminate,
+}
+
+/// Why a reading says what it says. A closed list: no text of the measured system gets in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// The measurement was made and compared.
+    Measured,
+    /// No answer within the time limit.
+    TimedOut,
+    /// The connection was refused.
+    Refused,
+    /// The connection or the answer broke.
+    Broken,
+    /// An answer that does not parse, or is larger than allowed.
+    Garbage,
+    /// The series or process is not there.
+    NoData,
+    /// Several series match where one was expected.
+    Ambiguous,
+    /// The value is not a number.
+    NotANumber,
+    /// The sample is older than allowed, or from the future.
+    Stale,
+    /// The inventory has no such endpoint, or one of another kind.
+    NoEndpoint,
+    /// We could not measure (out of sockets, for instance): our fault, not the target's.
+    OurFault,
+}
+
+/// What one probe returned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reading {
+    /// The endpoint asked.
+    pub endpoint: Id<kind::Endpoint>,
+    /// The source it belongs to; probes of one source count once.
+    pub source: Id<kind::Source>,
+    /// What it says.
+    pub truth: Truth,
+    /// Why.
+    pub why: Why,
+    /// The value, where there is a finite one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub value: Option<f64>,
+    /// How old the sample was.
+    pub age_ms: Millis,
+}
+
+impl Eq for Reading {}
+
+/// What a condition's sources say together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agreement {
+    /// The verdict.
+    pub truth: Truth,
+    /// Sources that must agree.
+    pub needed: u32,
+    /// Sources that say it holds.
+    pub holding: u32,
+    /// Sources that were asked.
+    pub sources: u32,
+}
+
+/// N of M across independent sources.
+///
+/// A source whose own probes disagree is indeterminate. With at least `needed` sources holding, the condition holds.
+/// When the undecided ones could still make it hold, or when some say yes and some say no, nobody can tell. Only when no
+/// source says yes and the undecided ones could not change that, it does not hold.
+#[must_use]
+pub fn agree(needed: u32, readings: &[Reading]) -> Agreement {
+    let mut by_source: BTreeMap<&Id<kind::Source>, Truth> = BTreeMap::new();
+    for reading in readings {
+        by_source
+            .entry(&reading.source)
+            .and_modify(|truth| {
+                if *truth != reading.truth {
+                    *truth = Truth::Indeterminate;
+                }
+            })
+            .or_insert(reading.truth);
+    }
+    let count = |wanted: Truth| {
+        u32::try_from(by_source.values().filter(|truth| **truth == wanted).count()).unwrap_or(u32::MAX)
+    };
+    let (holding, unknown) = (count(Truth::Holds), count(Truth::Indeterminate));
+    let truth = if needed > 0 && holding >= needed {
+        Truth::Holds
+    } else if by_source.is_empty() || holding > 0 || holding.saturating_add(unknown) >= needed {
+        Truth::Indeterminate
+    } else {
+        Truth::DoesNotHold
+    };
+    Agreement { truth, needed, holding, sources: u32::try_from(by_source.len()).unwrap_or(u32::MAX) }
+}
+
+/// What the observer measured, in the form that it signs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// `holdpoint/evidence/v1`.
+    pub r#type: EvidenceType,
+    /// The condition.
+    pub condition: Id<kind::Condition>,
+    /// The target.
+    pub target: Id<kind::Target>,
+    /// When the measurement ended.
+    pub measured_at_ms: Timestamp,
+    /// What was measured.
+    pub readings: Vec<Reading>,
+    /// What it comes to.
+    pub agreement: Agreement,
+}
+
+/// The type tag of [`Evidence`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EvidenceType {
+    /// Version 1.
+    #[serde(rename = "holdpoint/evidence/v1")]
+    V1,
+}
+
+/// Evidence with the observer's signature over its canonical bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedEvidence {
+    /// What was measured.
+    pub evidence: Evidence,
+    /// By the observer's key.
+    pub signature: Signature,
+}
+
+impl Evidence {
+    /// Sums up the readings of a condition.
+    #[must_use]
+    pub fn new(
+        condition: &Condition,
+        target: Id<kind::Target>,
+        readings: Vec<Reading>,
+        now: Timestamp,
+    ) -> Self {
+        let agreement = agree(condition.needs, &readings);
+        Self {
+            r#type: EvidenceType::V1,
+            condition: condition.id.clone(),
+            target,
+            measured_at_ms: now,
+            readings,
+            agreement,
+        }
+    }
+
+    /// The bytes that the observer signs.
+    pub fn bytes(&self) -> Result<Vec<u8>, DigestError> {
+        crate::digest::canonical(self)
+    }
+
+    /// The digest of those bytes.
+    pub fn digest(&self) -> Result<Digest, DigestError> {
+        Digest::of(self)
+    }
+}
+
+/// The endpoints that a condition asks, for checking it against an inventory.
+#[must_use]
+pub fn endpoints(condition: &Condition) -> BTreeSet<&Id<kind::Endpoint>> {
+    condition.probes.iter().map(|probe| &probe.endpoint).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Truth::{DoesNotHold as No, Holds as Yes, Indeterminate as Unknown};
+
+    fn reading(source: &str, truth: Truth) -> Reading {
+        Reading {
+            endpoint: Id::parse("e").unwrap(),
+            source: Id::parse(source).unwrap(),
+            truth,
+            why: Why::Measured,
+            value: None,
+            age_ms: Millis::secs(0),
+        }
+    }
+
+    #[test]
+    fn n_of_m_independent_sources() {
+        let cases: &[(u32, &[(&str, Truth)], Truth)] = &[
+            (1, &[("a", Yes)], Yes),
+            (1, &[("a", No)], No),
+            (1, &[("a", Unknown)], Unknown),
+            (1, &[], Unknown),
+            (2, &[], Unknown),
+            (2, &[("a", Yes), ("b", Yes)], Yes),
+            (2, &[("a", Yes), ("a", Yes)], Unknown),
+            (2, &[("a", Yes), ("b", No)], Unknown),
+            (2, &[("a", Yes), ("b", Unknown)], Unknown),
+            (2, &[("a", No), ("b", Unknown)], No),
+            (2, &[("a", No), ("b", No)], No),
+            (2, &[("a", Yes), ("b", Yes), ("c", No)], Yes),
+            (2, &[("a", Yes), ("a", No), ("b", Yes)], Unknown),
+            (2, &[("a", Unknown), ("b", Unknown), ("c", No)], Unknown),
+            (0, &[("a", Yes)], Unknown),
+        ];
+        for (needed, sources, want) in cases {
+            let readings: Vec<_> = sources.iter().map(|(source, truth)| reading(source, *truth)).collect();
+            assert_eq!(agree(*needed, &readings).truth, *want, "{needed} of {sources:?}");
+        }
+    }
+
+    #[test]
+    fn no_data_never_proves_and_never_refutes() {
+        let readings = [reading("a", Unknown), reading("b", Unknown)];
+        for needed in 1..=2 {
+            assert_eq!(agree(needed, &readings).truth, Unknown);
+        }
+    }
+
+    #[test]
+    fn nan_compares_to_nothing() {
+        for is in [Comparison::Above(0.0), Comparison::Below(0.0), Comparison::Equals(0.0)] {
+            assert_eq!(is.holds(f64::NAN), None);
+        }
+        assert_eq!(Comparison::Above(1.0).holds(f64::INFINITY), Some(true));
+    }
+}
