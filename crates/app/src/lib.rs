@@ -1,1 +1,21 @@
-//! Holdpoint's use cases over ports
+//! Holdpoint's use cases, over ports.
+//!
+//! What happens, in which order, and what is recorded before it: [`propose`] freezes a plan, has it measured and decided;
+//! [`approve`] takes a person's signature; [`run`] claims a permit and drives it to its end; [`recover`] picks up after a
+//! crash and ends what ran out of time; [`start`] begins a log, or checks that its control inputs are in force. The crate has no runtime and touches nothing of the world: every effect
+//! goes through a trait in [`port`], and every effect comes after the durable record that announces it.
+
+pub mod approve;
+mod drive;
+pub mod gate;
+mod gather;
+pub mod port;
+pub mod projection;
+pub mod propose;
+pub mod receipt;
+pub mod recover;
+pub mod refusal;
+mod revoke;
+pub mod run;
+pub mod start;
+pub mod view;

@@ -8,7 +8,7 @@ use crate::{
     Digest, Id, Oversight, Rung, Tier,
     action::Reversibility,
     digest::DigestError,
-    facts::{Facts, Standing},
+    facts::Facts,
     guardrail::{self, CATALOGUE_TIER, Demand, GUARDRAILS, NO_STANDING},
     id::kind,
     trigger::Truth,
@@ -197,10 +197,9 @@ impl fmt::Display for Answer {
 /// The lowest tier that the guardrails allow, none where they deny, with every rule that had a say.
 #[must_use]
 pub fn floor(facts: &Facts) -> (Option<Tier>, Vec<Reason>) {
-    let catalogue = match facts.standing {
-        Standing::Earned(tier) => tier,
-        Standing::None => facts.action.tier,
-    };
+    // T0 is for what changes nothing, whatever was earned or written.
+    let lowest = if facts.action.reversibility == Reversibility::ReadOnly { Tier::T0 } else { Tier::T1 };
+    let catalogue = facts.earned().unwrap_or(facts.action.tier).max(lowest);
     let mut floor = catalogue;
     let mut denied = false;
     let mut reasons = vec![reason(CATALOGUE_TIER, ReasonEffect::Raised(catalogue))];

@@ -260,6 +260,15 @@ impl Facts {
         Digest::of(self)
     }
 
+    /// The tier that the track record has earned. An unattested build earns nothing, whatever the ledger says.
+    #[must_use]
+    pub fn earned(&self) -> Option<Tier> {
+        match (self.standing, &self.principal.attested_build) {
+            (Standing::Earned(tier), Some(_)) => Some(tier),
+            (Standing::Earned(_), None) | (Standing::None, _) => None,
+        }
+    }
+
     /// Whether there is an undo that counts: the gate can put the state before back, or the target heals itself.
     #[must_use]
     pub fn has_undo(&self) -> bool {

@@ -4,7 +4,7 @@ use crate::{
     Tier,
     action::{Action, Effect, Reversibility, State, UndoKind},
     actor::Phase,
-    facts::{Facts, Standing},
+    facts::Facts,
     trigger::Truth,
 };
 
@@ -168,7 +168,7 @@ pub const CATALOGUE_TIER: &str = "catalogue-tier";
 /// Whether the agent has neither earned autonomy nor been accepted by its owner's team.
 #[must_use]
 pub fn is_newcomer(facts: &Facts) -> bool {
-    facts.standing == Standing::None && !facts.principal.accepted
+    facts.earned().is_none() && !facts.principal.accepted
 }
 
 /// The floors that follow from a catalogue entry alone, for checking the catalogue when it is loaded.

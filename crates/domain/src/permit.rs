@@ -159,8 +159,9 @@ impl Grant {
         parts: GrantParts,
     ) -> Result<Self, PermitError> {
         let needed = match decision.answer {
-            Answer::Allow => 0,
-            Answer::Hold => needed(decision.tier),
+            Answer::Allow => needed(decision.tier),
+            // A hold waits for somebody, whatever its tier says.
+            Answer::Hold => needed(decision.tier).max(1),
             Answer::Deny | Answer::Defer => return Err(PermitError::NotAllowed(decision.answer)),
         };
         let in_order = parts.granted_at < parts.start_before && parts.start_before <= parts.undo_until;
@@ -168,14 +169,20 @@ impl Grant {
             return Err(PermitError::Times);
         }
         let (plan_digest, decision_digest) = (plan.digest()?, decision.digest()?);
+        let terms = consents.first().map(Consent::terms);
         let fits = |terms: &HoldTerms| {
             terms.plan == plan_digest
                 && terms.decision == decision_digest
                 && terms.narrative == parts.narrative
+                && terms.facts == decision.facts
+                && terms.policy == decision.policy
+                && terms.tier == decision.tier
         };
-        if !consents.iter().all(|consent| fits(consent.terms())) {
+        // One hold: consents to two holds of one plan never add up.
+        if !consents.iter().all(|consent| Some(consent.terms()) == terms && fits(consent.terms())) {
             return Err(PermitError::OtherDecision);
         }
+        in_time(terms, parts.granted_at)?;
         count(decision.tier, needed, consents)?;
         if decision.tier >= Tier::T4 && !decision.development {
             return Err(PermitError::NotStrong);
@@ -190,7 +197,7 @@ impl Grant {
             policy: decision.policy,
             tier: decision.tier,
             head: parts.head,
-            terms: consents.first().map(|consent| consent.terms().clone()),
+            terms: terms.cloned(),
             approvals: consents.iter().map(|consent| consent.signed().clone()).collect(),
             development: decision.development,
             executor: parts.executor,
@@ -208,6 +215,17 @@ impl Grant {
             crate::digest::canonical(&serde_json::json!({"alg": "EdDSA", "kid": key_id, "typ": PERMIT_TYP}))?;
         let payload = crate::digest::canonical(self)?;
         Ok(format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload)))
+    }
+}
+
+/// Whether the hold was still open when the permit was granted.
+fn in_time(terms: Option<&HoldTerms>, granted: Timestamp) -> Result<(), PermitError> {
+    match terms {
+        Some(terms) if granted >= terms.expires_at_ms => {
+            let expired = terms.expires_at_ms;
+            Err(PermitError::Approval(ApprovalError::Expired { expired, now: granted }))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -302,6 +320,8 @@ impl Permit {
         floor: Tier,
         keys: &BTreeMap<Id<kind::Person>, PublicKey>,
     ) -> Result<Oversight, PermitError> {
+        self.check_plan(plan)?;
+        in_time(self.grant.terms.as_ref(), self.grant.granted_at_ms)?;
         let tier = self.grant.tier.max(floor);
         let mut consents = Vec::new();
         for signed in &self.grant.approvals {
@@ -309,7 +329,9 @@ impl Permit {
             let bound = terms.plan == self.grant.plan
                 && terms.decision == self.grant.decision
                 && terms.facts == self.grant.facts
-                && terms.narrative == self.grant.narrative;
+                && terms.narrative == self.grant.narrative
+                && terms.policy == self.grant.policy
+                && terms.tier == self.grant.tier;
             if !bound {
                 return Err(PermitError::OtherDecision);
             }
@@ -326,4 +348,10 @@ impl Permit {
         }
         Ok(Oversight { review_promised: self.grant.tier >= Tier::T2, approvals, strong, fresh: strong })
     }
+}
+
+/// The compact JWS of a signing input and its signature.
+#[must_use]
+pub fn compact(signing_input: &str, signature: &Signature) -> String {
+    format!("{signing_input}.{}", URL_SAFE_NO_PAD.encode(signature.as_bytes()))
 }

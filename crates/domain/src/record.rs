@@ -166,6 +166,11 @@ pub enum Body {
         /// What everybody may know of it.
         lease: LeaseInfo,
     },
+    /// A credential was leased again under the same intent, for the undo after a restart of the gate.
+    LeasedAgain {
+        /// What everybody may know of it.
+        lease: LeaseInfo,
+    },
     /// A lease ended, and a failed use proved it.
     Revoked {
         /// The lease.
@@ -282,6 +287,8 @@ pub enum DoubtWhy {
     ChangedSince,
     /// The target cannot be observed.
     Unobservable,
+    /// The executor did not say how it ended, and the effect may still come.
+    MayStillHappen,
 }
 
 impl Record {
@@ -353,6 +360,7 @@ impl Body {
             | Self::Measured { .. }
             | Self::Deferred { .. }
             | Self::Held { .. }
+            | Self::LeasedAgain { .. }
             | Self::Revoked { .. }
             | Self::ReviewOwed { .. }
             | Self::Refused { .. } => None,
@@ -378,6 +386,7 @@ impl Body {
             Self::Permitted { .. } => "permitted",
             Self::Claimed { .. } => "claimed",
             Self::Leased { .. } => "leased",
+            Self::LeasedAgain { .. } => "leased_again",
             Self::Revoked { .. } => "revoked",
             Self::Rehearsed { .. } => "rehearsed",
             Self::Applying { .. } => "applying",

@@ -125,7 +125,7 @@ impl Comparison {
     #[must_use]
     pub fn holds(self, value: f64) -> Option<bool> {
         #[allow(clippy::float_cmp, reason = "`equals` means equal: meant for flags such as 0 and 1")]
-        (!value.is_nan()).then(|| match self {
+        (!value.is_nan()).then_some(match self {
             Self::Above(limit) => value > limit,
             Self::Below(limit) => value < limit,
             Self::Equals(limit) => value == limit,
@@ -378,7 +378,8 @@ mod tests {
 
     #[test]
     fn n_of_m_independent_sources() {
-        let cases: &[(u32, &[(&str, Truth)], Truth)] = &[
+        type Case = (u32, &'static [(&'static str, Truth)], Truth);
+        let cases: &[Case] = &[
             (1, &[("a", Yes)], Yes),
             (1, &[("a", No)], No),
             (1, &[("a", Unknown)], Unknown),

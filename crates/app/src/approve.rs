@@ -1,0 +1,223 @@
+//! Approve and reject: a person's signed statement releases a hold, or ends it.
+
+use holdpoint_domain::{
+    Id,
+    actor::Identity,
+    approval::{Choice, Consent, SignedStatement},
+    decision::Verdict,
+    flow::State,
+    id::kind,
+    permit::needed,
+    record::{Body, Record, Request},
+};
+
+use crate::{
+    gate::Gate,
+    gather,
+    port::{ApproveQuestion, PlanFilter, StoreError, Txn},
+    propose::{grant, permitted, record_refusal},
+    refusal::{Blame, Refusal, internal},
+    view::PlanView,
+};
+
+/// How often a statement is tried again when another person decided at the same moment.
+const MAX_TRIES: u32 = 8;
+
+/// What a statement did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// The plan.
+    pub plan: Id<kind::Plan>,
+    /// Where the plan is now.
+    pub state: State,
+    /// Approvals that count.
+    pub approvals: u32,
+    /// How many the tier needs.
+    pub needed: u32,
+}
+
+/// Takes a person's statement on a hold. The identity is the session that brings it; the consent is the signature.
+pub async fn decide_hold(
+    gate: &Gate,
+    identity: &Identity,
+    hold: &Id<kind::Hold>,
+    signed: SignedStatement,
+) -> Result<Decided, Refusal> {
+    let mut tries = 0;
+    let refusal = loop {
+        match attempt(gate, identity, hold, signed.clone()).await {
+            Ok(decided) => return Ok(decided),
+            // Somebody else decided between our read and our append: look again at what they left.
+            Err(Attempt::Raced) if tries < MAX_TRIES => tries = tries.saturating_add(1),
+            Err(Attempt::Raced) => {
+                let fact = "others keep deciding on this hold at the same moment";
+                break Refusal::new(Blame::Conflict, "too-late", fact, "try again");
+            }
+            Err(Attempt::Refused(refusal)) => break refusal,
+        }
+    };
+    record_refusal(gate, identity, Request::Decide, &refusal).await?;
+    Err(refusal)
+}
+
+enum Attempt {
+    Raced,
+    Refused(Refusal),
+}
+
+impl<E: Into<Refusal>> From<E> for Attempt {
+    fn from(err: E) -> Self {
+        Self::Refused(err.into())
+    }
+}
+
+async fn attempt(
+    gate: &Gate,
+    identity: &Identity,
+    hold: &Id<kind::Hold>,
+    signed: SignedStatement,
+) -> Result<Decided, Attempt> {
+    let (view, consent) = eligible(gate, identity, hold, signed).await?;
+    let (decision, _) = view.decided.as_ref().ok_or_else(|| internal("a hold without a decision"))?;
+    let by_person = |body| Record::new(gate.now(), identity.actor(), Some(view.id.clone()), body);
+    let statement = Box::new(consent.signed().clone());
+
+    let mut consents = earlier(gate, &view)?;
+    let mut records = Vec::new();
+    let needed = needed(decision.tier);
+    let state = match consent.choice() {
+        Choice::Reject => {
+            records.push(by_person(Body::Rejected { statement }));
+            State::Rejected
+        }
+        Choice::Approve => {
+            records.push(by_person(Body::Approved { statement }));
+            consents.push(consent);
+            if count(&consents) >= needed {
+                let (resolved, _) = gather::resolve_plan(gate, &view.plan)?;
+                let permit =
+                    grant(gate, &view.id, &view.plan, &view.narrative, decision, resolved, &consents)?;
+                records.push(gate.record(&view.id, permitted(&permit)));
+                State::Permitted
+            } else {
+                State::Held
+            }
+        }
+    };
+    let expect = Some((view.id.clone(), view.last_index()));
+    // If we stop before this returns, the approval was not taken; after it, it stands, and so does a permit with it.
+    match gate.ports.store.append(Txn { records, expect, ..Txn::default() }).await {
+        Ok(_) => Ok(Decided { plan: view.id, state, approvals: count(&consents), needed }),
+        Err(StoreError::Conflict(_) | StoreError::Epoch { .. }) => Err(Attempt::Raced),
+        Err(err) => Err(Attempt::Refused(err.into())),
+    }
+}
+
+/// Everything that makes a statement count: the hold waits, the session is the signer's, the signature is over the hold's
+/// exact terms by the signer's registered key and in time, the signer is no requester, and policy lets them.
+async fn eligible(
+    gate: &Gate,
+    identity: &Identity,
+    hold: &Id<kind::Hold>,
+    signed: SignedStatement,
+) -> Result<(PlanView, Consent), Refusal> {
+    let Identity::Person { person } = identity else {
+        let fact = "agents and models never approve";
+        return Err(Refusal::new(Blame::Forbidden, "approver-is-an-agent", fact, "a person must decide"));
+    };
+    let view = find(gate, hold).await?;
+    let Some(terms) = view.terms.clone().filter(|terms| terms.hold == *hold) else {
+        return Err(internal("a hold without terms"));
+    };
+    if view.state != State::Held {
+        let fact = format!("plan `{}` is `{}` and does not wait for people", view.id, view.state);
+        return Err(Refusal::new(Blame::Conflict, "not-held", fact, "look at the plan as it is now"));
+    }
+    if signed.statement.approver != *person {
+        let fact = format!(
+            "the session is `{person}`'s, the statement is signed as `{}`",
+            signed.statement.approver
+        );
+        return Err(Refusal::new(Blame::Forbidden, "other-approver", fact, "sign as yourself"));
+    }
+    let registered = gate.controls.registry.person(person).ok_or_else(|| {
+        let fact = format!("`{person}` is not in the registry");
+        Refusal::new(Blame::Forbidden, "unknown-person", fact, "be enrolled first")
+    })?;
+    if view.statements.iter().any(|earlier| earlier.statement.approver == *person) {
+        let fact = format!("`{person}` has decided on hold `{hold}` before");
+        return Err(Refusal::new(Blame::Conflict, "decided-before", fact, "another person must decide"));
+    }
+    let consent =
+        signed.check(&terms, &registered.approval_key, view.plan.requester(), gate.now()).map_err(|err| {
+            Refusal::new(
+                Blame::Forbidden,
+                "statement-refused",
+                with_source(&err),
+                "read the hold again and sign anew",
+            )
+        })?;
+    let (_, facts) = view.decided.as_ref().ok_or_else(|| internal("a hold without a decision"))?;
+    let owner = gate.controls.registry.agent(&view.plan.requester().agent).map(|agent| &agent.owner);
+    let verdict = gate.ports.judge.may_approve(ApproveQuestion {
+        person: registered,
+        tier: terms.tier,
+        approvals: u32::try_from(view.statements.len()).unwrap_or(u32::MAX),
+        owns_agent: owner == Some(person),
+        development: gate.settings.mode == holdpoint_domain::decision::Mode::Development,
+        facts,
+    });
+    match verdict {
+        Verdict::Allow { .. } => Ok((view, consent)),
+        Verdict::Deny { rules } | Verdict::Error { rules } => {
+            let rules: Vec<_> = rules.iter().map(|rule| format!("`{rule}`")).collect();
+            let why = if rules.is_empty() {
+                "no rule permits it".to_owned()
+            } else {
+                format!("rules {}", rules.join(", "))
+            };
+            let fact = format!("policy does not let `{person}` decide on this hold: {why}");
+            Err(Refusal::new(
+                Blame::Forbidden,
+                "may-not-approve",
+                fact,
+                "somebody whom policy lets must decide",
+            ))
+        }
+    }
+}
+
+/// The plan that waits under a hold, or once did.
+pub async fn find(gate: &Gate, hold: &Id<kind::Hold>) -> Result<PlanView, Refusal> {
+    let filter = PlanFilter { hold: Some(hold.clone()), limit: 1, ..PlanFilter::default() };
+    let row = gate.ports.store.plans(filter).await?.into_iter().next().ok_or_else(|| {
+        let fact = format!("there is no hold `{hold}`");
+        Refusal::new(Blame::NotFound, "no-such-hold", fact, "list the requests to find its id")
+    })?;
+    PlanView::read(gate.ports.store.as_ref(), &row.id).await
+}
+
+/// Earlier statements, checked again with the keys registered now: somebody who lost their key or role since does not
+/// count.
+fn earlier(gate: &Gate, view: &PlanView) -> Result<Vec<Consent>, Refusal> {
+    let Some(terms) = &view.terms else { return Ok(Vec::new()) };
+    let mut consents = Vec::new();
+    for signed in &view.statements {
+        let Some(person) = gate.controls.registry.person(&signed.statement.approver) else { continue };
+        if let Ok(consent) =
+            signed.clone().check(terms, &person.approval_key, view.plan.requester(), gate.now())
+        {
+            consents.push(consent);
+        }
+    }
+    Ok(consents)
+}
+
+fn count(consents: &[Consent]) -> u32 {
+    u32::try_from(consents.iter().filter(|consent| consent.choice() == Choice::Approve).count())
+        .unwrap_or(u32::MAX)
+}
+
+fn with_source(err: &dyn std::error::Error) -> String {
+    err.source().map_or_else(|| err.to_string(), |source| format!("{err}: {source}"))
+}

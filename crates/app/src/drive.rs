@@ -1,0 +1,356 @@
+//! Drive: from an open run to its end. A loop over the plan's recorded state, so that recovery takes the same path.
+
+use holdpoint_domain::{
+    Digest, Id, Tier,
+    action::{Action, UndoKind},
+    actor::Actor,
+    flow::State,
+    id::kind,
+    lease::{Lease, LeaseInfo, MAX_LEASE_MS},
+    record::{Body, DoubtWhy, FailWhy, Record},
+    target::{Service, Target},
+    trigger::{SignedEvidence, Truth},
+};
+
+use crate::{
+    gate::{Gate, after},
+    gather,
+    port::{Acted, ActedPhase, ExecuteError, Observation, Txn, Work},
+    refusal::{Refusal, internal},
+    revoke,
+    run::{Run, reopen},
+    view::PlanView,
+};
+
+/// How often a target that cannot be observed is asked again before the run is in doubt.
+const OBSERVE_TRIES: u32 = 5;
+
+/// Drives a run until it has ended or is in doubt, and ends its leases.
+pub(crate) async fn to_the_end(gate: &Gate, mut run: Run) -> Result<State, Refusal> {
+    let mut lease = None;
+    while !ended(run.view.state) {
+        step(gate, &run, &mut lease).await?;
+        run = reopen(gate, &run.view.id).await?;
+    }
+    // The end of the task is the end of its credentials. If we stop here, `recover` and `tick` revoke what is still alive.
+    revoke::leases_of(gate, &run.view).await?;
+    Ok(run.view.state)
+}
+
+const fn ended(state: State) -> bool {
+    matches!(
+        state,
+        State::Succeeded
+            | State::Failed
+            | State::Undone
+            | State::UndoFailed
+            | State::InDoubt
+            | State::Resolved
+    )
+}
+
+/// What a run works on: looked up once a step.
+struct Bench<'a> {
+    gate: &'a Gate,
+    view: &'a PlanView,
+    action: &'a Action,
+    target: &'a Target,
+    service: &'a Service,
+    epoch: u64,
+}
+
+async fn step(gate: &Gate, run: &Run, lease: &mut Option<Lease>) -> Result<(), Refusal> {
+    let (resolved, _) = gather::resolve_plan(gate, &run.view.plan)?;
+    let gather::Resolved { action, target, service, .. } = resolved;
+    let bench = Bench { gate, view: &run.view, action, target, service, epoch: run.permit.grant().epoch };
+    match run.view.state {
+        State::Claimed => issue(&bench, run, lease).await,
+        State::Leased => rehearse(&bench, run, lease.as_ref()).await,
+        State::Rehearsed => begin(&bench).await,
+        State::Applying => apply(&bench, run, lease.as_ref()).await,
+        State::Applied => verify(&bench).await,
+        State::Undoing => undo(&bench, run, lease).await,
+        other => Err(internal(format!("a run in state `{other}` cannot be driven"))),
+    }
+}
+
+/// Claimed → leased. The lease is issued for the permit and the receipt of its intent.
+async fn issue(bench: &Bench<'_>, run: &Run, lease: &mut Option<Lease>) -> Result<(), Refusal> {
+    let info = least(bench, run)?;
+    match bench.gate.ports.issuer.issue(info, &run.permit, &run.receipt, &run.view.plan).await {
+        Ok(issued) => {
+            let body = Body::Leased { lease: issued.info.clone() };
+            *lease = Some(issued);
+            // If we stop before this returns, the lease has no record and ends at its TTL.
+            bench.append(Actor::Issuer, vec![body]).await
+        }
+        Err(err) => {
+            tracing::warn!(plan = %run.view.id, "no lease: {err}");
+            bench.append(Actor::Issuer, vec![Body::Failed { why: FailWhy::NoLease }]).await
+        }
+    }
+}
+
+/// Leased → rehearsed: the dry run of the step and of its undo.
+async fn rehearse(bench: &Bench<'_>, run: &Run, lease: Option<&Lease>) -> Result<(), Refusal> {
+    let Some(lease) = lease else { return bench.fail(FailWhy::Interrupted).await };
+    match bench.gate.ports.executor.rehearse(bench.work(run, lease)).await {
+        Ok(()) => bench.append(bench.executor(run), vec![Body::Rehearsed { step: 0 }]).await,
+        Err(err) => {
+            tracing::warn!(plan = %run.view.id, "rehearsal: {err}");
+            let why = match err {
+                ExecuteError::Refused(_) => FailWhy::Refused,
+                ExecuteError::NotDone(_) | ExecuteError::Unknown(_) => FailWhy::Rehearsal,
+            };
+            bench.fail(why).await
+        }
+    }
+}
+
+/// Rehearsed → applying: the target is still as it was, and the effect is announced before it begins.
+async fn begin(bench: &Bench<'_>) -> Result<(), Refusal> {
+    let expected = bench.view.step()?.expected_version;
+    match bench.observe().await {
+        Some(seen) if seen.version == expected => {
+            bench.append(Actor::Gate, vec![Body::Applying { step: 0, before: expected }]).await
+        }
+        Some(_) | None => bench.fail(FailWhy::Version).await,
+    }
+}
+
+/// Applying → applied, failed or in doubt. What the executor says is a claim; what the observer sees decides.
+///
+/// Without a lease this is a recovery: the executor is not asked again, and the target itself tells what happened.
+async fn apply(bench: &Bench<'_>, run: &Run, lease: Option<&Lease>) -> Result<(), Refusal> {
+    let before = bench.view.step()?.expected_version;
+    let claim = match lease {
+        Some(lease) => Some(bench.gate.ports.executor.apply(bench.work(run, lease)).await),
+        None => None,
+    };
+    if let Some(Err(err)) = &claim {
+        tracing::warn!(plan = %run.view.id, "apply: {err}");
+    }
+    let Some(seen) = bench.observe().await else { return bench.doubt(DoubtWhy::Unobservable).await };
+    let ours = Acted { epoch: bench.epoch, phase: ActedPhase::Applied };
+    if seen.acted == Some(ours) {
+        return bench.append(Actor::Observer, vec![Body::Applied { step: 0, after: seen.version }]).await;
+    }
+    if seen.version != before {
+        return bench.doubt(DoubtWhy::OtherVersion).await;
+    }
+    match claim {
+        // Nothing is under way any more: the target is exactly as it was.
+        Some(Err(ExecuteError::Refused(_))) => bench.fail(FailWhy::Refused).await,
+        Some(Ok(()) | Err(ExecuteError::NotDone(_))) => bench.fail(FailWhy::NoEffect).await,
+        None if seen.acted.is_none_or(|acted| acted.epoch != bench.epoch) => {
+            bench.fail(FailWhy::Interrupted).await
+        }
+        Some(Err(ExecuteError::Unknown(_))) | None => bench.doubt(DoubtWhy::MayStillHappen).await,
+    }
+}
+
+/// Applied → succeeded, or → undoing. The condition must hold without a break for the soak time, on the version that our
+/// effect left.
+async fn verify(bench: &Bench<'_>) -> Result<(), Refusal> {
+    let left = bench.view.after.ok_or_else(|| internal("applied without a version"))?;
+    match bench.soak(Some(left)).await? {
+        Soaked::Held(evidence) => bench.succeed(&evidence).await,
+        Soaked::Changed => bench.doubt(DoubtWhy::ChangedSince).await,
+        Soaked::Failed(evidence) => {
+            let bodies = [Body::Undoing { step: 0, from: left }];
+            bench.with_evidence(evidence, bodies.into()).await
+        }
+    }
+}
+
+/// Undoing → undone, undo failed or in doubt.
+async fn undo(bench: &Bench<'_>, run: &Run, lease: &mut Option<Lease>) -> Result<(), Refusal> {
+    let from = bench.view.after.ok_or_else(|| internal("undoing without a version"))?;
+    match bench.action.undo {
+        UndoKind::SelfHeals => match bench.soak(None).await? {
+            Soaked::Held(evidence) => bench.undone(Some(evidence)).await,
+            Soaked::Changed | Soaked::Failed(_) => bench.undo_failed(FailWhy::NotVerified).await,
+        },
+        UndoKind::Compensate | UndoKind::None => bench.undo_failed(FailWhy::NoUndo).await,
+        UndoKind::Inverse
+        | UndoKind::PreviousRevision
+        | UndoKind::Snapshot
+        | UndoKind::GitRevert
+        | UndoKind::DeleteArtifact => put_back(bench, run, lease, &from).await,
+    }
+}
+
+async fn put_back(
+    bench: &Bench<'_>,
+    run: &Run,
+    lease: &mut Option<Lease>,
+    from: &Digest,
+) -> Result<(), Refusal> {
+    let undone = Acted { epoch: bench.epoch, phase: ActedPhase::Undone };
+    let Some(seen) = bench.observe().await else { return bench.doubt(DoubtWhy::Unobservable).await };
+    if seen.acted == Some(undone) {
+        return bench.undone(None).await;
+    }
+    if seen.version != *from {
+        return bench.doubt(DoubtWhy::ChangedSince).await;
+    }
+    if lease.is_none() {
+        // After a restart the old lease is dead; the same intent authorises one for the undo.
+        let info = least(bench, run)?;
+        match bench.gate.ports.issuer.issue(info, &run.permit, &run.receipt, &run.view.plan).await {
+            Ok(issued) => {
+                bench.append(Actor::Issuer, vec![Body::LeasedAgain { lease: issued.info.clone() }]).await?;
+                *lease = Some(issued);
+            }
+            Err(err) => {
+                tracing::warn!(plan = %run.view.id, "no lease for the undo: {err}");
+                return bench.undo_failed(FailWhy::NoLease).await;
+            }
+        }
+    }
+    if let Some(lease) = lease
+        && let Err(err) = bench.gate.ports.executor.undo(bench.work(run, lease), from).await
+    {
+        tracing::warn!(plan = %run.view.id, "undo: {err}");
+    }
+    match bench.observe().await {
+        Some(seen) if seen.acted == Some(undone) => bench.undone(None).await,
+        Some(seen) if seen.version == *from => bench.undo_failed(FailWhy::NoEffect).await,
+        Some(_) => bench.doubt(DoubtWhy::OtherVersion).await,
+        None => bench.doubt(DoubtWhy::Unobservable).await,
+    }
+}
+
+fn least(bench: &Bench<'_>, run: &Run) -> Result<LeaseInfo, Refusal> {
+    let ttl = holdpoint_domain::Millis::new(MAX_LEASE_MS).map_err(internal)?;
+    LeaseInfo::least(bench.gate.fresh("lease")?, &run.permit, &run.view.plan, ttl, bench.gate.now())
+        .map_err(internal)
+}
+
+/// What came of a soak.
+enum Soaked {
+    Held(SignedEvidence),
+    Failed(SignedEvidence),
+    Changed,
+}
+
+impl Bench<'_> {
+    fn work<'w>(&'w self, run: &'w Run, lease: &'w Lease) -> Work<'w> {
+        Work { jws: run.permit.jws(), plan: &self.view.plan, step: 0, lease }
+    }
+
+    fn executor(&self, run: &Run) -> Actor {
+        Actor::Executor { executor: run.permit.grant().executor.clone() }
+    }
+
+    /// The target as it is, or none when it cannot be seen for a while.
+    async fn observe(&self) -> Option<Observation> {
+        for _ in 0..OBSERVE_TRIES {
+            match self.gate.ports.observer.observe(self.action, self.target).await {
+                Ok(seen) => return Some(seen),
+                Err(err) => tracing::warn!(plan = %self.view.id, "observe: {err}"),
+            }
+            self.gate.ports.clock.sleep(self.gate.settings.verify_every_ms).await;
+        }
+        None
+    }
+
+    /// Measures the action's verification until it has held for the soak time, the settle time is over, or the target is
+    /// not in `version` any more.
+    async fn soak(&self, version: Option<Digest>) -> Result<Soaked, Refusal> {
+        let condition = self.gate.controls.catalogue.condition(&self.action.verify);
+        let condition = condition.ok_or_else(|| internal("an action without a verification"))?;
+        let clock = &self.gate.ports.clock;
+        let began = clock.elapsed().ms();
+        let spent = |from: u64| clock.elapsed().ms().saturating_sub(from);
+        let mut holding_since = None;
+        loop {
+            let evidence = gather::measure(self.gate, condition, self.target).await?;
+            if let Some(version) = version
+                && self.observe().await.is_some_and(|seen| seen.version != version)
+            {
+                return Ok(Soaked::Changed);
+            }
+            if evidence.evidence.agreement.truth == Truth::Holds {
+                let since = *holding_since.get_or_insert_with(|| clock.elapsed().ms());
+                if spent(since) >= self.action.soak_ms.ms() {
+                    return Ok(Soaked::Held(evidence));
+                }
+            } else {
+                holding_since = None;
+            }
+            let limit = self.action.settle_ms.ms().saturating_add(self.action.soak_ms.ms());
+            if spent(began) > limit {
+                return Ok(Soaked::Failed(evidence));
+            }
+            clock.sleep(self.gate.settings.verify_every_ms.min(self.action.soak_ms.max(MIN_PAUSE))).await;
+        }
+    }
+
+    async fn succeed(&self, evidence: &SignedEvidence) -> Result<(), Refusal> {
+        let digest = evidence.evidence.digest()?;
+        let mut bodies = vec![Body::Succeeded { evidence: digest }];
+        bodies.extend(self.review()?);
+        self.with_evidence(evidence.clone(), bodies).await
+    }
+
+    async fn undone(&self, evidence: Option<SignedEvidence>) -> Result<(), Refusal> {
+        let Some(seen) = self.observe().await else { return self.doubt(DoubtWhy::Unobservable).await };
+        let mut bodies = vec![Body::Undone { version: seen.version }];
+        bodies.extend(self.review()?);
+        match evidence {
+            Some(evidence) => self.with_evidence(evidence, bodies).await,
+            None => self.append(Actor::Observer, bodies).await,
+        }
+    }
+
+    async fn undo_failed(&self, why: FailWhy) -> Result<(), Refusal> {
+        let mut bodies = vec![Body::UndoFailed { why }];
+        bodies.extend(self.review()?);
+        self.append(Actor::Gate, bodies).await
+    }
+
+    async fn fail(&self, why: FailWhy) -> Result<(), Refusal> {
+        let mut bodies = vec![Body::Failed { why }];
+        bodies.extend(self.review()?);
+        self.append(Actor::Gate, bodies).await
+    }
+
+    async fn doubt(&self, why: DoubtWhy) -> Result<(), Refusal> {
+        self.append(Actor::Gate, vec![Body::InDoubt { why }]).await
+    }
+
+    /// A run without a person before it owes a look afterwards.
+    fn review(&self) -> Result<Option<Body>, Refusal> {
+        if self.view.tier().is_none_or(|tier| tier > Tier::T2) {
+            return Ok(None);
+        }
+        let due_at_ms = after(self.gate.now(), self.gate.settings.review_ms)?;
+        Ok(Some(Body::ReviewOwed { due_at_ms, owner: self.service.owner.clone() }))
+    }
+
+    async fn with_evidence(&self, evidence: SignedEvidence, bodies: Vec<Body>) -> Result<(), Refusal> {
+        let measured = Body::Measured { evidence: Box::new(evidence) };
+        self.append(Actor::Observer, [vec![measured], bodies].concat()).await
+    }
+
+    /// Appends records of this run, expecting that nobody else moved the plan. They may use the reserved room: what is
+    /// under way must be recorded to its end.
+    async fn append(&self, actor: Actor, bodies: Vec<Body>) -> Result<(), Refusal> {
+        let plan: &Id<kind::Plan> = &self.view.id;
+        let now = self.gate.now();
+        let records = bodies
+            .into_iter()
+            .map(|body| Record::new(now, actor.clone(), Some(plan.clone()), body))
+            .collect();
+        let expect = Some((plan.clone(), self.view.last_index()));
+        self.gate.ports.store.append(Txn { records, expect, essential: true, ..Txn::default() }).await?;
+        Ok(())
+    }
+}
+
+/// Shortest pause between two measurements of a verification.
+const MIN_PAUSE: holdpoint_domain::Millis = match holdpoint_domain::Millis::new(50) {
+    Ok(pause) => pause,
+    Err(_) => holdpoint_domain::Millis::secs(1),
+};

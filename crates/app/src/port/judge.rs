@@ -1,0 +1,54 @@
+//! The policy engine, as the use cases see it.
+
+use holdpoint_domain::{
+    Digest, Id, Oversight, Tier,
+    agent::Person,
+    decision::{Ladder, Verdict},
+    facts::Facts,
+    id::kind,
+};
+
+/// Who wants to decide on a hold, and on what.
+#[derive(Debug, Clone, Copy)]
+pub struct ApproveQuestion<'a> {
+    /// The person.
+    pub person: &'a Person,
+    /// The tier of the hold.
+    pub tier: Tier,
+    /// Approvals that it has.
+    pub approvals: u32,
+    /// The person answers for the agent that asked.
+    pub owns_agent: bool,
+    /// A development flag is in force.
+    pub development: bool,
+    /// The facts of the decision.
+    pub facts: &'a Facts,
+}
+
+/// What would have had to be different for a rule to permit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hint {
+    /// The rule.
+    pub rule: Id<kind::Rule>,
+    /// Which of its conditions were not met, in the words of the policy file.
+    pub unmet: Vec<String>,
+}
+
+/// Policy-as-code. Pure: the same facts give the same answer. Any failure inside is a [`Verdict::Error`], and so is an
+/// answer that comes after the engine's deadline.
+pub trait Judge: Send + Sync {
+    /// The digest of the bundle in force.
+    fn digest(&self) -> Digest;
+
+    /// The answers on all rungs, over one build of entities and context.
+    fn ladder(&self, facts: &Facts) -> Ladder;
+
+    /// The answer with the oversight that was really obtained.
+    fn ask(&self, facts: &Facts, oversight: &Oversight) -> Verdict;
+
+    /// Whether a person may decide on a hold.
+    fn may_approve(&self, question: ApproveQuestion<'_>) -> Verdict;
+
+    /// For a denial: what would have had to be different. Not on the hot path.
+    fn hints(&self, facts: &Facts) -> Vec<Hint>;
+}

@@ -1,0 +1,145 @@
+//! Recover and tick: pick up after a crash, and end what ran out of time.
+
+use holdpoint_domain::{
+    Id,
+    actor::Actor,
+    decision::decide,
+    flow::State,
+    id::kind,
+    record::{Body, FailWhy, Record},
+};
+
+use crate::{
+    drive,
+    gate::Gate,
+    gather,
+    port::{PlanFilter, PlanRow, StoreError, Txn},
+    propose::conclude,
+    refusal::Refusal,
+    revoke,
+    run::reopen,
+    view::PlanView,
+};
+
+/// Most plans looked at in one tick; the rest comes with the next.
+const TICK_LIMIT: u32 = 1_000;
+
+/// Ends every run that a crash interrupted. Call it once, before anything else is served.
+///
+/// A run whose effect had not begun fails with nothing changed. One whose effect may have begun is settled by what the
+/// target itself shows. Leases that nobody holds any more are revoked.
+pub async fn recover(gate: &Gate) -> Result<(), Refusal> {
+    let states = vec![
+        State::Claimed,
+        State::Leased,
+        State::Rehearsed,
+        State::Applying,
+        State::Applied,
+        State::Undoing,
+    ];
+    let rows =
+        gate.ports.store.plans(PlanFilter { states, limit: u32::MAX, ..PlanFilter::default() }).await?;
+    for row in rows {
+        tracing::info!(plan = %row.id, state = %row.state, "recovering plan {} from state {}", row.id, row.state);
+        settle(gate, &row).await?;
+    }
+    sweep(gate).await
+}
+
+async fn settle(gate: &Gate, row: &PlanRow) -> Result<(), Refusal> {
+    match row.state {
+        State::Claimed | State::Leased | State::Rehearsed => {
+            let body = Body::Failed { why: FailWhy::Interrupted };
+            let txn = Txn {
+                records: vec![gate.record(&row.id, body)],
+                expect: Some((row.id.clone(), row.last_index)),
+                essential: true,
+                ..Txn::default()
+            };
+            gate.ports.store.append(txn).await?;
+            Ok(())
+        }
+        _ => drive::to_the_end(gate, reopen(gate, &row.id).await?).await.map(|_| ()),
+    }
+}
+
+/// Revokes leases whose run is over.
+async fn sweep(gate: &Gate) -> Result<(), Refusal> {
+    for (plan, lease) in gate.ports.store.live_leases().await? {
+        let row = gate.ports.store.plan(&plan).await?;
+        let over = row.is_none_or(|row| !row.state.is_running() || row.state == State::InDoubt);
+        if over || gate.now() >= lease.expires_at_ms {
+            revoke::revoke(gate, &plan, &lease.id).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Does what is due: expires holds, permits and deferrals, measures deferred plans again, revokes leases of ended runs.
+/// Returns the plans that have a permit and wait for their start.
+pub async fn tick(gate: &Gate) -> Result<Vec<Id<kind::Plan>>, Refusal> {
+    let states = vec![State::Held, State::Deferred, State::Permitted];
+    let filter = PlanFilter { states, limit: TICK_LIMIT, ..PlanFilter::default() };
+    let now = gate.now();
+    for row in gate.ports.store.plans(filter).await? {
+        let done = if row.deadline.is_some_and(|deadline| now >= deadline) {
+            expire(gate, &row).await
+        } else if row.state == State::Deferred && row.next_at.is_none_or(|next| now >= next) {
+            remeasure(gate, &row).await
+        } else {
+            Ok(())
+        };
+        if let Err(err) = done {
+            tracing::warn!(plan = %row.id, "tick: {err}");
+        }
+    }
+    sweep(gate).await?;
+    startable(gate).await
+}
+
+/// Plans with a permit that nobody claimed yet.
+pub async fn startable(gate: &Gate) -> Result<Vec<Id<kind::Plan>>, Refusal> {
+    let filter = PlanFilter { states: vec![State::Permitted], limit: TICK_LIMIT, ..PlanFilter::default() };
+    Ok(gate.ports.store.plans(filter).await?.into_iter().map(|row| row.id).collect())
+}
+
+async fn expire(gate: &Gate, row: &PlanRow) -> Result<(), Refusal> {
+    append(gate, row, vec![gate.record(&row.id, Body::Expired)]).await
+}
+
+/// Measures a deferred plan again and decides anew. A plan whose target changed meanwhile expires: it was made for a
+/// version that is gone.
+async fn remeasure(gate: &Gate, row: &PlanRow) -> Result<(), Refusal> {
+    let view = PlanView::read(gate.ports.store.as_ref(), &row.id).await?;
+    let Ok((resolved, expected)) = gather::resolve_plan(gate, &view.plan) else {
+        return expire(gate, row).await;
+    };
+    let evidence = gather::measure(gate, resolved.condition, resolved.target).await?;
+    let seen = gather::observe(gate, resolved.action, resolved.target).await?;
+    if seen.version != expected {
+        return expire(gate, row).await;
+    }
+    let now = gate.now();
+    let no_choice = view.step()?.params.is_empty();
+    let facts = gather::facts(gate, resolved, None, no_choice, &evidence, &seen, now).await?;
+    let decision = decide(&facts, &gate.ports.judge.ladder(&facts), gate.settings.mode)?;
+    let measured = Body::Measured { evidence: Box::new(evidence) };
+    let mut records = vec![Record::new(now, Actor::Observer, Some(row.id.clone()), measured)];
+    conclude(gate, &row.id, &view.plan, &view.narrative, &decision, &facts, resolved, &mut records)?;
+    // A deferral does not grow by being repeated: the plan expires when the first one said so.
+    if let (Some(deadline), Some(Record { body: Body::Deferred { expires_at_ms, .. }, .. })) =
+        (row.deadline, records.last_mut())
+    {
+        *expires_at_ms = deadline;
+    }
+    append(gate, row, records).await
+}
+
+async fn append(gate: &Gate, row: &PlanRow, records: Vec<Record>) -> Result<(), Refusal> {
+    let expect = Some((row.id.clone(), row.last_index));
+    match gate.ports.store.append(Txn { records, expect, ..Txn::default() }).await {
+        // Somebody was faster; whatever they did stands.
+        Ok(_) | Err(StoreError::Conflict(_) | StoreError::Flow(_)) => Ok(()),
+        Err(err) => Err(err.into()),
+    }
+}

@@ -1,0 +1,29 @@
+//! The one integration test binary of the crate: the rules as data, and what happens to whoever bends them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "a test that goes wrong should stop where it stands"
+)]
+
+mod suite {
+    mod approvals;
+    mod canonical;
+    mod catalogues;
+    mod consents;
+    mod decisions;
+    mod grants;
+    mod inventories;
+    mod jws;
+    mod leases;
+    mod mutations;
+    mod plans;
+    mod properties;
+    mod records;
+    mod support;
+    mod text_is_no_fact;
+    mod worse;
+}

@@ -1,0 +1,248 @@
+//! The decision matrix: `testdata/decisions.txt`, one line a case, read from left to right and compared as a whole.
+
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use holdpoint_domain::{
+    Rung, Tier,
+    action::{Effect, State},
+    decision::{Answer, Decision, Ladder, Mode, ReasonEffect, Verdict, decide},
+    facts::{Facts, Origin, Standing},
+    guardrail::{CATALOGUE_TIER, GUARDRAILS, NO_STANDING},
+};
+use serde::de::DeserializeOwned;
+
+use super::support::{agreement, allow, at, blast, digest, facts, id};
+
+const TABLE: &str = include_str!("../../testdata/decisions.txt");
+
+/// A case as the table has it.
+pub(crate) struct Case {
+    facts: Facts,
+    ladder: Ladder,
+    mode: Mode,
+}
+
+/// All cases of the table with their lines.
+fn cases() -> impl Iterator<Item = (&'static str, Case)> {
+    TABLE.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(|line| {
+        let (left, _) = line.split_once("=>").unwrap_or((line, ""));
+        (left.trim_end(), read(left))
+    })
+}
+
+#[test]
+fn the_decision_matrix_is_the_reviewed_one() {
+    let mut cases = cases();
+    let mut actual = String::new();
+    for line in TABLE.lines() {
+        if line.starts_with('#') || line.is_empty() {
+            writeln!(actual, "{line}").unwrap();
+        } else {
+            let (left, case) = cases.next().unwrap();
+            writeln!(actual, "{left} => {}", case.decide_and_write()).unwrap();
+        }
+    }
+    if actual != TABLE {
+        let first = actual.lines().zip(TABLE.lines()).find(|(actual, table)| actual != table);
+        panic!(
+            "{actual}\nThe table above is what the code decides; testdata/decisions.txt differs first at:\n{first:#?}"
+        );
+    }
+}
+
+#[test]
+fn the_decision_matrix_misses_nothing() {
+    let decided: Vec<_> = cases().map(|(_, case)| (case.decide(), case)).collect();
+    assert!(decided.len() >= 150, "{} cases", decided.len());
+    for guardrail in GUARDRAILS {
+        let applied = decided.iter().filter(|(_, case)| (guardrail.applies)(&case.facts)).count();
+        assert!(applied > 0 && applied < decided.len(), "`{}` applies in {applied} cases", guardrail.id);
+    }
+    for tier in Tier::ALL {
+        assert!(decided.iter().any(|(_, case)| case.facts.action.tier == tier), "no action of {tier}");
+        assert!(decided.iter().any(|(decision, _)| decision.floor == tier), "no floor of {tier}");
+    }
+    for answer in [Answer::Allow, Answer::Hold, Answer::Deny, Answer::Defer] {
+        assert!(decided.iter().any(|(decision, _)| decision.answer == answer), "no `{answer}`");
+    }
+    for rung in Rung::ALL {
+        let first = |ladder: &Ladder| Rung::ALL.into_iter().find(|rung| ladder.on(*rung).allows());
+        let failing = |ladder: &Ladder| matches!(ladder.on(rung), Verdict::Error { .. });
+        assert!(decided.iter().any(|(_, case)| first(&case.ladder) == Some(rung)), "no allow from {rung:?}");
+        assert!(decided.iter().any(|(_, case)| failing(&case.ladder)), "no error on {rung:?}");
+    }
+    let pairs: BTreeSet<(State, Effect)> = decided
+        .iter()
+        .flat_map(|(_, case)| case.facts.action.touches.iter().map(|(state, effect)| (*state, *effect)))
+        .collect();
+    assert_eq!(pairs.len(), 12 * 7, "every effect on every state");
+}
+
+/// Rules that this crate names have to be ids, or the reason would be dropped from the decision.
+#[test]
+fn every_rule_of_the_gate_is_an_id() {
+    use holdpoint_domain::decision::rule::{
+        NOT_MONOTONE, NOTHING_PERMITS, POLICY_FAILED, TRIGGER_INDETERMINATE,
+    };
+    let own = [
+        CATALOGUE_TIER,
+        NO_STANDING,
+        NOTHING_PERMITS,
+        NOT_MONOTONE,
+        POLICY_FAILED,
+        TRIGGER_INDETERMINATE,
+    ];
+    let mut all: Vec<_> = GUARDRAILS.iter().map(|guardrail| guardrail.id).chain(own).collect();
+    all.iter().for_each(|rule| {
+        id::<holdpoint_domain::id::kind::Rule>(rule);
+    });
+    let count = all.len();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), count, "two rules with one id");
+}
+
+impl Case {
+    fn decide(&self) -> Decision {
+        decide(&self.facts, &self.ladder, self.mode).unwrap()
+    }
+
+    fn decide_and_write(&self) -> String {
+        let decision = self.decide();
+        assert_eq!(decision.facts, self.facts.digest().unwrap());
+        assert_eq!(decision.policy, self.facts.inputs.policy);
+        let reasons: Vec<_> = decision
+            .reasons
+            .iter()
+            .map(|reason| match reason.effect {
+                ReasonEffect::Raised(tier) => format!("{}>={tier}", reason.rule),
+                ReasonEffect::Denied => format!("{}:denied", reason.rule),
+                ReasonEffect::Permitted => format!("{}:permitted", reason.rule),
+                ReasonEffect::Forbade => format!("{}:forbade", reason.rule),
+                ReasonEffect::Failed => format!("{}:failed", reason.rule),
+            })
+            .collect();
+        let flag = if decision.development { " development" } else { "" };
+        format!(
+            "{} {} floor {}{flag} [{}]",
+            decision.answer,
+            decision.tier,
+            decision.floor,
+            reasons.join(" ")
+        )
+    }
+}
+
+/// Reads the six columns of a line, as the head of the table explains them.
+fn read(line: &str) -> Case {
+    let columns: Vec<_> = line.split('|').map(str::trim).collect();
+    let [action, target, trigger, around, agent, policy] = columns[..] else {
+        panic!("expected 6 columns: {line}")
+    };
+    let mut case = Case { facts: facts(), ladder: read_policy(policy), mode: Mode::Production };
+    read_action(action, &mut case.facts);
+    read_target(target, &mut case.facts);
+    case.facts.trigger.agreement = agreement(word(&trigger.replace(' ', "_")));
+    for part in around.split(", ") {
+        read_around(part, &mut case);
+    }
+    read_agent(agent, &mut case.facts);
+    case
+}
+
+fn word<T: DeserializeOwned>(text: &str) -> T {
+    serde_json::from_value(text.into()).unwrap_or_else(|err| panic!("`{text}`: {err}"))
+}
+
+fn read_action(text: &str, facts: &mut Facts) {
+    let mut words = text.split(' ');
+    let action = &mut facts.action;
+    action.reversibility = word(words.next().unwrap());
+    action.undo = word(words.next().unwrap());
+    action.tier = word(words.next().unwrap());
+    for extra in words {
+        match extra.split_once('=') {
+            Some((state, effect)) => {
+                action.touches.insert(word(state), word(effect));
+            }
+            None if extra == "additive" => action.additive = true,
+            None if extra == "uncomputed" => facts.undo.computed = false,
+            None => panic!("`{extra}` in `{text}`"),
+        }
+    }
+}
+
+fn read_target(text: &str, facts: &mut Facts) {
+    let words: Vec<_> = text.split(' ').collect();
+    if words == ["unknown"] {
+        facts.target = None;
+        return;
+    }
+    let target = facts.target.as_mut().unwrap();
+    target.stateless = match words[0] {
+        "stateless" => true,
+        "stateful" => false,
+        _ => panic!("`{text}`"),
+    };
+    target.replicas = words[1].parse().unwrap();
+    target.down = match words[2..] {
+        [] => false,
+        ["down"] => true,
+        _ => panic!("`{text}`"),
+    };
+}
+
+fn read_around(text: &str, case: &mut Case) {
+    let (facts, cap) = (&mut case.facts, case.facts.action.cap);
+    match text {
+        "clean" => {}
+        "tainted target" => facts.provenance.target = Origin::Tainted,
+        "tainted action" => facts.provenance.action = Origin::Tainted,
+        "tainted scope" => facts.provenance.scope = Origin::Tainted,
+        "halted" => facts.brakes.halted = true,
+        "frozen" => facts.brakes.frozen = true,
+        "suspended" => facts.brakes.suspended = true,
+        "over budget" => {
+            facts.brakes.over_budget_until_ms = Some(at(super::support::NOW + 60_000));
+        }
+        "at cap" => {
+            facts.blast = blast(cap.targets, cap.services, cap.critical, cap.replica_share_percent);
+        }
+        "over cap: targets" => facts.blast = blast(cap.targets + 1, 1, 0, 34),
+        "over cap: services" => facts.blast = blast(1, cap.services + 1, 0, 34),
+        "over cap: critical" => facts.blast = blast(1, 2, cap.critical + 1, 34),
+        "over cap: replicas" => facts.blast = blast(1, 1, 0, cap.replica_share_percent + 1),
+        "development" => case.mode = Mode::Development,
+        _ => panic!("`{text}`"),
+    }
+}
+
+fn read_agent(text: &str, facts: &mut Facts) {
+    facts.principal.accepted = false;
+    facts.principal.attested_build = Some(digest("build"));
+    let mut words = text.split(' ');
+    while let Some(next) = words.next() {
+        match next {
+            "newcomer" => {}
+            "accepted" => facts.principal.accepted = true,
+            "unattested" => facts.principal.attested_build = None,
+            "earned" => facts.standing = Standing::Earned(word(words.next().unwrap())),
+            "phase" => facts.principal.phase = word(words.next().unwrap()),
+            _ => panic!("`{next}` in `{text}`"),
+        }
+    }
+}
+
+fn read_policy(text: &str) -> Ladder {
+    let on = |word: &str, rung: &str| match word {
+        "allow" => allow(&format!("permit-{rung}")),
+        "deny" => Verdict::Deny { rules: vec![] },
+        "forbid" => Verdict::Deny { rules: vec![id(&format!("forbid-{rung}"))] },
+        "error" => Verdict::Error { rules: vec![] },
+        "broken" => Verdict::Error { rules: vec![id(&format!("broken-{rung}"))] },
+        _ => panic!("`{text}`"),
+    };
+    let words: Vec<_> = text.split(' ').collect();
+    let [t1, t2, t3, t4] = words[..] else { panic!("expected an answer on each of 4 rungs: `{text}`") };
+    Ladder { t1: on(t1, "t1"), t2: on(t2, "t2"), t3: on(t3, "t3"), t4: on(t4, "t4") }
+}
