@@ -1,0 +1,67 @@
+//! What the doors share: the gate, who is calling, and the task that starts runs.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use holdpoint_app::{gate::Gate, run};
+use holdpoint_domain::{Id, actor::Identity, id::kind};
+
+/// Tells who a bearer token belongs to.
+pub(crate) trait Identify: Send + Sync {
+    /// The verified identity, or why there is none: one line, without the token.
+    fn identify(&self, bearer: &str) -> Result<Identity, String>;
+}
+
+/// What the doors share.
+pub(crate) struct Service {
+    /// The gate.
+    pub(crate) gate: Arc<Gate>,
+    /// Who is calling.
+    pub(crate) identify: Arc<dyn Identify>,
+    /// Starts runs.
+    pub(crate) runner: Runner,
+}
+
+/// Starts the run of each permitted plan, once at a time in this process. The claim in the store is what makes it once for
+/// all; this only keeps us from trying twice.
+#[derive(Clone)]
+pub(crate) struct Runner {
+    gate: Arc<Gate>,
+    running: Arc<Mutex<BTreeSet<Id<kind::Plan>>>>,
+}
+
+impl Runner {
+    /// A runner of this gate's permits.
+    pub(crate) fn new(gate: Arc<Gate>) -> Self {
+        Self { gate, running: Arc::default() }
+    }
+
+    /// Starts a plan's run in the background, unless it is under way.
+    pub(crate) fn start(&self, plan: Id<kind::Plan>) {
+        if !self.lock().insert(plan.clone()) {
+            return;
+        }
+        let runner = self.clone();
+        tokio::spawn(async move {
+            match run::run(&runner.gate, &plan).await {
+                Ok(state) => tracing::info!(%plan, %state, "run of plan {plan} ended: {state}"),
+                Err(refusal) => {
+                    tracing::warn!(%plan, rule = refusal.rule, "run of plan {plan} did not go on: {refusal}")
+                }
+            }
+            runner.lock().remove(&plan);
+        });
+    }
+
+    /// How many runs are under way.
+    pub(crate) fn under_way(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<Id<kind::Plan>>> {
+        // The set is whole at every point where a panic could happen.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
