@@ -9,6 +9,7 @@ pub mod approve;
 mod drive;
 pub mod gate;
 mod gather;
+pub mod judge;
 pub mod port;
 pub mod projection;
 pub mod propose;

@@ -1,0 +1,159 @@
+//! A client of the gate's HTTP door, for the other commands.
+
+use std::time::Duration;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use holdpoint_domain::{Id, actor::Identity, facts::Facts, id::kind};
+use serde_json::Value;
+
+use super::{CliError, Door, failed, identity};
+use crate::{
+    config::Config,
+    http::wire::{EntryWire, KeysWire},
+};
+
+/// How long an answer may take: a proposal waits for its probes.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest life of a token that a command makes for itself.
+const TOKEN_TTL_SECS: u32 = 300;
+
+/// A client with an address and an identity.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    url: String,
+    token: Option<String>,
+    config: Option<Config>,
+}
+
+/// A plan as the gate shows it.
+pub(crate) struct PlanAnswer(pub(crate) Value);
+
+impl Client {
+    /// Finds address and identity in the options.
+    pub(crate) fn connect(door: &Door) -> Result<Self, CliError> {
+        let config = door.config.as_deref().map(Config::load).transpose()?;
+        let url = match (&door.url, &config) {
+            (Some(url), _) => url.trim_end_matches('/').to_owned(),
+            (None, Some(config)) => config.url(),
+            (None, None) => return Err(CliError::Usage("expected --url or --config to find the gate".into())),
+        };
+        let token = match (&door.token_file, &door.person, &config) {
+            (Some(path), None, _) => {
+                Some(std::fs::read_to_string(path).map_err(|err| CliError::Failed(format!("{}: {err}", path.display())))?)
+            }
+            (None, Some(person), Some(config)) => {
+                let person: Id<kind::Person> = person.parse().map_err(failed)?;
+                Some(identity::issue(config, &Identity::Person { person }, TOKEN_TTL_SECS)?)
+            }
+            (None, Some(_), None) => return Err(CliError::Usage("--as needs --config, for its development issuer".into())),
+            (Some(_), Some(_), _) => return Err(CliError::Usage("expected --as or --token-file, got both".into())),
+            (None, None, _) => std::env::var("HOLDPOINT_TOKEN").ok(),
+        };
+        let http = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(failed)?;
+        Ok(Self { http, url, token: token.map(|token| token.trim().to_owned()), config })
+    }
+
+    /// The configuration, where one was given.
+    pub(crate) const fn config(&self) -> Option<&Config> {
+        self.config.as_ref()
+    }
+
+    /// A GET whose answer is JSON.
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, CliError> {
+        let (_, bytes) = self.send(self.http.get(format!("{}{path}", self.url))).await?;
+        serde_json::from_slice(&bytes).map_err(failed)
+    }
+
+    /// A GET whose answer is text.
+    pub(crate) async fn text(&self, path: &str) -> Result<String, CliError> {
+        let (_, bytes) = self.send(self.http.get(format!("{}{path}", self.url))).await?;
+        String::from_utf8(bytes).map_err(failed)
+    }
+
+    /// A POST of JSON; returns the status too.
+    pub(crate) async fn post(&self, path: &str, body: &impl serde::Serialize) -> Result<(u16, Value), CliError> {
+        let (status, bytes) = self.send(self.http.post(format!("{}{path}", self.url)).json(body)).await?;
+        serde_json::from_slice(&bytes).map(|value| (status, value)).map_err(failed)
+    }
+
+    /// A plan.
+    pub(crate) async fn plan(&self, plan: &str) -> Result<PlanAnswer, CliError> {
+        let plan: Id<kind::Plan> = plan.parse().map_err(failed)?;
+        self.get(&format!("/v1/plans/{plan}")).await.map(PlanAnswer)
+    }
+
+    /// The gate's public keys.
+    pub(crate) async fn keys(&self) -> Result<KeysWire, CliError> {
+        serde_json::from_value(self.get("/v1/keys").await?).map_err(failed)
+    }
+
+    /// Entries of the log.
+    pub(crate) async fn entries(&self, first: u64, limit: u32) -> Result<Vec<(u64, Vec<u8>)>, CliError> {
+        let value = self.get(&format!("/v1/ledger/entries?first={first}&limit={limit}")).await?;
+        let entries: Vec<EntryWire> = serde_json::from_value(value.get("entries").cloned().unwrap_or_default()).map_err(failed)?;
+        entries
+            .into_iter()
+            .map(|entry| STANDARD_NO_PAD.decode(&entry.bytes).map(|bytes| (entry.index, bytes)).map_err(failed))
+            .collect()
+    }
+
+    /// One entry of the log.
+    pub(crate) async fn entry(&self, index: u64) -> Result<Vec<u8>, CliError> {
+        let found = self.entries(index, 1).await?.into_iter().find(|(at, _)| *at == index);
+        found.map(|(_, bytes)| bytes).ok_or_else(|| CliError::Failed(format!("the log has no entry {index}")))
+    }
+
+    /// A file of the log's static layout, as [`holdpoint_ledger::export::export_paths`] names it.
+    pub(crate) async fn log_file(&self, path: &str) -> Result<Vec<u8>, CliError> {
+        self.send(self.http.get(format!("{}/v1/ledger/{path}", self.url))).await.map(|(_, bytes)| bytes)
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<(u16, Vec<u8>), CliError> {
+        let request = match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        let unreachable = |err: reqwest::Error| {
+            CliError::Unreachable(format!("the gate at {} does not answer ({err}): nothing was started", self.url))
+        };
+        let response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(unreachable)?.to_vec();
+        if status.is_success() { Ok((status.as_u16(), bytes)) } else { Err(refused(status, &bytes)) }
+    }
+}
+
+/// What a problem document (RFC 9457) says, for people.
+fn refused(status: reqwest::StatusCode, body: &[u8]) -> CliError {
+    let Ok(problem) = serde_json::from_slice::<Value>(body) else {
+        return CliError::Failed(format!("the gate answered {status}"));
+    };
+    let field = |name: &str| problem.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut text = format!("{} (rule `{}`)", field("detail"), field("rule"));
+    for reason in problem.get("reasons").and_then(Value::as_array).into_iter().flatten() {
+        let part = |name: &str| reason.get(name).and_then(Value::as_str).unwrap_or_default();
+        text.push_str(&format!("\n  {}: {}", part("rule"), part("fact")));
+    }
+    for hint in problem.get("hints").and_then(Value::as_array).into_iter().flatten() {
+        let rule = hint.get("rule").and_then(Value::as_str).unwrap_or_default();
+        for unmet in hint.get("unmet").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+            text.push_str(&format!("\n  rule `{rule}` wants: {unmet}"));
+        }
+    }
+    if !field("next").is_empty() {
+        text.push_str(&format!("\n  next: {}", field("next")));
+    }
+    if status.as_u16() == 403 { CliError::Denied(text) } else { CliError::Failed(text) }
+}
+
+impl PlanAnswer {
+    /// The facts that it was decided from.
+    pub(crate) fn facts(&self) -> Result<Facts, CliError> {
+        serde_json::from_value(self.0.get("facts").cloned().unwrap_or_default()).map_err(failed)
+    }
+}

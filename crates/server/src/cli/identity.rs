@@ -1,0 +1,81 @@
+//! `holdpoint identity` and `holdpoint keygen`: local development identities, and approval keys.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use holdpoint_adapters::{
+    identity::DevIssuer,
+    system::{Ed25519Key, Seed},
+};
+use holdpoint_domain::actor::{Identity, Phase};
+
+use super::{CliError, failed, say};
+use crate::config::Config;
+
+/// The local development issuer: identities for a first day and for tests. Whoever can read its key can be anybody, so it
+/// is no issuer for production.
+#[derive(Debug, Subcommand)]
+pub(crate) enum IdentityCommand {
+    /// Print a token
+    Issue(IssueOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IssueOptions {
+    /// The gate's configuration
+    #[arg(long, env = "HOLDPOINT_CONFIG")]
+    config: PathBuf,
+    /// The agent
+    #[arg(long, requires = "phase", required_unless_present = "person")]
+    agent: Option<String>,
+    /// The agent's phase: observe, decide or execute
+    #[arg(long)]
+    phase: Option<String>,
+    /// A person instead of an agent
+    #[arg(long, conflicts_with_all = ["agent", "phase"])]
+    person: Option<String>,
+    /// How long the token lives
+    #[arg(long, default_value_t = 900)]
+    ttl_secs: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeygenOptions {
+    /// The key file to write; must not exist
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// Runs an identity command.
+pub(crate) fn run(command: &IdentityCommand) -> Result<(), CliError> {
+    let IdentityCommand::Issue(options) = command;
+    let identity = match (&options.agent, &options.phase, &options.person) {
+        (Some(agent), Some(phase), None) => {
+            let phase = Phase::ALL.into_iter().find(|known| known.as_str() == phase);
+            let phase = phase.ok_or_else(|| CliError::Usage("expected --phase observe, decide or execute".into()))?;
+            Identity::Agent { agent: agent.parse().map_err(failed)?, phase }
+        }
+        (_, _, Some(person)) => Identity::Person { person: person.parse().map_err(failed)? },
+        _ => return Err(CliError::Usage("expected --agent with --phase, or --person".into())),
+    };
+    say(issue(&Config::load(&options.config)?, &identity, options.ttl_secs)?);
+    Ok(())
+}
+
+/// A token of the configuration's development issuer.
+pub(crate) fn issue(config: &Config, identity: &Identity, ttl_secs: u32) -> Result<String, CliError> {
+    let issuer = DevIssuer::load(&config.keys_dir()).map_err(failed)?;
+    issuer.issue(identity, &config.trust_domain, &config.audience, ttl_secs).map_err(failed)
+}
+
+/// Makes a person's approval key.
+pub(crate) fn keygen(options: &KeygenOptions) -> Result<(), CliError> {
+    if let Some(parent) = options.out.parent() {
+        std::fs::create_dir_all(parent).map_err(failed)?;
+    }
+    let seed = Seed::fresh();
+    seed.create(&options.out).map_err(failed)?;
+    let key = Ed25519Key::from_seed("approval", &seed).map_err(failed)?;
+    say(String::from(key.public_key()));
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! `holdpoint init`: the gate's keys and the executor's pins for a configuration.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use holdpoint_adapters::{
+    identity::DevIssuer,
+    system::{Ed25519Key, KeyUse, Seed},
+};
+use holdpoint_domain::Id;
+
+use super::{CliError, failed, say};
+use crate::config::{Config, ExecutorPins, load_inputs};
+
+#[derive(Debug, Args)]
+pub(crate) struct InitOptions {
+    /// The gate's configuration
+    #[arg(long, env = "HOLDPOINT_CONFIG")]
+    config: PathBuf,
+}
+
+/// Makes what is not there yet; overwrites nothing.
+pub(crate) fn init(options: &InitOptions) -> Result<(), CliError> {
+    let config = Config::load(&options.config)?;
+    let inputs = load_inputs(&config)?;
+    let keys = config.keys_dir();
+    std::fs::create_dir_all(&keys).map_err(failed)?;
+    for purpose in [KeyUse::Checkpoint, KeyUse::Evidence, KeyUse::Permit] {
+        Seed::load_or_create(&purpose.path(&keys)).map_err(failed)?;
+    }
+    DevIssuer::load_or_create(&keys).map_err(failed)?;
+
+    let permit = Seed::load(&KeyUse::Permit.path(&keys)).map_err(failed)?;
+    let checkpoint = Seed::load(&KeyUse::Checkpoint.path(&keys)).map_err(failed)?;
+    let pins_path = config.path(&config.executor_pins);
+    if !pins_path.exists() {
+        let people = inputs.registry.people();
+        let pins = ExecutorPins {
+            name: Id::parse("local").map_err(failed)?,
+            permit_key: Ed25519Key::from_seed("permit", &permit).map_err(failed)?.public_key(),
+            approvers: people.map(|person| (person.id.clone(), person.approval_key.clone())).collect(),
+            targets: inputs.inventory.targets().map(|target| target.id.clone()).collect(),
+        };
+        let text = serde_saphyr::to_string(&pins).map_err(failed)?;
+        std::fs::write(&pins_path, text).map_err(|err| CliError::Failed(format!("{}: {err}", pins_path.display())))?;
+    }
+    let log_key = Ed25519Key::from_seed(&config.origin, &checkpoint).and_then(|key| key.verifier_key()).map_err(failed)?;
+    let log_key_path = config.base.join("log.vkey");
+    std::fs::write(&log_key_path, format!("{log_key}\n")).map_err(failed)?;
+    say(format_args!("keys       {}", keys.display()));
+    say(format_args!("executor   {} (what it trusts and may touch: read it, it is the last line)", pins_path.display()));
+    say(format_args!("log key    {log_key}"));
+    Ok(())
+}

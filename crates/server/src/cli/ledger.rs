@@ -1,0 +1,197 @@
+//! `holdpoint ledger`: verify, prove, show, export.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use holdpoint_domain::record::Record;
+use holdpoint_ledger::{
+    Checkpoint, ExportSource, LogProof, SignedCheckpoint, SourceError, VerifierKey, bundle::read_bundle,
+    export::export_paths, hash::leaf_hash, tile::bundle_paths, verify_export,
+};
+
+use super::{CliError, Door, client::Client, failed, say};
+
+/// Ledger commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LedgerCommand {
+    /// Verify an exported log offline: needs no gate
+    Verify(VerifyOptions),
+    /// Prove that an entry is in the log, and check the proof
+    Prove(ProveOptions),
+    /// Show entries, from the gate or from an export
+    Show(ShowOptions),
+    /// Write the whole log to a folder (C2SP tlog-tiles layout)
+    Export(ExportOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyOptions {
+    /// The folder of the export
+    dir: PathBuf,
+    /// The log's verifier key (`name+hash+key`), or a file with it. Take it from a place that the log cannot change
+    #[arg(long)]
+    key: String,
+    /// A signed checkpoint that you kept (from a receipt, a permit, an approval, an earlier head): finds truncation,
+    /// roll-back and forks. Can be given several times
+    #[arg(long)]
+    against: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProveOptions {
+    #[command(flatten)]
+    door: Door,
+    /// The entry's index
+    index: u64,
+    /// The log's verifier key, or a file with it; the gate's own word when left out
+    #[arg(long)]
+    key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowOptions {
+    #[command(flatten)]
+    door: Door,
+    /// The first entry's index
+    #[arg(default_value_t = 0)]
+    first: u64,
+    /// How many
+    #[arg(long, default_value_t = 20)]
+    limit: u32,
+    /// Read an export instead of asking the gate
+    #[arg(long)]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportOptions {
+    #[command(flatten)]
+    door: Door,
+    /// The folder to write; must not exist or be empty
+    dir: PathBuf,
+}
+
+/// Runs a ledger command.
+pub(crate) async fn run(command: LedgerCommand) -> Result<(), CliError> {
+    match command {
+        LedgerCommand::Verify(options) => verify(&options),
+        LedgerCommand::Prove(options) => prove(options).await,
+        LedgerCommand::Show(options) => show(options).await,
+        LedgerCommand::Export(options) => export(options).await,
+    }
+}
+
+/// Files of an export on disk.
+struct Dir(PathBuf);
+
+impl ExportSource for Dir {
+    fn file(&self, path: &str) -> Result<Option<Vec<u8>>, SourceError> {
+        match std::fs::read(self.0.join(path)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(err) => Err(SourceError::new(err)),
+        }
+    }
+}
+
+/// A verifier key given as itself, or as the file that has it.
+fn verifier_key(given: &str) -> Result<VerifierKey, CliError> {
+    let text = if Path::new(given).is_file() { std::fs::read_to_string(given).map_err(failed)? } else { given.to_owned() };
+    text.trim().parse().map_err(failed)
+}
+
+fn verify(options: &VerifyOptions) -> Result<(), CliError> {
+    let keys = [verifier_key(&options.key)?];
+    let mut against: Vec<Checkpoint> = Vec::new();
+    for path in &options.against {
+        let bytes = std::fs::read(path).map_err(|err| CliError::Failed(format!("{}: {err}", path.display())))?;
+        let signed = SignedCheckpoint::parse(&bytes).map_err(failed)?;
+        against.push(signed.open(&keys).map_err(failed)?);
+    }
+    let report = verify_export(&Dir(options.dir.clone()), &keys, &against).map_err(failed)?;
+    say(&report);
+    if report.is_sound() {
+        Ok(())
+    } else {
+        Err(CliError::NotVerified(format!("the log in {} does not stand", options.dir.display())))
+    }
+}
+
+async fn prove(options: ProveOptions) -> Result<(), CliError> {
+    let client = Client::connect(&options.door)?;
+    let key = match &options.key {
+        Some(given) => verifier_key(given)?,
+        None => client.keys().await?.log_key.parse().map_err(failed)?,
+    };
+    let text = client.text(&format!("/v1/ledger/proof/{}", options.index)).await?;
+    let proof: LogProof = text.parse().map_err(failed)?;
+    let entry = client.entry(options.index).await?;
+    if proof.index() != options.index {
+        let got = proof.index();
+        return Err(CliError::NotVerified(format!("expected a proof of entry {}, got one of {got}", options.index)));
+    }
+    let head = proof.verify(leaf_hash(&entry), &[key]).map_err(|err| {
+        CliError::NotVerified(format!("the proof of entry {} does not stand: {err}", options.index))
+    })?;
+    say(String::from_utf8_lossy(&entry));
+    say(format_args!("is entry {} of the log `{}` with {} entries:\n", options.index, head.origin(), head.size()));
+    say(text);
+    Ok(())
+}
+
+async fn show(options: ShowOptions) -> Result<(), CliError> {
+    let entries = match &options.dir {
+        Some(dir) => from_export(&Dir(dir.clone()), options.first, options.limit)?,
+        None => Client::connect(&options.door)?.entries(options.first, options.limit).await?,
+    };
+    for (index, bytes) in entries {
+        let record = Record::parse(&bytes).map_err(failed)?;
+        let plan = record.plan.as_ref().map_or("-", |plan| plan.as_str());
+        let at = super::plans::clock_time(record.at_ms);
+        say(format_args!("{index:>6}  {at}  {:<12} {:<28} {plan}", record.body.word(), record.actor));
+    }
+    Ok(())
+}
+
+fn from_export(dir: &Dir, first: u64, limit: u32) -> Result<Vec<(u64, Vec<u8>)>, CliError> {
+    let missing = |path: &str| CliError::Failed(format!("{} has no file `{path}`", dir.0.display()));
+    let note = dir.file("checkpoint").map_err(failed)?.ok_or_else(|| missing("checkpoint"))?;
+    let head = SignedCheckpoint::parse(&note).map_err(failed)?;
+    let last = first.saturating_add(u64::from(limit));
+    let (mut index, mut entries) = (0_u64, Vec::new());
+    for path in bundle_paths(head.unverified().size()) {
+        let path = path.to_string();
+        let bundle = dir.file(&path).map_err(failed)?.ok_or_else(|| missing(&path))?;
+        for entry in read_bundle(&bundle) {
+            let entry = entry.map_err(failed)?;
+            if (first..last).contains(&index) {
+                entries.push((index, entry.to_vec()));
+            }
+            index = index.saturating_add(1);
+        }
+    }
+    Ok(entries)
+}
+
+async fn export(options: ExportOptions) -> Result<(), CliError> {
+    let client = Client::connect(&options.door)?;
+    let taken = std::fs::read_dir(&options.dir).is_ok_and(|mut files| files.next().is_some());
+    if taken {
+        return Err(CliError::Usage(format!("{} is not empty: expected a new folder", options.dir.display())));
+    }
+    let note = client.text("/v1/ledger/checkpoint").await?;
+    let head = SignedCheckpoint::parse(note.as_bytes()).map_err(failed)?;
+    for path in export_paths(head.unverified()) {
+        // The checkpoint moves on while we copy; the one that we began with is the one that the files must fit.
+        let bytes = if path == "checkpoint" { note.clone().into_bytes() } else { client.log_file(&path).await? };
+        let file = options.dir.join(&path);
+        if let Some(parent) = file.parent() {
+            std::fs::create_dir_all(parent).map_err(failed)?;
+        }
+        std::fs::write(&file, bytes).map_err(|err| CliError::Failed(format!("{}: {err}", file.display())))?;
+    }
+    let keys = client.keys().await?;
+    say(format_args!("{} entries in {}", head.unverified().size(), options.dir.display()));
+    say(format_args!("verify it with: holdpoint ledger verify {} --key '{}'", options.dir.display(), keys.log_key));
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! Configuration: one file, typed, parsed once. Unknown keys are refused and all faults are reported together.
+
+mod inputs;
+
+pub(crate) use inputs::{Inputs, load_inputs, unmeasurable};
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use holdpoint_domain::{Id, Millis, actor::TrustDomain, id::kind, signature::PublicKey};
+use serde::{Deserialize, Serialize};
+
+/// Largest configuration or input file; what a person writes is far below.
+const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// `holdpoint.yaml`. Paths are relative to the file's folder.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Address and port of the HTTP door, for instance `127.0.0.1:7070`.
+    pub(crate) listen: SocketAddr,
+    /// Folder of the store, its keys and the supervisor's state.
+    pub(crate) data_dir: PathBuf,
+    /// The log's origin line: a name of yours, for instance `example.org/holdpoint`.
+    pub(crate) origin: String,
+    /// The SPIFFE trust domain of agents and people.
+    pub(crate) trust_domain: TrustDomain,
+    /// The one audience that identity tokens must have.
+    pub(crate) audience: String,
+    /// Host names under which the door may be asked, beside the listen address.
+    #[serde(default)]
+    pub(crate) allowed_hosts: BTreeSet<String>,
+    /// Consent signed on the command line counts as strong (T4). Shows in every decision. Never in production.
+    #[serde(default)]
+    pub(crate) development: bool,
+    /// Action catalogue files. `builtin:process` names the one in the binary.
+    pub(crate) catalogue: Vec<PathBuf>,
+    /// The inventory file.
+    pub(crate) inventory: PathBuf,
+    /// The file of agents and people.
+    pub(crate) registry: PathBuf,
+    /// Policy files. The guardrails are always loaded beside them.
+    pub(crate) policies: Vec<PathBuf>,
+    /// Processes under the local supervisor.
+    #[serde(default)]
+    pub(crate) units: Option<PathBuf>,
+    /// What the executor has pinned, apart from the gate: written by `holdpoint init`.
+    pub(crate) executor_pins: PathBuf,
+    /// Times, each with a default.
+    #[serde(default)]
+    pub(crate) timings: Timings,
+    /// The folder that the paths are relative to.
+    #[serde(skip)]
+    pub(crate) base: PathBuf,
+}
+
+/// Times, in milliseconds.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Timings {
+    /// How long a hold waits for people (15 minutes; at most 24 hours).
+    pub(crate) hold_ms: Option<Millis>,
+    /// How long a permit may wait for its start (1 minute; at most 1 hour).
+    pub(crate) start_window_ms: Option<Millis>,
+    /// The pause between measurements of a deferred plan (5 s).
+    pub(crate) remeasure_ms: Option<Millis>,
+    /// How long a deferred plan is measured before it expires (5 minutes).
+    pub(crate) defer_ms: Option<Millis>,
+    /// When the review of a run without a person is due (24 hours).
+    pub(crate) review_ms: Option<Millis>,
+    /// The pause between measurements of a verification (1 s).
+    pub(crate) verify_every_ms: Option<Millis>,
+}
+
+/// What the executor trusts, pinned apart from the gate: a gate that was taken over cannot change it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExecutorPins {
+    /// The executor's name, which permits must carry.
+    pub(crate) name: Id<kind::Executor>,
+    /// The gate's permit key.
+    pub(crate) permit_key: PublicKey,
+    /// Approvers and their keys.
+    pub(crate) approvers: BTreeMap<Id<kind::Person>, PublicKey>,
+    /// The only targets that it may act on, whatever a permit says.
+    pub(crate) targets: BTreeSet<Id<kind::Target>>,
+}
+
+/// Faults of the configuration or of an input, all of them.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub(crate) struct ConfigError(pub(crate) Vec<String>);
+
+impl ConfigError {
+    /// One fault.
+    pub(crate) fn one(fault: impl Into<String>) -> Self {
+        Self(vec![fault.into()])
+    }
+}
+
+impl Config {
+    /// Reads the file and checks what can be checked without the others.
+    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
+        let mut config: Self = parse(path)?;
+        config.base = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        let mut faults = Vec::new();
+        if config.policies.is_empty() {
+            faults.push(format!("{}: `policies` names no file: without a policy nothing could ever be allowed", path.display()));
+        }
+        if config.catalogue.is_empty() {
+            faults.push(format!("{}: `catalogue` names no file", path.display()));
+        }
+        let limits = [
+            ("hold_ms", config.timings.hold_ms, holdpoint_domain::approval::MAX_APPROVAL_MS),
+            ("start_window_ms", config.timings.start_window_ms, holdpoint_domain::permit::MAX_START_MS),
+        ];
+        for (key, value, max) in limits {
+            if value.is_some_and(|value| value.ms() == 0 || value.ms() > max) {
+                faults.push(format!("{}: `timings.{key}`: expected 1 to {max} ms", path.display()));
+            }
+        }
+        if faults.is_empty() { Ok(config) } else { Err(ConfigError(faults)) }
+    }
+
+    /// A path of the configuration.
+    pub(crate) fn path(&self, relative: &Path) -> PathBuf {
+        self.base.join(relative)
+    }
+
+    /// The folder of the gate's keys.
+    pub(crate) fn keys_dir(&self) -> PathBuf {
+        self.path(&self.data_dir).join("keys")
+    }
+
+    /// The store's file.
+    pub(crate) fn store_path(&self) -> PathBuf {
+        self.path(&self.data_dir).join("holdpoint.db")
+    }
+
+    /// The folder of the supervisor's state.
+    pub(crate) fn units_dir(&self) -> PathBuf {
+        self.path(&self.data_dir).join("units")
+    }
+
+    /// Where a development person's approval key lies.
+    pub(crate) fn person_key(&self, person: &Id<kind::Person>) -> PathBuf {
+        self.base.join("people").join(format!("{person}.key"))
+    }
+
+    /// The address of the door, for a client on this machine.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.listen)
+    }
+
+    /// What the executor has pinned.
+    pub(crate) fn pins(&self) -> Result<ExecutorPins, ConfigError> {
+        let path = self.path(&self.executor_pins);
+        if !path.exists() {
+            let hint = "run `holdpoint init` first";
+            return Err(ConfigError::one(format!("{} is not there: {hint}", path.display())));
+        }
+        parse(&path)
+    }
+}
+
+/// Reads a text file within the size limit.
+pub(crate) fn read(path: &Path) -> Result<String, ConfigError> {
+    let fault = |err: std::io::Error| ConfigError::one(format!("cannot read {}: {err}", path.display()));
+    let size = std::fs::metadata(path).map_err(fault)?.len();
+    if size > MAX_FILE_BYTES {
+        return Err(ConfigError::one(format!("{} has {size} bytes: expected at most {MAX_FILE_BYTES}", path.display())));
+    }
+    std::fs::read_to_string(path).map_err(fault)
+}
+
+/// Parses a YAML file.
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    parse_text(&path.display().to_string(), &read(path)?)
+}
+
+/// Parses a YAML text; `name` stands in the error.
+pub(crate) fn parse_text<T: serde::de::DeserializeOwned>(name: &str, text: &str) -> Result<T, ConfigError> {
+    serde_saphyr::from_str(text).map_err(|err| ConfigError::one(format!("{name}: {err}")))
+}

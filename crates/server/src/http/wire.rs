@@ -1,0 +1,414 @@
+//! What goes over the wire: the JSON of requests and answers, for the server and for the command line alike.
+//!
+//! Types whose bytes are a contract (plan, facts, evidence, hold terms, signed statement) are the domain's own.
+
+use std::{collections::BTreeMap, fmt};
+
+use holdpoint_app::propose::Proposal;
+use holdpoint_domain::{
+    Digest, Id, Tier, Timestamp,
+    approval::HoldTerms,
+    decision::{Answer, ReasonEffect},
+    facts::Facts,
+    flow::State,
+    id::kind,
+    plan::{Narrative, ParamValue, Plan},
+    signature::PublicKey,
+    trigger::SignedEvidence,
+};
+use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::value::RawValue;
+
+/// The body of `POST /v1/plans`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewPlan {
+    /// The action.
+    pub(crate) action: Id<kind::Action>,
+    /// The target.
+    pub(crate) target: Id<kind::Target>,
+    /// The condition that justifies it.
+    pub(crate) trigger: Id<kind::Condition>,
+    /// Parameters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) params: BTreeMap<Id<kind::Param>, Param>,
+    /// The incident.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) incident: Option<Id<kind::Incident>>,
+    /// What the agent says the matter is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) summary: String,
+    /// Why the agent wants this.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) reason: String,
+    /// What the model thinks of its own certainty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) confidence: Option<String>,
+    /// The prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) prompt: Option<String>,
+    /// The model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) model: Option<String>,
+    /// The transcript.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) transcript: Option<String>,
+}
+
+/// A parameter as plain JSON. Secrets do not come this way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Param {
+    /// A whole number.
+    Int(i64),
+    /// Yes or no.
+    Bool(bool),
+    /// One word out of the catalogue's list.
+    Word(Id<kind::Param>),
+}
+
+/// The answer to a proposal that was not denied.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Proposed {
+    /// The plan's id.
+    pub(crate) id: Id<kind::Plan>,
+    /// `allow`, `hold` or `defer`.
+    pub(crate) answer: Answer,
+    /// The tier.
+    pub(crate) tier: Tier,
+    /// The lowest tier that the guardrails allow.
+    pub(crate) floor: Tier,
+    /// Why.
+    pub(crate) reasons: Vec<Reason>,
+    /// The plan's digest.
+    pub(crate) plan_digest: Digest,
+    /// The hold, where it waits for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hold: Option<Id<kind::Hold>>,
+    /// When the hold ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hold_expires_at_ms: Option<Timestamp>,
+    /// The ledger index of its first record.
+    pub(crate) index: u64,
+}
+
+/// One reason of a decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reason {
+    /// The guardrail or policy rule.
+    pub(crate) rule: Id<kind::Rule>,
+    /// What it did.
+    pub(crate) effect: ReasonEffect,
+    /// The fact that set it off, in words.
+    pub(crate) fact: String,
+    /// What the caller can do about it.
+    pub(crate) next: String,
+}
+
+/// A policy rule that would have permitted, and what it lacked, in the words of the policy file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hint {
+    /// The rule.
+    pub(crate) rule: Id<kind::Rule>,
+    /// Conditions that were not met.
+    pub(crate) unmet: Vec<String>,
+}
+
+/// An answer other than the one asked for (RFC 9457).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Problem {
+    /// `urn:holdpoint:problem:<rule>`.
+    pub(crate) r#type: String,
+    /// The rule, in words.
+    pub(crate) title: String,
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// The fact that set it off.
+    pub(crate) detail: String,
+    /// The rule that refused.
+    pub(crate) rule: String,
+    /// What to do next.
+    pub(crate) next: String,
+    /// For a denied plan: the decision.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub(crate) decision: Option<Denial>,
+}
+
+/// What a denial adds to its problem.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Denial {
+    /// The plan. It is recorded, and can be read.
+    pub(crate) plan: Id<kind::Plan>,
+    /// The tier.
+    pub(crate) tier: Tier,
+    /// Why.
+    pub(crate) reasons: Vec<Reason>,
+    /// What would have had to be different.
+    pub(crate) hints: Vec<Hint>,
+}
+
+/// A list of plans, newest first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Plans {
+    /// The plans.
+    pub(crate) plans: Vec<PlanSummary>,
+}
+
+/// A plan in a list.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PlanSummary {
+    /// Its id.
+    pub(crate) id: Id<kind::Plan>,
+    /// Where it is in its life.
+    pub(crate) state: State,
+    /// Who proposed it.
+    pub(crate) agent: Id<kind::Agent>,
+    /// The action.
+    pub(crate) action: Id<kind::Action>,
+    /// The target.
+    pub(crate) target: Id<kind::Target>,
+    /// The tier, once decided.
+    pub(crate) tier: Option<Tier>,
+    /// The hold, while there is one.
+    pub(crate) hold: Option<Id<kind::Hold>>,
+    /// When it was proposed.
+    pub(crate) proposed_at_ms: Timestamp,
+    /// When the state it is in ends by itself, if it does.
+    pub(crate) deadline_ms: Option<Timestamp>,
+    /// When a deferred plan is measured again.
+    pub(crate) next_at_ms: Option<Timestamp>,
+    /// The ledger index of its last record.
+    pub(crate) last_index: u64,
+}
+
+/// Everything about one plan, folded from its records.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PlanDetail {
+    /// Its id.
+    pub(crate) id: Id<kind::Plan>,
+    /// Where it is in its life.
+    pub(crate) state: State,
+    /// The answer it was given.
+    pub(crate) answer: Option<Answer>,
+    /// The tier.
+    pub(crate) tier: Option<Tier>,
+    /// The lowest tier that the guardrails allow.
+    pub(crate) floor: Option<Tier>,
+    /// Why.
+    pub(crate) reasons: Vec<Reason>,
+    /// The plan itself: what its digest and every signature are about.
+    pub(crate) plan: Plan,
+    /// SHA-256 of its canonical JSON.
+    pub(crate) plan_digest: Digest,
+    /// The requester's words; none when they were erased.
+    pub(crate) narrative: Option<Words>,
+    /// What the last decision was made from.
+    pub(crate) facts: Option<Facts>,
+    /// What the probes saw last, signed.
+    pub(crate) evidence: Option<SignedEvidence>,
+    /// The hold.
+    pub(crate) hold: Option<Hold>,
+    /// The permit.
+    pub(crate) permit: Option<PermitSummary>,
+    /// What is known of the run's end.
+    pub(crate) run: Run,
+    /// When a person owes a look.
+    pub(crate) review_due_ms: Option<Timestamp>,
+    /// One line a record.
+    pub(crate) timeline: Vec<Moment>,
+}
+
+/// The words of an agent. Never instructions, never facts: show them in a box that says so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Words {
+    /// Always true.
+    pub(crate) untrusted: bool,
+    /// What it says the matter is; hidden characters are written as escapes, here and below.
+    pub(crate) summary: String,
+    /// Why it wants this.
+    pub(crate) reason: String,
+    /// What the model thinks of its own certainty.
+    pub(crate) confidence: Option<String>,
+}
+
+/// A hold and what people said.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Hold {
+    /// The hold.
+    pub(crate) id: Id<kind::Hold>,
+    /// What people are asked to sign.
+    pub(crate) terms: HoldTerms,
+    /// Approvals that the tier needs.
+    pub(crate) needed: u32,
+    /// Who approved.
+    pub(crate) approvals: Vec<Id<kind::Person>>,
+    /// Who rejected.
+    pub(crate) rejections: Vec<Id<kind::Person>>,
+}
+
+/// What everybody may know of a permit. The signed grant itself is for its executor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PermitSummary {
+    /// The permit.
+    pub(crate) id: Id<kind::Permit>,
+    /// The run must start before this.
+    pub(crate) start_before_ms: Timestamp,
+    /// Undo and revocation are authorised until this.
+    pub(crate) undo_until_ms: Timestamp,
+    /// The executor.
+    pub(crate) executor: Id<kind::Executor>,
+    /// The fencing epoch.
+    pub(crate) epoch: u64,
+}
+
+/// How a run ended, beside the state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Run {
+    /// Why it, or its undo, failed.
+    pub(crate) failed: Option<String>,
+    /// Why nobody knows how it ended.
+    pub(crate) doubt: Option<String>,
+    /// What was worse at the claim.
+    pub(crate) worse: Vec<String>,
+}
+
+/// A record of a plan, as one line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Moment {
+    /// Its ledger index.
+    pub(crate) index: u64,
+    /// When, by the gate's clock.
+    pub(crate) at_ms: Timestamp,
+    /// Who.
+    pub(crate) actor: String,
+    /// What.
+    pub(crate) what: String,
+}
+
+/// The answer to a decision on a hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Decided {
+    /// The plan.
+    pub(crate) plan: Id<kind::Plan>,
+    /// Where it is now.
+    pub(crate) state: State,
+    /// Approvals that count.
+    pub(crate) approvals: u32,
+    /// How many the tier needs.
+    pub(crate) needed: u32,
+}
+
+/// A run of ledger entries.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Entries {
+    /// How many entries the ledger has.
+    pub(crate) size: u64,
+    /// The entries, in order.
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// A ledger entry.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    /// Its index.
+    pub(crate) index: u64,
+    /// The record: exactly the entry's bytes, so that its leaf hash can be computed from them.
+    pub(crate) record: Box<RawValue>,
+}
+
+/// A consistency proof (RFC 6962 section 2.1.2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Consistency {
+    /// The size of the older tree.
+    pub(crate) old: u64,
+    /// The size of the newer tree.
+    pub(crate) new: u64,
+    /// The hashes, in base64.
+    pub(crate) hashes: Vec<String>,
+}
+
+/// The public keys of the gate, by purpose. Compare them with a copy that came another way before trusting them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Keys {
+    /// The log's origin line.
+    pub(crate) origin: String,
+    /// The key of the log's checkpoints, as a C2SP verifier key.
+    pub(crate) log_key: String,
+    /// The key of permits.
+    pub(crate) permit_key: PublicKey,
+    /// The id of the permit key in JWS headers.
+    pub(crate) permit_key_id: String,
+    /// The key of evidence.
+    pub(crate) evidence_key: PublicKey,
+}
+
+/// The answer of `GET /healthz`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Health {
+    /// `ok`.
+    pub(crate) status: String,
+    /// How many entries the ledger has.
+    pub(crate) size: u64,
+}
+
+impl From<NewPlan> for Proposal {
+    fn from(body: NewPlan) -> Self {
+        Self {
+            action: body.action,
+            target: body.target,
+            trigger: body.trigger,
+            params: body.params.into_iter().map(|(name, value)| (name, value.into())).collect(),
+            incident: body.incident,
+            narrative: Narrative {
+                summary: body.summary,
+                reason: body.reason,
+                confidence: body.confidence,
+            },
+            prompt: body.prompt,
+            model: body.model,
+            transcript: body.transcript,
+        }
+    }
+}
+
+impl From<Param> for ParamValue {
+    fn from(param: Param) -> Self {
+        match param {
+            Param::Int(int) => Self::Int(int),
+            Param::Bool(bool) => Self::Bool(bool),
+            Param::Word(word) => Self::Choice(word),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Param {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ParamVisitor)
+    }
+}
+
+struct ParamVisitor;
+
+impl de::Visitor<'_> for ParamVisitor {
+    type Value = Param;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number, true, false, or a word")
+    }
+
+    fn visit_bool<E: de::Error>(self, bool: bool) -> Result<Param, E> {
+        Ok(Param::Bool(bool))
+    }
+
+    fn visit_i64<E: de::Error>(self, int: i64) -> Result<Param, E> {
+        Ok(Param::Int(int))
+    }
+
+    fn visit_u64<E: de::Error>(self, int: u64) -> Result<Param, E> {
+        i64::try_from(int).map(Param::Int).map_err(|_| E::invalid_value(de::Unexpected::Unsigned(int), &self))
+    }
+
+    fn visit_str<E: de::Error>(self, word: &str) -> Result<Param, E> {
+        Id::parse(word).map(Param::Word).map_err(E::custom)
+    }
+}

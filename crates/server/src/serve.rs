@@ -1,0 +1,102 @@
+//! `holdpoint serve`: the gate, its runs and its clockwork, until it is told to stop.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use clap::Args;
+use holdpoint_app::{gate::Gate, recover, start};
+
+use crate::{
+    cli::{CliError, failed, say},
+    config::{Config, load_inputs},
+    http,
+    service::{Runner, Service},
+    wiring,
+};
+
+/// The pause between two looks at what is due.
+const TICK: Duration = Duration::from_millis(500);
+/// How long runs under way may take to end after a stop was asked for. What is left is recovered at the next start.
+const LAST_WAIT: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeOptions {
+    /// The configuration
+    #[arg(long, env = "HOLDPOINT_CONFIG")]
+    config: PathBuf,
+    /// Stop the supervised processes too when the gate stops; otherwise they go on without it
+    #[arg(long)]
+    stop_units: bool,
+}
+
+/// Runs the gate.
+pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
+    logging();
+    let config = Config::load(&options.config)?;
+    let inputs = load_inputs(&config)?;
+    for warning in &inputs.warnings {
+        tracing::warn!("policy: {warning}");
+    }
+    for gap in crate::config::unmeasurable(&inputs) {
+        tracing::warn!("{gap}");
+    }
+    if config.development {
+        tracing::warn!("DEVELOPMENT: signatures from the command line count as strong authentication");
+    }
+    tracing::info!("all roles in one process: their separation holds by construction only");
+
+    let wired = wiring::wire(&config, inputs).await?;
+    let gate = Arc::new(wired.gate);
+    // Input digests first: a gate whose inputs are not activated must not even recover.
+    start::start(&gate).await.map_err(|refusal| CliError::Failed(format!("{refusal}; {}", refusal.next)))?;
+    recover::recover(&gate).await.map_err(failed)?;
+
+    let runner = Runner::new(Arc::clone(&gate));
+    let service = Arc::new(Service { gate: Arc::clone(&gate), identify: wired.identify, runner: runner.clone() });
+    let listener = tokio::net::TcpListener::bind(config.listen)
+        .await
+        .map_err(|err| CliError::Failed(format!("cannot listen on {}: {err}", config.listen)))?;
+    let router = http::router(service, &http::Limits::of(&config));
+    let clockwork = tokio::spawn(clockwork(Arc::clone(&gate), runner.clone()));
+    say(format_args!("holdpoint serves on {}", config.url()));
+    let ended = http::serve(listener, router, stop_asked()).await;
+    clockwork.abort();
+    let deadline = tokio::time::Instant::now() + LAST_WAIT;
+    while runner.under_way() > 0 && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    if options.stop_units {
+        wired.stop_units.await;
+    }
+    ended.map_err(failed)
+}
+
+/// Does what is due, and starts what has a permit, for ever.
+async fn clockwork(gate: Arc<Gate>, runner: Runner) {
+    loop {
+        match recover::tick(&gate).await {
+            Ok(startable) => startable.into_iter().for_each(|plan| runner.start(plan)),
+            Err(refusal) => tracing::error!("the gate's clockwork: {refusal}"),
+        }
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+async fn stop_asked() {
+    let mut term = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(term) => term,
+        Err(err) => {
+            tracing::warn!("cannot wait for SIGTERM: {err}");
+            let _ = tokio::signal::ctrl_c().await;
+            return;
+        }
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+fn logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}
