@@ -1,1 +1,8 @@
 //! Holdpoint's adapters: the only crate that touches the world
+
+pub mod executor;
+pub mod identity;
+pub mod lease;
+pub mod probe;
+pub mod store;
+pub mod system;

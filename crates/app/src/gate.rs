@@ -64,8 +64,6 @@ pub struct Controls {
 /// Settings with their defaults in [`Settings::default`].
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The executor that permits name.
-    pub executor: Id<kind::Executor>,
     /// The id of the permit key in JWS headers.
     pub permit_key_id: String,
     /// How long a hold waits for people; 15 minutes by default.
@@ -85,11 +83,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The defaults, for an executor and a permit key.
+    /// The defaults, for a permit key.
     #[must_use]
-    pub fn new(executor: Id<kind::Executor>, permit_key_id: String) -> Self {
+    pub fn new(permit_key_id: String) -> Self {
         Self {
-            executor,
             permit_key_id,
             hold_ms: Millis::secs(15 * 60),
             start_window_ms: Millis::secs(60),

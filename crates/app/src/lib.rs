@@ -2,11 +2,13 @@
 //!
 //! What happens, in which order, and what is recorded before it: [`propose`] freezes a plan, has it measured and decided;
 //! [`approve`] takes a person's signature; [`run`] claims a permit and drives it to its end; [`recover`] picks up after a
-//! crash and ends what ran out of time; [`start`] begins a log, or checks that its control inputs are in force. The crate has no runtime and touches nothing of the world: every effect
+//! crash and does what is due; [`start`] begins a log, or checks that its control inputs are in force. The crate has no runtime and touches nothing of the world: every effect
 //! goes through a trait in [`port`], and every effect comes after the durable record that announces it.
 
 pub mod approve;
 mod drive;
+#[cfg(any(test, feature = "fakes"))]
+pub mod fake;
 pub mod gate;
 mod gather;
 pub mod judge;

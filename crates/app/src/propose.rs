@@ -241,7 +241,7 @@ pub(crate) fn grant(
         plan_id: id.clone(),
         narrative: *narrative,
         head: gate.tree_head(),
-        executor: gate.settings.executor.clone(),
+        executor: action.executor.clone(),
         nonce: gate.fresh("once")?,
         epoch: gate.next_epoch(),
         granted_at: now,

@@ -1,4 +1,4 @@
-//! Recover and tick: pick up after a crash, and end what ran out of time.
+//! Recover: pick up runs that nobody drives any more, and do what is due.
 
 use holdpoint_domain::{
     Id,
@@ -24,11 +24,9 @@ use crate::{
 /// Most plans looked at in one tick; the rest comes with the next.
 const TICK_LIMIT: u32 = 1_000;
 
-/// Ends every run that a crash interrupted. Call it once, before anything else is served.
-///
-/// A run whose effect had not begun fails with nothing changed. One whose effect may have begun is settled by what the
-/// target itself shows. Leases that nobody holds any more are revoked.
-pub async fn recover(gate: &Gate) -> Result<(), Refusal> {
+/// Runs that are open and that nobody drives any more, after a crash or after the store had no room: all open runs at
+/// start-up, and later those that the caller does not know to be under way.
+pub async fn unfinished(gate: &Gate) -> Result<Vec<Id<kind::Plan>>, Refusal> {
     let states = vec![
         State::Claimed,
         State::Leased,
@@ -37,29 +35,30 @@ pub async fn recover(gate: &Gate) -> Result<(), Refusal> {
         State::Applied,
         State::Undoing,
     ];
-    let rows =
-        gate.ports.store.plans(PlanFilter { states, limit: u32::MAX, ..PlanFilter::default() }).await?;
-    for row in rows {
-        tracing::info!(plan = %row.id, state = %row.state, "recovering plan {} from state {}", row.id, row.state);
-        settle(gate, &row).await?;
-    }
-    sweep(gate).await
+    let filter = PlanFilter { states, limit: TICK_LIMIT, ..PlanFilter::default() };
+    Ok(gate.ports.store.plans(filter).await?.into_iter().map(|row| row.id).collect())
 }
 
-async fn settle(gate: &Gate, row: &PlanRow) -> Result<(), Refusal> {
-    match row.state {
+/// Ends a run that nobody drives. The caller makes sure of that; where it is mistaken, the store refuses one of the two.
+///
+/// A run whose effect had not begun fails with nothing changed. One whose effect may have begun is settled by what the
+/// target itself shows, without asking the executor to apply anything.
+pub async fn resume(gate: &Gate, id: &Id<kind::Plan>) -> Result<State, Refusal> {
+    let run = reopen(gate, id).await?;
+    match run.view.state {
         State::Claimed | State::Leased | State::Rehearsed => {
             let body = Body::Failed { why: FailWhy::Interrupted };
             let txn = Txn {
-                records: vec![gate.record(&row.id, body)],
-                expect: Some((row.id.clone(), row.last_index)),
+                records: vec![gate.record(id, body)],
+                expect: Some((id.clone(), run.view.last_index())),
                 essential: true,
                 ..Txn::default()
             };
             gate.ports.store.append(txn).await?;
-            Ok(())
+            revoke::leases_of(gate, &run.view).await?;
+            Ok(State::Failed)
         }
-        _ => drive::to_the_end(gate, reopen(gate, &row.id).await?).await.map(|_| ()),
+        _ => drive::to_the_end(gate, run).await,
     }
 }
 

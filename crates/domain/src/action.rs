@@ -298,7 +298,7 @@ pub enum CatalogueError {
         fault: ConditionFault,
     },
     /// Nothing in it, or too much.
-    #[error("expected 1 to {MAX_CATALOGUE} actions, got {0}")]
+    #[error("expected 1 to {MAX_CATALOGUE} actions and at most as many conditions, got {0}")]
     Size(usize),
 }
 
@@ -341,8 +341,11 @@ impl Catalogue {
     /// Checks entries and conditions against each other and against the guardrails; reports every fault.
     pub fn new(actions: Vec<Action>, conditions: Vec<Condition>) -> Result<Self, Vec<CatalogueError>> {
         let mut faults = Vec::new();
-        if actions.is_empty() || actions.len() > MAX_CATALOGUE || conditions.len() > MAX_CATALOGUE {
-            faults.push(CatalogueError::Size(actions.len().max(conditions.len())));
+        if actions.is_empty() || actions.len() > MAX_CATALOGUE {
+            faults.push(CatalogueError::Size(actions.len()));
+        }
+        if conditions.len() > MAX_CATALOGUE {
+            faults.push(CatalogueError::Size(conditions.len()));
         }
         let mut catalogue = Self { actions: BTreeMap::new(), conditions: BTreeMap::new() };
         for condition in conditions {

@@ -233,13 +233,23 @@ pub struct Reading {
     /// Why.
     pub why: Why,
     /// The value, where there is a finite one.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none", default, serialize_with = "finite")]
     pub value: Option<f64>,
     /// How old the sample was.
     pub age_ms: Millis,
 }
 
 impl Eq for Reading {}
+
+/// Writes a finite number, and refuses others. Inside a struct, serde_json writes them as `null`: the evidence would be
+/// signed and recorded without its value, and the record could not be read back.
+#[allow(clippy::ref_option, reason = "the signature that serde asks for")]
+fn finite<S: serde::Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(number) if !number.is_finite() => Err(serde::ser::Error::custom("expected a finite value")),
+        Some(_) | None => value.serialize(serializer),
+    }
+}
 
 /// What a condition's sources say together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

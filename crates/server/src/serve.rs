@@ -1,8 +1,9 @@
 //! `holdpoint serve`: the gate, its runs and its clockwork, until it is told to stop.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Args;
+use holdpoint_adapters::executor::process::Supervisor;
 use holdpoint_app::{gate::Gate, recover, start};
 
 use crate::{
@@ -23,9 +24,6 @@ pub(crate) struct ServeOptions {
     /// The configuration
     #[arg(long, env = "HOLDPOINT_CONFIG")]
     config: PathBuf,
-    /// Stop the supervised processes too when the gate stops; otherwise they go on without it
-    #[arg(long)]
-    stop_units: bool,
 }
 
 /// Runs the gate.
@@ -44,18 +42,21 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     }
     tracing::info!("all roles in one process: their separation holds by construction only");
 
-    let wired = wiring::wire(&config, inputs).await?;
+    let wired = wiring::wire(&config, inputs)?;
     let gate = Arc::new(wired.gate);
-    // Input digests first: a gate whose inputs are not activated must not even recover.
+    // First of all: a gate whose inputs are not activated must not even settle open runs.
     start::start(&gate).await.map_err(|refusal| CliError::Failed(format!("{refusal}; {}", refusal.next)))?;
-    recover::recover(&gate).await.map_err(failed)?;
+
+    start_units(Arc::clone(&wired.supervisor)).await?;
 
     let runner = Runner::new(Arc::clone(&gate));
-    let service = Arc::new(Service { gate: Arc::clone(&gate), identify: wired.identify, runner: runner.clone() });
+    let service =
+        Arc::new(Service { gate: Arc::clone(&gate), identify: wired.identify, runner: runner.clone() });
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .map_err(|err| CliError::Failed(format!("cannot listen on {}: {err}", config.listen)))?;
-    let router = http::router(service, &http::Limits::of(&config));
+    let router =
+        http::router(service, http::Settings { hosts: hosts(&config), limits: http::Limits::default() });
     let clockwork = tokio::spawn(clockwork(Arc::clone(&gate), runner.clone()));
     say(format_args!("holdpoint serves on {}", config.url()));
     let ended = http::serve(listener, router, stop_asked()).await;
@@ -64,15 +65,36 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     while runner.under_way() > 0 && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    if options.stop_units {
-        wired.stop_units.await;
-    }
     ended.map_err(failed)
+}
+
+/// Starts the supervised processes that are due.
+async fn start_units(supervisor: Arc<Supervisor>) -> Result<(), CliError> {
+    let started = tokio::task::spawn_blocking(move || supervisor.ensure_started()).await.map_err(failed)?;
+    for unit in started.map_err(failed)? {
+        tracing::info!(%unit, "started {unit}");
+    }
+    Ok(())
+}
+
+/// The names that the door answers to: its address, this machine's own names for it, and what the operator adds.
+fn hosts(config: &Config) -> BTreeSet<String> {
+    let own = match config.listen.ip() {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    let local = config.listen.ip().is_loopback().then(|| "localhost".to_owned());
+    config.allowed_hosts.iter().cloned().chain([own]).chain(local).collect()
 }
 
 /// Does what is due, and starts what has a permit, for ever.
 async fn clockwork(gate: Arc<Gate>, runner: Runner) {
     loop {
+        // Open runs first: whatever was interrupted is settled before anything new begins.
+        match recover::unfinished(&gate).await {
+            Ok(open) => open.into_iter().for_each(|plan| runner.resume(plan)),
+            Err(refusal) => tracing::error!("the gate's clockwork: {refusal}"),
+        }
         match recover::tick(&gate).await {
             Ok(startable) => startable.into_iter().for_each(|plan| runner.start(plan)),
             Err(refusal) => tracing::error!("the gate's clockwork: {refusal}"),

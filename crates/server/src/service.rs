@@ -5,8 +5,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use holdpoint_app::{gate::Gate, run};
-use holdpoint_domain::{Id, actor::Identity, id::kind};
+use holdpoint_app::{gate::Gate, recover, refusal::Refusal, run};
+use holdpoint_domain::{Id, actor::Identity, flow::State, id::kind};
 
 /// Tells who a bearer token belongs to.
 pub(crate) trait Identify: Send + Sync {
@@ -38,14 +38,26 @@ impl Runner {
         Self { gate, running: Arc::default() }
     }
 
-    /// Starts a plan's run in the background, unless it is under way.
+    /// Starts a permitted plan's run in the background, unless it is under way.
     pub(crate) fn start(&self, plan: Id<kind::Plan>) {
+        self.spawn(plan, |gate, plan| async move { run::run(&gate, &plan).await });
+    }
+
+    /// Ends, in the background, an open run that nobody drives any more, unless it is under way here.
+    pub(crate) fn resume(&self, plan: Id<kind::Plan>) {
+        self.spawn(plan, |gate, plan| async move { recover::resume(&gate, &plan).await });
+    }
+
+    fn spawn<F>(&self, plan: Id<kind::Plan>, work: impl FnOnce(Arc<Gate>, Id<kind::Plan>) -> F)
+    where
+        F: Future<Output = Result<State, Refusal>> + Send + 'static,
+    {
         if !self.lock().insert(plan.clone()) {
             return;
         }
-        let runner = self.clone();
+        let (runner, work) = (self.clone(), work(Arc::clone(&self.gate), plan.clone()));
         tokio::spawn(async move {
-            match run::run(&runner.gate, &plan).await {
+            match work.await {
                 Ok(state) => tracing::info!(%plan, %state, "run of plan {plan} ended: {state}"),
                 Err(refusal) => {
                     tracing::warn!(%plan, rule = refusal.rule, "run of plan {plan} did not go on: {refusal}")

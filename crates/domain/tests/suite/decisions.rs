@@ -84,14 +84,8 @@ fn every_rule_of_the_gate_is_an_id() {
     use holdpoint_domain::decision::rule::{
         NOT_MONOTONE, NOTHING_PERMITS, POLICY_FAILED, TRIGGER_INDETERMINATE,
     };
-    let own = [
-        CATALOGUE_TIER,
-        NO_STANDING,
-        NOTHING_PERMITS,
-        NOT_MONOTONE,
-        POLICY_FAILED,
-        TRIGGER_INDETERMINATE,
-    ];
+    let own =
+        [CATALOGUE_TIER, NO_STANDING, NOTHING_PERMITS, NOT_MONOTONE, POLICY_FAILED, TRIGGER_INDETERMINATE];
     let mut all: Vec<_> = GUARDRAILS.iter().map(|guardrail| guardrail.id).chain(own).collect();
     all.iter().for_each(|rule| {
         id::<holdpoint_domain::id::kind::Rule>(rule);
@@ -193,7 +187,8 @@ fn read_target(text: &str, facts: &mut Facts) {
 }
 
 fn read_around(text: &str, case: &mut Case) {
-    let (facts, cap) = (&mut case.facts, case.facts.action.cap);
+    let cap = case.facts.action.cap;
+    let facts = &mut case.facts;
     match text {
         "clean" => {}
         "tainted target" => facts.provenance.target = Origin::Tainted,

@@ -20,14 +20,14 @@ const WORDS: [&[&str]; 5] = [
     &["int", "bool", "choice", "secret"],
 ];
 
-/// `value` with one thing changed, each with the JSON pointer of the change. Every result differs from `value`.
+/// `value` with one thing changed, each with the JSON pointer of what was changed. Every result differs from `value`.
 pub(crate) fn mutations(value: &Value) -> Vec<(String, Value)> {
     let mut all = Vec::new();
-    visit(value, String::new(), &mut |path, changed| {
+    visit(value, "", &mut |path, name, changed| {
         let mut whole = value.clone();
         *whole.pointer_mut(path).unwrap() = changed;
-        assert_ne!(whole, *value, "{path}: nothing was changed");
-        all.push((path.to_owned(), whole));
+        assert_ne!(whole, *value, "{path}{name}: nothing was changed");
+        all.push((format!("{path}{name}"), whole));
     });
     all
 }
@@ -52,23 +52,24 @@ pub(crate) fn leaves(value: &Value) -> Vec<String> {
     out
 }
 
-fn visit(value: &Value, path: String, found: &mut impl FnMut(&str, Value)) {
+fn visit(value: &Value, path: &str, found: &mut impl FnMut(&str, &str, Value)) {
     match value {
         Value::Object(map) => {
             for (name, inner) in map {
-                found(&path, Value::Object(without(map, name)));
+                let place = format!("/{name}");
+                found(path, &place, Value::Object(without(map, name)));
                 for other in renamed(name) {
                     let mut changed = without(map, name);
                     changed.insert(other, inner.clone());
-                    found(&path, Value::Object(changed));
+                    found(path, &place, Value::Object(changed));
                 }
-                visit(inner, format!("{path}/{name}"), found);
+                visit(inner, &format!("{path}/{name}"), found);
             }
             // Something new beside what is there: a value of each kind that occurs in our formats.
             for extra in [Value::Null, json!(true), json!({"bool": true}), json!("x")] {
                 let mut changed = map.clone();
                 changed.insert("zz".into(), extra);
-                found(&path, Value::Object(changed));
+                found(path, "/zz", Value::Object(changed));
             }
         }
         Value::Array(list) => {
@@ -76,14 +77,14 @@ fn visit(value: &Value, path: String, found: &mut impl FnMut(&str, Value)) {
                 let (mut less, mut more) = (list.clone(), list.clone());
                 less.remove(index);
                 more.insert(index, inner.clone());
-                found(&path, Value::Array(less));
-                found(&path, Value::Array(more));
-                visit(inner, format!("{path}/{index}"), found);
+                found(path, "", Value::Array(less));
+                found(path, "", Value::Array(more));
+                visit(inner, &format!("{path}/{index}"), found);
             }
-            found(&path, Value::Null);
+            found(path, "", Value::Null);
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            other_leaves(value).into_iter().for_each(|changed| found(&path, changed));
+            other_leaves(value).into_iter().for_each(|changed| found(path, "", changed));
         }
     }
 }
@@ -94,14 +95,17 @@ fn other_leaves(leaf: &Value) -> Vec<Value> {
         Value::Null => others.extend([json!("x"), json!(0), json!(false)]),
         Value::Bool(yes) => others.extend([json!(!yes), Value::Null]),
         Value::Number(number) => {
-            let number = number.as_i64().unwrap();
-            others.extend([json!(number + 1), json!(number - 1), json!(number.to_string()), Value::Null]);
+            others.extend([json!(number.to_string()), Value::Null]);
+            match number.as_i64() {
+                Some(whole) => others.extend([json!(whole + 1), json!(whole - 1)]),
+                None => others.push(json!(number.as_f64().unwrap() * 2.0)),
+            }
         }
         Value::String(text) => {
             others.extend([json!(format!("{text}x")), json!(""), Value::Null]);
             others.extend(renamed(text).into_iter().map(Value::String));
         }
-        Value::Array(_) | Value::Object(_) => unreachable!(),
+        Value::Array(_) | Value::Object(_) => panic!("{leaf} is no leaf"),
     }
     others.retain(|other| other != leaf);
     others

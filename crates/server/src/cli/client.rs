@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use holdpoint_domain::{Id, actor::Identity, facts::Facts, id::kind};
 use serde_json::Value;
 
 use super::{CliError, Door, failed, identity};
 use crate::{
     config::Config,
-    http::wire::{EntryWire, KeysWire},
+    http::wire::{Entries, Keys},
 };
 
 /// How long an answer may take: a proposal waits for its probes.
@@ -35,18 +34,25 @@ impl Client {
         let url = match (&door.url, &config) {
             (Some(url), _) => url.trim_end_matches('/').to_owned(),
             (None, Some(config)) => config.url(),
-            (None, None) => return Err(CliError::Usage("expected --url or --config to find the gate".into())),
+            (None, None) => {
+                return Err(CliError::Usage("expected --url or --config to find the gate".into()));
+            }
         };
         let token = match (&door.token_file, &door.person, &config) {
-            (Some(path), None, _) => {
-                Some(std::fs::read_to_string(path).map_err(|err| CliError::Failed(format!("{}: {err}", path.display())))?)
-            }
+            (Some(path), None, _) => Some(
+                std::fs::read_to_string(path)
+                    .map_err(|err| CliError::Failed(format!("{}: {err}", path.display())))?,
+            ),
             (None, Some(person), Some(config)) => {
                 let person: Id<kind::Person> = person.parse().map_err(failed)?;
                 Some(identity::issue(config, &Identity::Person { person }, TOKEN_TTL_SECS)?)
             }
-            (None, Some(_), None) => return Err(CliError::Usage("--as needs --config, for its development issuer".into())),
-            (Some(_), Some(_), _) => return Err(CliError::Usage("expected --as or --token-file, got both".into())),
+            (None, Some(_), None) => {
+                return Err(CliError::Usage("--as needs --config, for its development issuer".into()));
+            }
+            (Some(_), Some(_), _) => {
+                return Err(CliError::Usage("expected --as or --token-file, got both".into()));
+            }
             (None, None, _) => std::env::var("HOLDPOINT_TOKEN").ok(),
         };
         let http = reqwest::Client::builder()
@@ -76,7 +82,11 @@ impl Client {
     }
 
     /// A POST of JSON; returns the status too.
-    pub(crate) async fn post(&self, path: &str, body: &impl serde::Serialize) -> Result<(u16, Value), CliError> {
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        body: &impl serde::Serialize,
+    ) -> Result<(u16, Value), CliError> {
         let (status, bytes) = self.send(self.http.post(format!("{}{path}", self.url)).json(body)).await?;
         serde_json::from_slice(&bytes).map(|value| (status, value)).map_err(failed)
     }
@@ -88,18 +98,20 @@ impl Client {
     }
 
     /// The gate's public keys.
-    pub(crate) async fn keys(&self) -> Result<KeysWire, CliError> {
+    pub(crate) async fn keys(&self) -> Result<Keys, CliError> {
         serde_json::from_value(self.get("/v1/keys").await?).map_err(failed)
     }
 
     /// Entries of the log.
     pub(crate) async fn entries(&self, first: u64, limit: u32) -> Result<Vec<(u64, Vec<u8>)>, CliError> {
-        let value = self.get(&format!("/v1/ledger/entries?first={first}&limit={limit}")).await?;
-        let entries: Vec<EntryWire> = serde_json::from_value(value.get("entries").cloned().unwrap_or_default()).map_err(failed)?;
-        entries
+        let text = self.text(&format!("/v1/ledger/entries?first={first}&limit={limit}")).await?;
+        let answer: Entries = serde_json::from_str(&text).map_err(failed)?;
+        // The record's own text, byte for byte: it is what the leaf hash is over.
+        Ok(answer
+            .entries
             .into_iter()
-            .map(|entry| STANDARD_NO_PAD.decode(&entry.bytes).map(|bytes| (entry.index, bytes)).map_err(failed))
-            .collect()
+            .map(|entry| (entry.index, entry.record.get().as_bytes().to_vec()))
+            .collect())
     }
 
     /// One entry of the log.
@@ -119,7 +131,10 @@ impl Client {
             None => request,
         };
         let unreachable = |err: reqwest::Error| {
-            CliError::Unreachable(format!("the gate at {} does not answer ({err}): nothing was started", self.url))
+            CliError::Unreachable(format!(
+                "the gate at {} does not answer ({err}): nothing was started",
+                self.url
+            ))
         };
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
@@ -141,7 +156,9 @@ fn refused(status: reqwest::StatusCode, body: &[u8]) -> CliError {
     }
     for hint in problem.get("hints").and_then(Value::as_array).into_iter().flatten() {
         let rule = hint.get("rule").and_then(Value::as_str).unwrap_or_default();
-        for unmet in hint.get("unmet").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+        for unmet in
+            hint.get("unmet").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+        {
             text.push_str(&format!("\n  rule `{rule}` wants: {unmet}"));
         }
     }

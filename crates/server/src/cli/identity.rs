@@ -5,9 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use holdpoint_adapters::{
     identity::DevIssuer,
-    system::{Ed25519Key, Seed},
+    system::{Ed25519Key, KeyUse, Seed, SystemClock},
 };
-use holdpoint_domain::actor::{Identity, Phase};
+use holdpoint_app::port::Clock as _;
+use holdpoint_domain::{
+    Millis,
+    actor::{Identity, Phase},
+};
 
 use super::{CliError, failed, say};
 use crate::config::Config;
@@ -52,7 +56,8 @@ pub(crate) fn run(command: &IdentityCommand) -> Result<(), CliError> {
     let identity = match (&options.agent, &options.phase, &options.person) {
         (Some(agent), Some(phase), None) => {
             let phase = Phase::ALL.into_iter().find(|known| known.as_str() == phase);
-            let phase = phase.ok_or_else(|| CliError::Usage("expected --phase observe, decide or execute".into()))?;
+            let phase =
+                phase.ok_or_else(|| CliError::Usage("expected --phase observe, decide or execute".into()))?;
             Identity::Agent { agent: agent.parse().map_err(failed)?, phase }
         }
         (_, _, Some(person)) => Identity::Person { person: person.parse().map_err(failed)? },
@@ -64,8 +69,12 @@ pub(crate) fn run(command: &IdentityCommand) -> Result<(), CliError> {
 
 /// A token of the configuration's development issuer.
 pub(crate) fn issue(config: &Config, identity: &Identity, ttl_secs: u32) -> Result<String, CliError> {
-    let issuer = DevIssuer::load(&config.keys_dir()).map_err(failed)?;
-    issuer.issue(identity, &config.trust_domain, &config.audience, ttl_secs).map_err(failed)
+    let path = KeyUse::Identity.path(&config.keys_dir());
+    if !path.exists() {
+        return Err(CliError::Failed(format!("{} is not there: run `holdpoint init` first", path.display())));
+    }
+    let issuer = DevIssuer::load_or_create(&path, config.trust_domain.clone()).map_err(failed)?;
+    issuer.issue(identity, &config.audience, Millis::secs(ttl_secs), SystemClock::new().now()).map_err(failed)
 }
 
 /// Makes a person's approval key.

@@ -28,27 +28,44 @@ pub(crate) fn init(options: &InitOptions) -> Result<(), CliError> {
     for purpose in [KeyUse::Checkpoint, KeyUse::Evidence, KeyUse::Permit] {
         Seed::load_or_create(&purpose.path(&keys)).map_err(failed)?;
     }
-    DevIssuer::load_or_create(&keys).map_err(failed)?;
+    let issuer = DevIssuer::load_or_create(&KeyUse::Identity.path(&keys), config.trust_domain.clone())
+        .map_err(failed)?;
+    write_new(&config.identities(), &issuer.jwks())?;
 
     let permit = Seed::load(&KeyUse::Permit.path(&keys)).map_err(failed)?;
     let checkpoint = Seed::load(&KeyUse::Checkpoint.path(&keys)).map_err(failed)?;
     let pins_path = config.path(&config.executor_pins);
-    if !pins_path.exists() {
+    {
         let people = inputs.registry.people();
         let pins = ExecutorPins {
-            name: Id::parse("local").map_err(failed)?,
+            name: Id::parse("process").map_err(failed)?,
             permit_key: Ed25519Key::from_seed("permit", &permit).map_err(failed)?.public_key(),
             approvers: people.map(|person| (person.id.clone(), person.approval_key.clone())).collect(),
             targets: inputs.inventory.targets().map(|target| target.id.clone()).collect(),
         };
         let text = serde_saphyr::to_string(&pins).map_err(failed)?;
-        std::fs::write(&pins_path, text).map_err(|err| CliError::Failed(format!("{}: {err}", pins_path.display())))?;
+        std::fs::write(&pins_path, text)
+            .map_err(|err| CliError::Failed(format!("{}: {err}", pins_path.display())))?;
     }
-    let log_key = Ed25519Key::from_seed(&config.origin, &checkpoint).and_then(|key| key.verifier_key()).map_err(failed)?;
-    let log_key_path = config.base.join("log.vkey");
-    std::fs::write(&log_key_path, format!("{log_key}\n")).map_err(failed)?;
+    let log_key = Ed25519Key::from_seed(&config.origin, &checkpoint)
+        .and_then(|key| key.verifier_key())
+        .map_err(failed)?;
+    write_new(&config.base.join("log.vkey"), &format!("{log_key}\n"))?;
     say(format_args!("keys       {}", keys.display()));
-    say(format_args!("executor   {} (what it trusts and may touch: read it, it is the last line)", pins_path.display()));
+    say(format_args!(
+        "executor   {} (what it trusts and may touch: read it, it is the last line)",
+        pins_path.display()
+    ));
     say(format_args!("log key    {log_key}"));
     Ok(())
+}
+
+/// Writes a file that is not there yet, and leaves one that is as it is.
+fn write_new(path: &std::path::Path, text: &str) -> Result<(), CliError> {
+    match std::fs::OpenOptions::new().write(true).create_new(true).open(path) {
+        Ok(mut file) => std::io::Write::write_all(&mut file, text.as_bytes()),
+        Err(err) if err.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(err) => Err(err),
+    }
+    .map_err(|err| CliError::Failed(format!("{}: {err}", path.display())))
 }

@@ -96,7 +96,11 @@ impl ExportSource for Dir {
 
 /// A verifier key given as itself, or as the file that has it.
 fn verifier_key(given: &str) -> Result<VerifierKey, CliError> {
-    let text = if Path::new(given).is_file() { std::fs::read_to_string(given).map_err(failed)? } else { given.to_owned() };
+    let text = if Path::new(given).is_file() {
+        std::fs::read_to_string(given).map_err(failed)?
+    } else {
+        given.to_owned()
+    };
     text.trim().parse().map_err(failed)
 }
 
@@ -104,7 +108,8 @@ fn verify(options: &VerifyOptions) -> Result<(), CliError> {
     let keys = [verifier_key(&options.key)?];
     let mut against: Vec<Checkpoint> = Vec::new();
     for path in &options.against {
-        let bytes = std::fs::read(path).map_err(|err| CliError::Failed(format!("{}: {err}", path.display())))?;
+        let bytes =
+            std::fs::read(path).map_err(|err| CliError::Failed(format!("{}: {err}", path.display())))?;
         let signed = SignedCheckpoint::parse(&bytes).map_err(failed)?;
         against.push(signed.open(&keys).map_err(failed)?);
     }
@@ -128,13 +133,21 @@ async fn prove(options: ProveOptions) -> Result<(), CliError> {
     let entry = client.entry(options.index).await?;
     if proof.index() != options.index {
         let got = proof.index();
-        return Err(CliError::NotVerified(format!("expected a proof of entry {}, got one of {got}", options.index)));
+        return Err(CliError::NotVerified(format!(
+            "expected a proof of entry {}, got one of {got}",
+            options.index
+        )));
     }
     let head = proof.verify(leaf_hash(&entry), &[key]).map_err(|err| {
         CliError::NotVerified(format!("the proof of entry {} does not stand: {err}", options.index))
     })?;
     say(String::from_utf8_lossy(&entry));
-    say(format_args!("is entry {} of the log `{}` with {} entries:\n", options.index, head.origin(), head.size()));
+    say(format_args!(
+        "is entry {} of the log `{}` with {} entries:\n",
+        options.index,
+        head.origin(),
+        head.size()
+    ));
     say(text);
     Ok(())
 }
@@ -177,13 +190,17 @@ async fn export(options: ExportOptions) -> Result<(), CliError> {
     let client = Client::connect(&options.door)?;
     let taken = std::fs::read_dir(&options.dir).is_ok_and(|mut files| files.next().is_some());
     if taken {
-        return Err(CliError::Usage(format!("{} is not empty: expected a new folder", options.dir.display())));
+        return Err(CliError::Usage(format!(
+            "{} is not empty: expected a new folder",
+            options.dir.display()
+        )));
     }
     let note = client.text("/v1/ledger/checkpoint").await?;
     let head = SignedCheckpoint::parse(note.as_bytes()).map_err(failed)?;
     for path in export_paths(head.unverified()) {
         // The checkpoint moves on while we copy; the one that we began with is the one that the files must fit.
-        let bytes = if path == "checkpoint" { note.clone().into_bytes() } else { client.log_file(&path).await? };
+        let bytes =
+            if path == "checkpoint" { note.clone().into_bytes() } else { client.log_file(&path).await? };
         let file = options.dir.join(&path);
         if let Some(parent) = file.parent() {
             std::fs::create_dir_all(parent).map_err(failed)?;
@@ -192,6 +209,10 @@ async fn export(options: ExportOptions) -> Result<(), CliError> {
     }
     let keys = client.keys().await?;
     say(format_args!("{} entries in {}", head.unverified().size(), options.dir.display()));
-    say(format_args!("verify it with: holdpoint ledger verify {} --key '{}'", options.dir.display(), keys.log_key));
+    say(format_args!(
+        "verify it with: holdpoint ledger verify {} --key '{}'",
+        options.dir.display(),
+        keys.log_key
+    ));
     Ok(())
 }

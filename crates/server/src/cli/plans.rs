@@ -61,16 +61,22 @@ pub(crate) async fn propose(options: ProposeOptions) -> Result<(), CliError> {
     let client = Client::connect(&options.door)?;
     let mut params: BTreeMap<&str, Value> = BTreeMap::new();
     for param in &options.params {
-        let (name, value) =
-            param.split_once('=').ok_or_else(|| CliError::Usage(format!("expected NAME=VALUE, got `{}`", visible(param))))?;
+        let (name, value) = param
+            .split_once('=')
+            .ok_or_else(|| CliError::Usage(format!("expected NAME=VALUE, got `{}`", visible(param))))?;
         params.insert(name, serde_json::from_str(value).unwrap_or_else(|_| json!(value)));
     }
     let body = json!({
         "action": options.action, "target": options.target, "trigger": options.trigger, "params": params,
         "incident": options.incident, "summary": options.summary, "reason": options.reason,
     });
-    let body: serde_json::Map<String, Value> =
-        body.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let body: serde_json::Map<String, Value> = body
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
     let (_, mut plan) = client.post("/v1/plans", &body).await?;
     if options.wait {
         let id = text(&plan, "id").to_owned();
@@ -82,7 +88,9 @@ pub(crate) async fn propose(options: ProposeOptions) -> Result<(), CliError> {
     print(&plan, options.output)?;
     match text(&plan, "state") {
         "held" => Err(CliError::Pending(format!("plan {} waits for people", text(&plan, "id")))),
-        "deferred" => Err(CliError::Pending(format!("plan {} is measured again by the gate", text(&plan, "id")))),
+        "deferred" => {
+            Err(CliError::Pending(format!("plan {} is measured again by the gate", text(&plan, "id"))))
+        }
         _ => Ok(()),
     }
 }
@@ -99,9 +107,13 @@ pub(crate) async fn get(options: GetOptions) -> Result<(), CliError> {
         say(serde_json::to_string_pretty(&answer).map_err(failed)?);
         return Ok(());
     }
-    say(format_args!("{:<38} {:<12} {:<5} {:<18} {:<18} {:<14} PROPOSED (UTC)", "PLAN", "STATE", "TIER", "ACTION", "TARGET", "AGENT"));
+    say(format_args!(
+        "{:<38} {:<12} {:<5} {:<18} {:<18} {:<14} PROPOSED (UTC)",
+        "PLAN", "STATE", "TIER", "ACTION", "TARGET", "AGENT"
+    ));
     for plan in answer.get("plans").and_then(Value::as_array).into_iter().flatten() {
-        let proposed = plan.get("proposed_at_ms").and_then(Value::as_u64).and_then(|ms| Timestamp::from_ms(ms).ok());
+        let proposed =
+            plan.get("proposed_at_ms").and_then(Value::as_u64).and_then(|ms| Timestamp::from_ms(ms).ok());
         say(format_args!(
             "{:<38} {:<12} {:<5} {:<18} {:<18} {:<14} {}",
             text(plan, "id"),
@@ -152,11 +164,14 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
 /// Whether nothing happens to a plan in this state by itself any more, or not before people act.
 fn settled(state: &str) -> bool {
     use holdpoint_domain::flow::State;
-    State::parse(state).is_none_or(|state| state.is_final() || matches!(state, State::Held | State::InDoubt | State::Deferred))
+    State::parse(state).is_none_or(|state| {
+        state.is_final() || matches!(state, State::Held | State::InDoubt | State::Deferred)
+    })
 }
 
 /// A time as people read it, in UTC.
 pub(crate) fn clock_time(at: Timestamp) -> String {
     let ms = i64::try_from(at.ms()).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| format!("{} ms", at.ms()), |time| format!("{time:.3}"))
+    jiff::Timestamp::from_millisecond(ms)
+        .map_or_else(|_| format!("{} ms", at.ms()), |time| format!("{time:.3}"))
 }

@@ -57,7 +57,12 @@ fn check(options: &ConfigOption) -> Result<(), CliError> {
     say(format_args!("bundle {}", report.bundle));
     say(format_args!("{} permits, {} forbids in {} files", report.permits, report.forbids, report.files));
     for rule in &report.rules {
-        say(format_args!("  {rule}"));
+        let kind = if rule.guardrail { "guardrail" } else { "yours" };
+        let what = format!("{:?}", rule.effect).to_lowercase();
+        say(format_args!(
+            "  {:<28} {what:<7} {kind:<10} more oversight can only help: {:?}",
+            rule.rule, rule.monotone
+        ));
     }
     for warning in &inputs.warnings {
         say(format_args!("warning: {warning}"));
@@ -67,7 +72,9 @@ fn check(options: &ConfigOption) -> Result<(), CliError> {
 
 async fn explain(options: ExplainOptions) -> Result<(), CliError> {
     let config = options.door.config.clone();
-    let config = config.ok_or_else(|| CliError::Usage("`policy explain` needs --config: the bundle is loaded from it".into()))?;
+    let config = config.ok_or_else(|| {
+        CliError::Usage("`policy explain` needs --config: the bundle is loaded from it".into())
+    })?;
     let inputs = load_inputs(&Config::load(&config)?)?;
     let facts: Facts = match (&options.facts, &options.plan) {
         (Some(path), _) => serde_json::from_str(&read(path)?).map_err(failed)?,

@@ -6,8 +6,7 @@
 use std::{io::Write as _, path::PathBuf};
 
 use clap::{Args, Subcommand};
-use holdpoint_adapters::system::Ed25519Key;
-use holdpoint_app::port::Signer as _;
+use holdpoint_adapters::system::{Ed25519Key, Seed};
 use holdpoint_domain::{
     Digest, Id,
     approval::{Choice, HoldTerms, SignedStatement, Statement},
@@ -68,7 +67,10 @@ async fn ls(options: LsOptions) -> Result<(), CliError> {
         say("nothing waits for people");
         return Ok(());
     }
-    say(format_args!("{:<38} {:<5} {:<18} {:<18} {:<14} {:<9} ENDS (UTC)", "HOLD", "TIER", "ACTION", "TARGET", "AGENT", "APPROVED"));
+    say(format_args!(
+        "{:<38} {:<5} {:<18} {:<18} {:<14} {:<9} ENDS (UTC)",
+        "HOLD", "TIER", "ACTION", "TARGET", "AGENT", "APPROVED"
+    ));
     for hold in holds {
         let (terms, plan, _, _) = parts(&hold)?;
         let step = plan.steps().first();
@@ -90,7 +92,8 @@ async fn ls(options: LsOptions) -> Result<(), CliError> {
 async fn decide(options: DecideOptions, choice: Choice) -> Result<(), CliError> {
     let client = Client::connect(&options.door)?;
     let hold: Id<kind::Hold> = options.hold.parse().map_err(failed)?;
-    let person = options.door.person.as_deref().ok_or_else(|| CliError::Usage("expected --as, your name".into()))?;
+    let person =
+        options.door.person.as_deref().ok_or_else(|| CliError::Usage("expected --as, your name".into()))?;
     let person: Id<kind::Person> = person.parse().map_err(failed)?;
     let key = match (&options.key, client.config()) {
         (Some(path), _) => path.clone(),
@@ -101,13 +104,17 @@ async fn decide(options: DecideOptions, choice: Choice) -> Result<(), CliError> 
     let answer = client.get(&format!("/v1/holds/{hold}")).await?;
     let (terms, plan, facts, decision) = parts(&answer)?;
     if terms.hold != hold {
-        return Err(CliError::Failed(format!("the gate answered with hold `{}`: expected `{hold}`", terms.hold)));
+        return Err(CliError::Failed(format!(
+            "the gate answered with hold `{}`: expected `{hold}`",
+            terms.hold
+        )));
     }
     show(&answer, &terms, &plan, &facts, &decision);
     if !options.yes && !confirmed(choice)? {
         return Err(CliError::Failed("nothing was signed".into()));
     }
-    let signer = Ed25519Key::load(&key).map_err(failed)?;
+    let signer =
+        Seed::load(&key).and_then(|seed| Ed25519Key::from_seed("approval", &seed)).map_err(failed)?;
     let statement = Statement::new(terms, person, choice);
     let signature = signer.sign(&statement.signing_bytes().map_err(failed)?);
     let signed = SignedStatement { statement, signature };
@@ -160,13 +167,22 @@ fn show(answer: &Value, terms: &HoldTerms, plan: &Plan, facts: &Facts, decision:
         for (name, value) in &step.params {
             say(format_args!("  with    {name} = {value:?}"));
         }
-        say(format_args!("  undo    {:?}; target must be in version {}", step.undo, step.expected_version.short()));
+        say(format_args!(
+            "  undo    {:?}; target must be in version {}",
+            step.undo,
+            step.expected_version.short()
+        ));
     }
     say(format_args!("asked by  agent {}", plan.requester().agent));
     if let Some(target) = &facts.target {
         say(format_args!(
             "target    service {} in {}, owner {}, {} criticality, {} of {} replicas",
-            target.service, target.environment, target.owner, target.criticality.as_str(), facts.blast.targets.len(), target.replicas
+            target.service,
+            target.environment,
+            target.owner,
+            target.criticality.as_str(),
+            facts.blast.targets.len(),
+            target.replicas
         ));
     }
     let names = |ids: Vec<&str>| if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };

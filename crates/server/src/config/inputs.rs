@@ -66,7 +66,8 @@ pub(crate) fn load_inputs(config: &Config) -> Result<Inputs, ConfigError> {
         return Err(ConfigError(faults));
     };
     let schema = noted(
-        Schema::new(&catalogue, &inventory, &registry).map_err(|err| ConfigError::one(format!("policy schema: {err}"))),
+        Schema::new(&catalogue, &inventory, &registry)
+            .map_err(|err| ConfigError::one(format!("policy schema: {err}"))),
         &mut faults,
     );
     let sources = noted(sources(config), &mut faults);
@@ -127,7 +128,8 @@ pub(crate) fn unmeasurable(inputs: &Inputs) -> Vec<String> {
     let mut found = Vec::new();
     for target in inputs.inventory.targets() {
         let actions = inputs.catalogue.actions().filter(|action| action.executor == target.executor);
-        let verified = actions.filter_map(|action| inputs.catalogue.condition(&action.verify).map(|it| (action, it)));
+        let verified =
+            actions.filter_map(|action| inputs.catalogue.condition(&action.verify).map(|it| (action, it)));
         for (action, condition) in verified {
             let missing = endpoints(condition).into_iter().find(|name| !target.endpoints.contains_key(*name));
             if let Some(endpoint) = missing {
@@ -146,7 +148,10 @@ pub(crate) fn unmeasurable(inputs: &Inputs) -> Vec<String> {
                     )
                 });
                 if !fits {
-                    found.push(format!("endpoint `{}` of target `{}` is of another kind than condition `{}` asks", probe.endpoint, target.id, condition.id));
+                    found.push(format!(
+                        "endpoint `{}` of target `{}` is of another kind than condition `{}` asks",
+                        probe.endpoint, target.id, condition.id
+                    ));
                 }
             }
         }

@@ -108,7 +108,10 @@ impl Config {
         config.base = path.parent().map(Path::to_path_buf).unwrap_or_default();
         let mut faults = Vec::new();
         if config.policies.is_empty() {
-            faults.push(format!("{}: `policies` names no file: without a policy nothing could ever be allowed", path.display()));
+            faults.push(format!(
+                "{}: `policies` names no file: without a policy nothing could ever be allowed",
+                path.display()
+            ));
         }
         if config.catalogue.is_empty() {
             faults.push(format!("{}: `catalogue` names no file", path.display()));
@@ -133,6 +136,11 @@ impl Config {
     /// The folder of the gate's keys.
     pub(crate) fn keys_dir(&self) -> PathBuf {
         self.path(&self.data_dir).join("keys")
+    }
+
+    /// The public keys of identity tokens (a JWKS).
+    pub(crate) fn identities(&self) -> PathBuf {
+        self.keys_dir().join("identities.jwks")
     }
 
     /// The store's file.
@@ -171,7 +179,10 @@ pub(crate) fn read(path: &Path) -> Result<String, ConfigError> {
     let fault = |err: std::io::Error| ConfigError::one(format!("cannot read {}: {err}", path.display()));
     let size = std::fs::metadata(path).map_err(fault)?.len();
     if size > MAX_FILE_BYTES {
-        return Err(ConfigError::one(format!("{} has {size} bytes: expected at most {MAX_FILE_BYTES}", path.display())));
+        return Err(ConfigError::one(format!(
+            "{} has {size} bytes: expected at most {MAX_FILE_BYTES}",
+            path.display()
+        )));
     }
     std::fs::read_to_string(path).map_err(fault)
 }

@@ -47,11 +47,7 @@ impl Problem {
     }
 
     /// The request is not well-formed.
-    pub(super) fn malformed(
-        rule: &'static str,
-        detail: impl Into<String>,
-        next: impl Into<String>,
-    ) -> Self {
+    pub(super) fn malformed(rule: &'static str, detail: impl Into<String>, next: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, rule, detail, next)
     }
 

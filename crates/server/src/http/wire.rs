@@ -8,7 +8,7 @@ use holdpoint_app::propose::Proposal;
 use holdpoint_domain::{
     Digest, Id, Tier, Timestamp,
     approval::HoldTerms,
-    decision::{Answer, ReasonEffect},
+    decision::{Answer, Decision, ReasonEffect},
     facts::Facts,
     flow::State,
     id::kind,
@@ -72,6 +72,8 @@ pub(crate) enum Param {
 pub(crate) struct Proposed {
     /// The plan's id.
     pub(crate) id: Id<kind::Plan>,
+    /// Where it is after the decision; a run that may start is started at once.
+    pub(crate) state: State,
     /// `allow`, `hold` or `defer`.
     pub(crate) answer: Answer,
     /// The tier.
@@ -246,6 +248,44 @@ pub(crate) struct Hold {
     pub(crate) rejections: Vec<Id<kind::Person>>,
 }
 
+/// Plans that wait for people, newest first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Holds {
+    /// The holds.
+    pub(crate) holds: Vec<HoldDetail>,
+}
+
+/// A hold with everything that its terms name by digest, so that whoever signs can compute the digests first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct HoldDetail {
+    /// The hold.
+    pub(crate) id: Id<kind::Hold>,
+    /// The plan's id.
+    pub(crate) plan_id: Id<kind::Plan>,
+    /// Where the plan is in its life.
+    pub(crate) state: State,
+    /// What people are asked to sign.
+    pub(crate) terms: HoldTerms,
+    /// The plan.
+    pub(crate) plan: Plan,
+    /// The facts.
+    pub(crate) facts: Facts,
+    /// The decision.
+    pub(crate) decision: Decision,
+    /// The decision's reasons, in words.
+    pub(crate) reasons: Vec<Reason>,
+    /// What the probes saw, signed.
+    pub(crate) evidence: Option<SignedEvidence>,
+    /// The requester's words; none when they were erased.
+    pub(crate) narrative: Option<Words>,
+    /// Approvals that the tier needs.
+    pub(crate) needed: u32,
+    /// Who approved.
+    pub(crate) approvals: Vec<Id<kind::Person>>,
+    /// Who rejected.
+    pub(crate) rejections: Vec<Id<kind::Person>>,
+}
+
 /// What everybody may know of a permit. The signed grant itself is for its executor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PermitSummary {
@@ -359,11 +399,7 @@ impl From<NewPlan> for Proposal {
             trigger: body.trigger,
             params: body.params.into_iter().map(|(name, value)| (name, value.into())).collect(),
             incident: body.incident,
-            narrative: Narrative {
-                summary: body.summary,
-                reason: body.reason,
-                confidence: body.confidence,
-            },
+            narrative: Narrative { summary: body.summary, reason: body.reason, confidence: body.confidence },
             prompt: body.prompt,
             model: body.model,
             transcript: body.transcript,

@@ -1,0 +1,23 @@
+//! Executors: they run exactly the steps of permitted plans, and check everything for themselves.
+//!
+//! [`authority`] is the check that they share. [`process`] runs and observes programs of this machine. [`Dispatch`]
+//! sends a step to the executor that its action names.
+
+pub mod authority;
+mod dispatch;
+pub mod process;
+
+pub use authority::{Authority, Pins, Refusal, Use, Warrant};
+pub use dispatch::Dispatch;
+
+/// An error and what caused it, on one line.
+pub(crate) fn chain(err: &dyn std::error::Error) -> String {
+    let mut line = err.to_string();
+    let mut source = err.source();
+    while let Some(cause) = source {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    line
+}

@@ -1,0 +1,141 @@
+//! Start-up: nothing is served before the whole log was read, checked and folded.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+
+use holdpoint_app::port::Head;
+use holdpoint_ledger::{
+    checkpoint::{Checkpoint, SignedCheckpoint},
+    key::{NoteSigner, VerifierKey},
+    tree::Tree,
+};
+use rusqlite::Connection;
+
+use super::apply::{Scalars, Stop};
+use super::error::OpenError;
+use super::fold::{Fold, is_history_sound};
+use super::remembered::{self, Remembered, beside};
+use super::schema::open_writer;
+use super::writer::sign;
+
+/// What start-up found.
+pub(super) struct Opened {
+    pub(super) conn: Connection,
+    pub(super) head: Head,
+    pub(super) tree: Tree,
+    pub(super) scalars: Scalars,
+    pub(super) remembered: Remembered,
+}
+
+/// What to do about a store beside which nothing is remembered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// Refuse to start.
+    Refuse,
+    /// A person has compared the head and vouches for it.
+    Accept,
+}
+
+/// Takes the store for this process. Dropping the file gives it back, also when the process is killed.
+pub(super) fn take(path: &Path) -> Result<File, OpenError> {
+    let lock_path = beside(path, "lock");
+    let mut options = OpenOptions::new();
+    let lock = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&lock_path)
+        .map_err(OpenError::io(&lock_path))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(err)) => Err(OpenError::io(lock_path)(err)),
+    }
+}
+
+/// Opens, checks and folds the store at `path`. Call it with the lock of [`take`] held.
+pub(super) fn open(
+    path: &Path,
+    origin: &str,
+    signer: &dyn NoteSigner,
+    missing: Missing,
+) -> Result<Opened, OpenError> {
+    if signer.name() != origin {
+        let (expected, got) = (origin.to_owned(), signer.name().to_owned());
+        return Err(OpenError::SignerName { expected, got });
+    }
+    let key = VerifierKey::of(signer)?;
+    let empty = sign(origin, &Tree::new(), signer).map_err(OpenError::Sign)?;
+    let conn = open_writer(path, &empty.checkpoint)?;
+    let (signed, note) = stored_head(&conn, origin, &key)?;
+
+    let head_path = remembered::path_of(path);
+    let found = remembered::read(&head_path, origin, &key)?;
+    match found.first() {
+        Some(newest) if newest.size() > signed.size() => {
+            let (remembered, stored) = (newest.size(), signed.size());
+            return Err(OpenError::OlderThanRemembered { remembered, stored });
+        }
+        None if signed.size() > 0 && missing == Missing::Refuse => {
+            return Err(OpenError::NothingRemembered { path: head_path, size: signed.size() });
+        }
+        Some(_) | None => {}
+    }
+
+    let fold = Fold::of(&conn, &signed, &found)?;
+    mend(&conn, &fold)?;
+    let Fold { tree, scalars, memory, .. } = fold;
+    if !memory.is_in(&conn) {
+        tracing::warn!("the store's projections differ from its records: they are made anew");
+        rewrite(&conn, memory)?;
+    }
+    let remembered = Remembered::open(&head_path, &note)?;
+    let head = Head { origin: origin.to_owned(), size: tree.size(), root: tree.root(), checkpoint: note };
+    Ok(Opened { conn, head, tree, scalars, remembered })
+}
+
+/// The head that the store claims, with a signature of our key.
+fn stored_head(
+    conn: &Connection,
+    origin: &str,
+    key: &VerifierKey,
+) -> Result<(Checkpoint, String), OpenError> {
+    let note: String = conn
+        .query_row("SELECT checkpoint FROM head WHERE one = 1", [], |row| row.get(0))
+        .map_err(|err| match err {
+            rusqlite::Error::QueryReturnedNoRows => OpenError::corrupt(None, "it has no head"),
+            other => other.into(),
+        })?;
+    let signed = SignedCheckpoint::parse(note.as_bytes()).map_err(OpenError::Head)?;
+    let claimed = signed.unverified().origin();
+    if claimed != origin {
+        return Err(OpenError::OtherLog { expected: origin.to_owned(), got: claimed.to_owned() });
+    }
+    let head = signed.open(std::slice::from_ref(key)).map_err(OpenError::Head)?;
+    Ok((head, note))
+}
+
+/// Makes the index of entries by plan anew when it does not find what is there. It holds no fact of its own.
+fn mend(conn: &Connection, fold: &Fold) -> Result<(), OpenError> {
+    if is_history_sound(conn, &fold.histories).unwrap_or(false) {
+        return Ok(());
+    }
+    tracing::warn!("the store's index of entries by plan differs from the entries: it is made anew");
+    conn.execute_batch("REINDEX entries_by_plan")?;
+    if is_history_sound(conn, &fold.histories)? {
+        Ok(())
+    } else {
+        Err(OpenError::corrupt(None, "the index of entries by plan cannot be made anew"))
+    }
+}
+
+/// One transaction: if we stop here, the next start does it again.
+fn rewrite(conn: &Connection, memory: super::memory::Memory) -> Result<(), OpenError> {
+    let txn = conn.unchecked_transaction()?;
+    memory.rewrite(&txn).map_err(|stop| match stop {
+        Stop::Refused(err) => OpenError::corrupt(None, err.to_string()),
+        Stop::Database(err) => err.into(),
+    })?;
+    txn.commit()?;
+    Ok(())
+}

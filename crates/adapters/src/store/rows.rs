@@ -1,0 +1,205 @@
+//! The projections as tables: reading a row, and the writer's view of them inside one transaction.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use holdpoint_app::port::PlanRow;
+use holdpoint_domain::{Id, Tier, Timestamp, flow::State, id::kind, lease::LeaseInfo};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, ToSql, params, types::Type};
+
+use super::apply::{NonceRow, Rows, Stop};
+
+/// The columns of [`plan_row`], in its order.
+pub(super) const PLAN_COLUMNS: &str =
+    "first_index, id, state, last_index, agent, action, target, tier, hold, proposed_at, deadline, next_at";
+
+const PUT_PLAN: &str =
+    "INSERT INTO plans (first_index, id, state, last_index, agent, action, target, tier, hold, proposed_at, deadline, next_at)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+     ON CONFLICT DO UPDATE SET state = ?3, last_index = ?4, tier = ?8, hold = ?9, deadline = ?11, next_at = ?12";
+
+/// A number of ours as SQLite's signed one.
+pub(super) fn sql_int(number: u64) -> rusqlite::Result<i64> {
+    i64::try_from(number).map_err(|err| rusqlite::Error::ToSqlConversionFailure(Box::new(err)))
+}
+
+/// SQLite's number as ours; never negative.
+pub(super) fn int(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let number: i64 = row.get(column)?;
+    u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
+}
+
+/// A text column that must parse.
+pub(super) fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    let text = row.get_ref(column)?.as_str()?;
+    text.parse().map_err(|err| unfit(column, err))
+}
+
+fn parsed_or_none<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    match row.get_ref(column)?.as_str_or_null()? {
+        Some(text) => text.parse().map(Some).map_err(|err| unfit(column, err)),
+        None => Ok(None),
+    }
+}
+
+fn unfit(column: usize, err: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, err.into())
+}
+
+fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    Timestamp::from_ms(int(row, column)?).map_err(|err| unfit(column, err))
+}
+
+fn time_or_none(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    match row.get::<_, Option<i64>>(column)? {
+        Some(_) => time(row, column).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Reads [`PLAN_COLUMNS`].
+pub(super) fn plan_row(row: &Row<'_>) -> rusqlite::Result<PlanRow> {
+    let state = row.get_ref(2)?.as_str()?;
+    let tier = match row.get_ref(7)?.as_str_or_null()? {
+        Some(text) => {
+            let tier = Tier::ALL.into_iter().find(|tier| tier.as_str() == text);
+            Some(tier.ok_or_else(|| unfit(7, "not a tier"))?)
+        }
+        None => None,
+    };
+    Ok(PlanRow {
+        first_index: int(row, 0)?,
+        id: parsed(row, 1)?,
+        state: State::parse(state).ok_or_else(|| unfit(2, "not a state"))?,
+        last_index: int(row, 3)?,
+        agent: parsed(row, 4)?,
+        action: parsed(row, 5)?,
+        target: parsed(row, 6)?,
+        tier,
+        hold: parsed_or_none(row, 8)?,
+        proposed_at: time(row, 9)?,
+        deadline: time_or_none(row, 10)?,
+        next_at: time_or_none(row, 11)?,
+    })
+}
+
+/// Reads the columns `plan, info` of a lease.
+pub(super) fn lease_row(row: &Row<'_>) -> rusqlite::Result<(Id<kind::Plan>, LeaseInfo)> {
+    let info = serde_json::from_str(row.get_ref(1)?.as_str()?).map_err(|err| unfit(1, err))?;
+    Ok((parsed(row, 0)?, info))
+}
+
+/// The tables inside a transaction. Plans that one transaction touches are read once and written once, by [`Self::finish`].
+pub(super) struct Tables<'c> {
+    conn: &'c Connection,
+    plans: BTreeMap<Id<kind::Plan>, PlanRow>,
+}
+
+impl<'c> Tables<'c> {
+    pub(super) const fn new(conn: &'c Connection) -> Self {
+        Self { conn, plans: BTreeMap::new() }
+    }
+
+    /// Writes the plans that were touched.
+    pub(super) fn finish(self) -> rusqlite::Result<()> {
+        let mut statement = self.conn.prepare_cached(PUT_PLAN)?;
+        self.plans.values().try_for_each(|row| put_plan(&mut statement, row))
+    }
+
+    fn execute(&self, sql: &str, params: &[&dyn ToSql]) -> Result<usize, Stop> {
+        Ok(self.conn.prepare_cached(sql)?.execute(params)?)
+    }
+}
+
+fn put_plan(statement: &mut CachedStatement<'_>, row: &PlanRow) -> rusqlite::Result<()> {
+    let time = |time: Option<Timestamp>| time.map(|time| sql_int(time.ms())).transpose();
+    statement.execute(params![
+        sql_int(row.first_index)?,
+        row.id.as_str(),
+        row.state.as_str(),
+        sql_int(row.last_index)?,
+        row.agent.as_str(),
+        row.action.as_str(),
+        row.target.as_str(),
+        row.tier.map(Tier::as_str),
+        row.hold.as_ref().map(Id::as_str),
+        sql_int(row.proposed_at.ms())?,
+        time(row.deadline)?,
+        time(row.next_at)?,
+    ])?;
+    Ok(())
+}
+
+impl Rows for Tables<'_> {
+    fn plan(&mut self, id: &Id<kind::Plan>) -> Result<Option<PlanRow>, Stop> {
+        if let Some(row) = self.plans.get(id) {
+            return Ok(Some(row.clone()));
+        }
+        Ok(plan_by_id(self.conn, id)?)
+    }
+
+    fn put_plan(&mut self, row: PlanRow) -> Result<(), Stop> {
+        self.plans.insert(row.id.clone(), row);
+        Ok(())
+    }
+
+    fn nonce(&mut self, nonce: &Id<kind::Nonce>) -> Result<Option<NonceRow>, Stop> {
+        let mut statement = self.conn.prepare_cached("SELECT plan, used FROM nonces WHERE nonce = ?1")?;
+        let read = |row: &Row<'_>| Ok(NonceRow { plan: parsed(row, 0)?, used: row.get(1)? });
+        Ok(statement.query_row([nonce.as_str()], read).optional()?)
+    }
+
+    fn put_nonce(&mut self, nonce: &Id<kind::Nonce>, row: NonceRow) -> Result<(), Stop> {
+        let sql = "INSERT INTO nonces (nonce, plan, used) VALUES (?1, ?2, ?3)
+                   ON CONFLICT (nonce) DO UPDATE SET used = ?3";
+        self.execute(sql, &[&nonce.as_str(), &row.plan.as_str(), &row.used]).map(|_| ())
+    }
+
+    fn add_decision(&mut self, hold: &Id<kind::Hold>, person: &Id<kind::Person>) -> Result<bool, Stop> {
+        let sql = "INSERT OR IGNORE INTO decisions_on_hold (hold, person) VALUES (?1, ?2)";
+        self.execute(sql, &[&hold.as_str(), &person.as_str()]).map(|rows| rows > 0)
+    }
+
+    fn holder(&mut self, target: &Id<kind::Target>) -> Result<Option<Id<kind::Plan>>, Stop> {
+        let mut statement = self.conn.prepare_cached("SELECT plan FROM locks WHERE target = ?1")?;
+        Ok(statement.query_row([target.as_str()], |row| parsed(row, 0)).optional()?)
+    }
+
+    fn lock(&mut self, target: &Id<kind::Target>, plan: &Id<kind::Plan>) -> Result<(), Stop> {
+        let sql = "INSERT INTO locks (target, plan) VALUES (?1, ?2)";
+        self.execute(sql, &[&target.as_str(), &plan.as_str()]).map(|_| ())
+    }
+
+    fn unlock(&mut self, target: &Id<kind::Target>, plan: &Id<kind::Plan>) -> Result<(), Stop> {
+        let sql = "DELETE FROM locks WHERE target = ?1 AND plan = ?2";
+        self.execute(sql, &[&target.as_str(), &plan.as_str()]).map(|_| ())
+    }
+
+    fn put_lease(&mut self, plan: &Id<kind::Plan>, lease: &LeaseInfo) -> Result<(), Stop> {
+        let info = serde_json::to_string(lease)
+            .map_err(|err| rusqlite::Error::ToSqlConversionFailure(Box::new(err)))?;
+        let sql = "INSERT OR REPLACE INTO leases (lease, plan, info) VALUES (?1, ?2, ?3)";
+        self.execute(sql, &[&lease.id.as_str(), &plan.as_str(), &info]).map(|_| ())
+    }
+
+    fn end_lease(&mut self, lease: &Id<kind::Lease>) -> Result<(), Stop> {
+        self.execute("DELETE FROM leases WHERE lease = ?1", &[&lease.as_str()]).map(|_| ())
+    }
+
+    fn add_bad_outcome(&mut self, row: &PlanRow) -> Result<(), Stop> {
+        let sql = "INSERT OR IGNORE INTO bad_outcomes (agent, action, plan) VALUES (?1, ?2, ?3)";
+        self.execute(sql, &[&row.agent.as_str(), &row.action.as_str(), &row.id.as_str()]).map(|_| ())
+    }
+}
+
+/// The projection of one plan.
+pub(super) fn plan_by_id(conn: &Connection, id: &Id<kind::Plan>) -> rusqlite::Result<Option<PlanRow>> {
+    let sql = format!("SELECT {PLAN_COLUMNS} FROM plans WHERE id = ?1");
+    conn.prepare_cached(&sql)?.query_row([id.as_str()], plan_row).optional()
+}

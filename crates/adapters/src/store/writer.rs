@@ -1,0 +1,309 @@
+//! The one thread that writes: group commit.
+//!
+//! Transactions that arrive while the last batch is being synced make the next batch. A batch is one SQLite transaction, one
+//! sync, one signed checkpoint; each transaction in it is a savepoint, so that one that is refused takes nobody with it.
+
+use std::sync::Arc;
+
+use holdpoint_app::port::{Appended, Head, KeptText, StoreError};
+use holdpoint_domain::{Id, id::kind};
+use holdpoint_ledger::{
+    checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint},
+    key::NoteSigner,
+    tree::Tree,
+};
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::apply::{Scalars, Stop, apply};
+use super::entry::Item;
+use super::error::Failure;
+use super::faults::{Fault, FaultPoint, Faults};
+use super::remembered::Remembered;
+use super::reserve::Reserve;
+use super::rows::{Tables, plan_by_id, sql_int};
+use super::shared::{Published, Shared};
+
+/// Most transactions in one batch: bounds how long the first one waits for the last one.
+const MAX_BATCH: usize = 512;
+/// The write-ahead log is carried over into the database after so many records or so many batches, whichever comes first:
+/// some ten megabytes of log, which the next start would have to read.
+const CHECKPOINT_RECORDS: u64 = 4096;
+const CHECKPOINT_BATCHES: u64 = 256;
+
+/// A transaction that waits for its answer.
+pub(super) struct Request {
+    pub(super) items: Vec<Item>,
+    pub(super) expect: Option<(Id<kind::Plan>, u64)>,
+    pub(super) texts: Vec<KeptText>,
+    pub(super) essential: bool,
+    pub(super) reply: oneshot::Sender<Result<Appended, StoreError>>,
+}
+
+/// The writer's state: what the last committed batch left.
+pub(super) struct Writer {
+    pub(super) conn: Connection,
+    pub(super) signer: Box<dyn NoteSigner + Send>,
+    pub(super) tree: Tree,
+    pub(super) scalars: Scalars,
+    pub(super) shared: Arc<Shared>,
+    pub(super) remembered: Remembered,
+    pub(super) reserve: Reserve,
+    pub(super) faults: Option<Box<dyn Faults>>,
+    pub(super) carried: Carried,
+}
+
+/// What was written since the write-ahead log was last carried over.
+#[derive(Debug, Default)]
+pub(super) struct Carried {
+    records: u64,
+    batches: u64,
+}
+
+/// A committed batch that nobody was told of yet.
+struct Committed {
+    /// Of each transaction, in order: the index of its first record, or the refusal.
+    outcomes: Vec<Result<u64, StoreError>>,
+    next: Published,
+}
+
+impl Writer {
+    /// Serves until the last sender is gone, or until the store must close.
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Request>) {
+        while let Some(first) = queue.blocking_recv() {
+            let mut batch = vec![first];
+            while batch.len() < MAX_BATCH
+                && let Ok(next) = queue.try_recv()
+            {
+                batch.push(next);
+            }
+            if let Err(why) = self.serve(batch) {
+                tracing::error!("the store closes: {why}");
+                self.shared.close(&why);
+                queue.close();
+                while let Some(request) = queue.blocking_recv() {
+                    answer(request, Err(StoreError::Closed(why.clone())));
+                }
+                return;
+            }
+        }
+        // If we stop before these, the next start reads the write-ahead log, and an older but sound memory.
+        if let Err(err) = self.carry_over() {
+            tracing::warn!("the write-ahead log was not carried over at the end: {err:?}");
+        }
+        if let Err(err) = self.remembered.sync() {
+            tracing::warn!("the last head was not synced beside the store: {err}");
+        }
+    }
+
+    /// Commits a batch and answers everybody in it; an error closes the store.
+    fn serve(&mut self, batch: Vec<Request>) -> Result<(), String> {
+        // Without the reserve only what must be recorded goes through; the first that finds room again restores it.
+        if !self.reserve.is_there()
+            && batch.iter().any(|request| !request.essential)
+            && let Err(err) = self.reserve.restore()
+        {
+            let essential = refuse_ordinary(batch, &format!("the reserve cannot be set aside: {err}"));
+            return if essential.is_empty() { Ok(()) } else { self.serve_with_reserve(essential) };
+        }
+        self.serve_with_reserve(batch)
+    }
+
+    fn serve_with_reserve(&mut self, batch: Vec<Request>) -> Result<(), String> {
+        let why = match self.attempt(&batch) {
+            Ok(committed) => return self.finish(batch, committed),
+            Err(Failure::Broken(why)) => return Err(close(batch, why)),
+            Err(Failure::Full(why)) => why,
+        };
+        let essential = refuse_ordinary(batch, &why);
+        // If we stop after the release, the next start sets the room aside again, or takes nothing new on.
+        if essential.is_empty() || !self.reserve.release() {
+            refuse(essential, &why);
+            return Ok(());
+        }
+        tracing::warn!("the disk is full: the reserve is given to what must be recorded");
+        match self.attempt(&essential) {
+            Ok(committed) => self.finish(essential, committed),
+            Err(Failure::Full(why)) => {
+                refuse(essential, &why);
+                Ok(())
+            }
+            Err(Failure::Broken(why)) => Err(close(essential, why)),
+        }
+    }
+
+    /// One try to commit a batch. After an error nothing of it is in the store, unless the error is `Broken`.
+    fn attempt(&mut self, batch: &[Request]) -> Result<Committed, Failure> {
+        let attempt = self.attempt_in_transaction(batch);
+        // SQLite has rolled back by itself after some errors.
+        if attempt.is_err() && !self.conn.is_autocommit() {
+            self.conn.execute_batch("ROLLBACK").map_err(|err| Failure::Broken(err.to_string()))?;
+        }
+        attempt
+    }
+
+    fn attempt_in_transaction(&mut self, batch: &[Request]) -> Result<Committed, Failure> {
+        let conn = &self.conn;
+        run(conn, "BEGIN IMMEDIATE")?;
+        let (mut tree, mut scalars) = (self.tree.clone(), self.scalars);
+        let mut outcomes = Vec::with_capacity(batch.len());
+        for request in batch {
+            outcomes.push(enter(conn, request, &mut tree, &mut scalars)?);
+        }
+        let head = if tree.size() == self.tree.size() {
+            self.shared.published().head.as_ref().clone()
+        } else {
+            let origin = self.signer.name().to_owned();
+            let head =
+                sign(&origin, &tree, self.signer.as_ref()).map_err(|err| Failure::Broken(err.to_string()))?;
+            let sql = "UPDATE head SET checkpoint = ?1 WHERE one = 1";
+            conn.prepare_cached(sql)?.execute([head.checkpoint.as_str()])?;
+            head
+        };
+        self.fault(FaultPoint::BeforeCommit)?;
+        if outcomes.iter().all(Result::is_err) {
+            // Nothing to sync.
+            run(&self.conn, "ROLLBACK")?;
+        } else {
+            // If we stop before the sync is done, nothing happened; if after it, start-up finds the batch and goes on.
+            run(&self.conn, "COMMIT")?;
+            self.fault(FaultPoint::AfterCommit)?;
+        }
+        Ok(Committed { outcomes, next: Published { head: Arc::new(head), tree, scalars } })
+    }
+
+    /// Remembers the head, shows it, and answers.
+    fn finish(&mut self, batch: Vec<Request>, committed: Committed) -> Result<(), String> {
+        let Committed { outcomes, next } = committed;
+        let size = next.head.size;
+        let appended = size.saturating_sub(self.tree.size());
+        if appended > 0 {
+            // If we stop before this write, the memory is one batch older than the store, which is no fault.
+            if let Err(err) = self.remembered.write(&next.head.checkpoint) {
+                tracing::warn!("the head over {size} entries was not remembered beside the store: {err}");
+            }
+        }
+        (self.tree, self.scalars) = (next.tree.clone(), next.scalars);
+        self.shared.publish(next);
+        for (request, outcome) in batch.into_iter().zip(outcomes) {
+            answer(request, outcome.map(|first_index| Appended { first_index, size }));
+        }
+        // Everybody has their answer; what follows costs only the next batch.
+        self.carried.records = self.carried.records.saturating_add(appended);
+        self.carried.batches = self.carried.batches.saturating_add(1);
+        if let Err(err) = self.remembered.sync_if_due() {
+            tracing::warn!("the head over {size} entries was not synced beside the store: {err}");
+        }
+        if self.carried.records < CHECKPOINT_RECORDS && self.carried.batches < CHECKPOINT_BATCHES {
+            return Ok(());
+        }
+        match self.carry_over() {
+            // A full disk keeps the records in the write-ahead log, where they are as safe.
+            Ok(()) | Err(Failure::Full(_)) => Ok(()),
+            Err(Failure::Broken(why)) => Err(why),
+        }
+    }
+
+    /// Carries the write-ahead log over into the database, as far as no reader is in the way.
+    fn carry_over(&mut self) -> Result<(), Failure> {
+        self.carried = Carried::default();
+        Ok(self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
+    }
+
+    fn fault(&mut self, point: FaultPoint) -> Result<(), Failure> {
+        match self.faults.as_mut().and_then(|faults| faults.at(point)) {
+            None => Ok(()),
+            Some(Fault::Full) => Err(Failure::Full("no space left, says the test".to_owned())),
+            Some(Fault::Broken) => Err(Failure::Broken("the disk failed, says the test".to_owned())),
+        }
+    }
+}
+
+/// The signed head of a tree.
+pub(super) fn sign(origin: &str, tree: &Tree, signer: &dyn NoteSigner) -> Result<Head, CheckpointError> {
+    let checkpoint = Checkpoint::new(origin, tree.size(), tree.root())?;
+    let signed = SignedCheckpoint::sign(&checkpoint, &[signer])?;
+    Ok(Head {
+        origin: origin.to_owned(),
+        size: tree.size(),
+        root: tree.root(),
+        checkpoint: signed.to_string(),
+    })
+}
+
+/// Enters one transaction in a savepoint of its own: the index of its first record, or the refusal, which leaves nothing.
+fn enter(
+    conn: &Connection,
+    request: &Request,
+    tree: &mut Tree,
+    scalars: &mut Scalars,
+) -> Result<Result<u64, StoreError>, Failure> {
+    let first = tree.size();
+    let mut after = *scalars;
+    run(conn, "SAVEPOINT txn")?;
+    match enter_rows(conn, request, first, &mut after) {
+        Ok(()) => run(conn, "RELEASE txn")?,
+        Err(Stop::Refused(refusal)) => {
+            run(conn, "ROLLBACK TO txn")?;
+            run(conn, "RELEASE txn")?;
+            return Ok(Err(refusal));
+        }
+        Err(Stop::Database(err)) => return Err(err.into()),
+    }
+    *scalars = after;
+    for item in &request.items {
+        let full = tree.append(item.meaning.leaf).map_err(|err| Failure::Broken(err.to_string()))?;
+        for tile in full {
+            let sql = "INSERT INTO tiles (level, idx, bytes) VALUES (?1, ?2, ?3)";
+            let values = (i64::from(tile.level()), sql_int(tile.index())?, tile.to_bytes());
+            conn.prepare_cached(sql)?.execute(values)?;
+        }
+    }
+    Ok(Ok(first))
+}
+
+fn enter_rows(conn: &Connection, request: &Request, first: u64, scalars: &mut Scalars) -> Result<(), Stop> {
+    if let Some((plan, seen)) = &request.expect
+        && plan_by_id(conn, plan)?.is_none_or(|row| row.last_index != *seen)
+    {
+        return Err(StoreError::Conflict(plan.clone()).into());
+    }
+    let mut tables = Tables::new(conn);
+    let mut insert = conn.prepare_cached("INSERT INTO entries (idx, bytes, plan) VALUES (?1, ?2, ?3)")?;
+    for (item, index) in request.items.iter().zip(first..) {
+        apply(&mut tables, scalars, index, &item.meaning)?;
+        insert.execute((sql_int(index)?, &item.bytes, item.meaning.plan.as_ref().map(Id::as_str)))?;
+    }
+    tables.finish()?;
+    for kept in &request.texts {
+        let sql = "INSERT OR IGNORE INTO texts (commitment, salt, text) VALUES (?1, ?2, ?3)";
+        let commitment = kept.commitment.digest();
+        conn.prepare_cached(sql)?.execute((commitment.as_bytes(), kept.salt.as_bytes(), &kept.text))?;
+    }
+    Ok(())
+}
+
+fn run(conn: &Connection, sql: &str) -> rusqlite::Result<()> {
+    conn.prepare_cached(sql)?.execute([]).map(|_| ())
+}
+
+fn answer(request: Request, outcome: Result<Appended, StoreError>) {
+    // A caller that went away does not need the answer; the record stands all the same.
+    let _ = request.reply.send(outcome);
+}
+
+/// Answers "full" to whatever is not essential, and returns the rest.
+fn refuse_ordinary(batch: Vec<Request>, why: &str) -> Vec<Request> {
+    let (essential, ordinary) = batch.into_iter().partition(|request| request.essential);
+    refuse(ordinary, why);
+    essential
+}
+
+fn refuse(batch: Vec<Request>, why: &str) {
+    batch.into_iter().for_each(|request| answer(request, Err(StoreError::Full(why.to_owned()))));
+}
+
+fn close(batch: Vec<Request>, why: String) -> String {
+    batch.into_iter().for_each(|request| answer(request, Err(StoreError::Closed(why.clone()))));
+    why
+}

@@ -1,0 +1,222 @@
+//! Key files: one key, one purpose, one file; base64 on one line, readable by nobody but its owner.
+
+use std::{
+    fmt,
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use holdpoint_domain::{Id, id::kind};
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
+
+use super::random;
+
+/// Largest key file: a P-256 key with its envelope needs a few hundred bytes.
+const MAX_KEY_FILE: u64 = 4096;
+
+/// What a key is for. Each has a file of its own, so that no key is used for two things.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyUse {
+    /// The gate signs permits.
+    Permit,
+    /// The gate signs checkpoints of the ledger.
+    Checkpoint,
+    /// The observer signs evidence.
+    Evidence,
+    /// The local development issuer signs identities.
+    Identity,
+    /// A person signs approvals.
+    Approval(Id<kind::Person>),
+}
+
+impl KeyUse {
+    /// The file's path within a directory of keys.
+    #[must_use]
+    pub fn path(&self, keys: &Path) -> PathBuf {
+        keys.join(match self {
+            Self::Permit => "permit.key".to_owned(),
+            Self::Checkpoint => "checkpoint.key".to_owned(),
+            Self::Evidence => "evidence.key".to_owned(),
+            Self::Identity => "identity.key".to_owned(),
+            // The grammar of ids has no slash, so the name cannot leave the directory.
+            Self::Approval(person) => format!("approval-{person}.key"),
+        })
+    }
+}
+
+/// A 32-byte private key. Shows as `***`.
+#[derive(Clone)]
+pub struct Seed([u8; 32]);
+
+/// What is wrong with a key file, or with the key in it.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// There is none.
+    #[error("there is no key file `{0}`")]
+    Missing(PathBuf),
+    /// There is one already, and keys are never overwritten.
+    #[error("key file `{0}` is there already")]
+    Exists(PathBuf),
+    /// Others could read or change it.
+    #[error("key file `{path}` has mode {mode:04o}, expected 0600: nobody but its owner may touch it")]
+    Permissions {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It belongs to somebody else.
+    #[error("key file `{path}` belongs to user {owner}, expected {expected}: whoever runs this process")]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// Whom it belongs to.
+        owner: u32,
+        /// Who we are.
+        expected: u32,
+    },
+    /// A link, a directory, a pipe, or too large.
+    #[error("key file `{0}` is not a regular file of at most {MAX_KEY_FILE} bytes")]
+    NotAFile(PathBuf),
+    /// Not base64 of a key.
+    #[error("key file `{0}` does not hold one line of base64 of a key")]
+    Malformed(PathBuf),
+    /// Bytes that are no usable key.
+    #[error("the bytes are no usable key")]
+    NotAKey,
+    /// A name that signed notes do not allow.
+    #[error("the key's name cannot stand on a signature: {0}")]
+    Name(String),
+    /// The file system did not do it.
+    #[error("key file `{path}` cannot be used")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Seed {
+    /// A fresh seed.
+    #[must_use]
+    pub fn fresh() -> Self {
+        Self(random())
+    }
+
+    /// A seed from its bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    pub(super) const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Reads a seed from a key file.
+    pub fn load(path: &Path) -> Result<Self, KeyFileError> {
+        let bytes = read(path)?;
+        bytes.try_into().map(Self).map_err(|_| KeyFileError::Malformed(path.to_owned()))
+    }
+
+    /// Writes the seed to a key file that is not there yet.
+    pub fn create(&self, path: &Path) -> Result<(), KeyFileError> {
+        create(path, &self.0)
+    }
+
+    /// Reads the seed of a key file, and makes a fresh one where there is none.
+    pub fn load_or_create(path: &Path) -> Result<Self, KeyFileError> {
+        load_or_create(path, || Ok(random::<32>().to_vec()))?
+            .try_into()
+            .map(Self)
+            .map_err(|_| KeyFileError::Malformed(path.to_owned()))
+    }
+}
+
+impl fmt::Debug for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Reads a key file, and makes one with the bytes of `make` where there is none. When two processes do it at once, both
+/// end up with the bytes of the one that came first.
+pub(crate) fn load_or_create(
+    path: &Path,
+    make: impl FnOnce() -> Result<Vec<u8>, KeyFileError>,
+) -> Result<Vec<u8>, KeyFileError> {
+    match read(path) {
+        Err(KeyFileError::Missing(_)) => {}
+        known => return known,
+    }
+    match create(path, &make()?) {
+        Ok(()) | Err(KeyFileError::Exists(_)) => read(path),
+        Err(err) => Err(err),
+    }
+}
+
+/// The decoded bytes of a key file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, KeyFileError> {
+    let failed = |source: io::Error| {
+        if source.kind() == io::ErrorKind::NotFound {
+            return KeyFileError::Missing(path.to_owned());
+        }
+        // NOFOLLOW refuses a link as if it were a loop of links.
+        if source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+            return KeyFileError::NotAFile(path.to_owned());
+        }
+        KeyFileError::Io { path: path.to_owned(), source }
+    };
+    // Without NONBLOCK a pipe in place of the file would hang the start.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed)?;
+    // What was opened is checked, not what the path names: the two can differ.
+    let meta = file.metadata().map_err(failed)?;
+    if !meta.is_file() || meta.len() > MAX_KEY_FILE {
+        return Err(KeyFileError::NotAFile(path.to_owned()));
+    }
+    let mode = meta.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(KeyFileError::Permissions { path: path.to_owned(), mode });
+    }
+    let expected = rustix::process::geteuid().as_raw();
+    if meta.uid() != expected {
+        return Err(KeyFileError::Owner { path: path.to_owned(), owner: meta.uid(), expected });
+    }
+    let mut text = String::new();
+    (&mut file).take(MAX_KEY_FILE).read_to_string(&mut text).map_err(failed)?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    STANDARD.decode(line).map_err(|_| KeyFileError::Malformed(path.to_owned()))
+}
+
+/// Writes a key file that is not there yet: whole or not at all, and never over another one.
+pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("key");
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let temporary = parent.join(format!(".{name}.{:032x}", u128::from_be_bytes(random())));
+    let failed = |source: io::Error| KeyFileError::Io { path: path.to_owned(), source };
+    let written = write_new(&temporary, bytes).map_err(failed).and_then(|()| {
+        // If we stop here, the key's path is still free: the next start makes another key.
+        renameat_with(CWD, &temporary, CWD, path, RenameFlags::NOREPLACE).map_err(|err| match err {
+            rustix::io::Errno::EXIST => KeyFileError::Exists(path.to_owned()),
+            err => failed(err.into()),
+        })
+    });
+    if written.is_err() {
+        // Nobody knows the name; what is left of it would only puzzle people.
+        let _ = fs::remove_file(&temporary);
+    }
+    written?;
+    File::open(parent).and_then(|dir| dir.sync_all()).map_err(failed)
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // `create_new` is O_EXCL: it follows no link and opens nothing that somebody else put there.
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(format!("{}\n", STANDARD.encode(bytes)).as_bytes())?;
+    file.sync_all()
+}

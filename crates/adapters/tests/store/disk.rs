@@ -1,0 +1,220 @@
+//! The disk: full, failing, and failing after it has done what was asked.
+
+use std::collections::VecDeque;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use holdpoint_adapters::store::{Fault, FaultPoint, Faults, SqliteStore};
+use holdpoint_app::port::{Store, StoreError, Txn};
+use holdpoint_domain::{flow::State, record::Record};
+use tempfile::TempDir;
+
+use super::records::{Life, id, started, txn};
+use super::sqlite::{open, open_with};
+
+/// Faults in the order in which they strike, one a commit; `None` lets a commit pass.
+#[derive(Clone, Default)]
+struct Script(Arc<Mutex<VecDeque<Option<(FaultPoint, Fault)>>>>);
+
+impl Script {
+    fn then(self, fault: Option<(FaultPoint, Fault)>) -> Self {
+        self.0.lock().unwrap().push_back(fault);
+        self
+    }
+}
+
+impl Faults for Script {
+    fn at(&mut self, point: FaultPoint) -> Option<Fault> {
+        let mut script = self.0.lock().unwrap();
+        let next = *script.front()?;
+        match next {
+            Some((strikes_at, fault)) if strikes_at == point => {
+                script.pop_front();
+                Some(fault)
+            }
+            Some(_) => None,
+            None => {
+                if point == FaultPoint::BeforeCommit {
+                    script.pop_front();
+                }
+                None
+            }
+        }
+    }
+}
+
+const FULL: Option<(FaultPoint, Fault)> = Some((FaultPoint::BeforeCommit, Fault::Full));
+const BROKEN: Option<(FaultPoint, Fault)> = Some((FaultPoint::BeforeCommit, Fault::Broken));
+const DONE_BUT_BROKEN: Option<(FaultPoint, Fault)> = Some((FaultPoint::AfterCommit, Fault::Broken));
+
+fn essential(records: Vec<Record>) -> Txn {
+    Txn { essential: true, ..txn(records) }
+}
+
+fn reserve_of(folder: &Path) -> std::path::PathBuf {
+    folder.join("store.db.reserve")
+}
+
+#[tokio::test]
+async fn inv01_on_a_full_disk_nothing_is_appended_and_the_store_goes_on() {
+    let folder = TempDir::new().unwrap();
+    let store = open_with(folder.path(), Script::default().then(None).then(FULL).then(None));
+    let life = Life::new("a", 1);
+    store.append(txn(vec![life.proposed()])).await.unwrap();
+    let before = store.head();
+    assert!(matches!(store.append(txn(vec![started()])).await, Err(StoreError::Full(_))));
+    assert_eq!(store.head(), before);
+    assert_eq!(store.entries(0, 10).await.unwrap().len(), 1);
+    assert!(reserve_of(folder.path()).exists(), "an ordinary transaction has no claim on the reserve");
+    assert_eq!(store.append(txn(vec![started()])).await.unwrap().first_index, 1);
+    drop(store);
+    assert_eq!(open(folder.path()).unwrap().head().size, 2);
+}
+
+#[tokio::test]
+async fn inv01_what_must_be_recorded_goes_into_the_reserve() {
+    let folder = TempDir::new().unwrap();
+    let store = open_with(folder.path(), Script::default().then(None).then(FULL).then(None));
+    let life = Life::new("a", 1);
+    store.append(txn([life.to_permit(), vec![life.claimed()]].concat())).await.unwrap();
+    store.append(essential(vec![life.failed()])).await.unwrap();
+    assert_eq!(store.plan(&id(&life.plan)).await.unwrap().unwrap().state, State::Failed);
+    assert!(!reserve_of(folder.path()).exists());
+    // There is room again: the reserve comes first, then the rest.
+    store.append(txn(vec![started()])).await.unwrap();
+    assert_eq!(fs::metadata(reserve_of(folder.path())).unwrap().len(), 64 * 1024);
+}
+
+#[tokio::test]
+async fn without_room_for_the_reserve_only_the_essential_is_taken() {
+    let folder = TempDir::new().unwrap();
+    // A folder in its place: the reserve cannot be made.
+    fs::create_dir(reserve_of(folder.path())).unwrap();
+    fs::write(reserve_of(folder.path()).join("in-the-way"), "").unwrap();
+    let store = open(folder.path()).unwrap();
+    assert!(matches!(store.append(txn(vec![started()])).await, Err(StoreError::Full(_))));
+    assert_eq!(store.append(essential(vec![started()])).await.unwrap().first_index, 0);
+    fs::remove_dir_all(reserve_of(folder.path())).unwrap();
+    assert_eq!(store.append(txn(vec![started()])).await.unwrap().first_index, 1);
+}
+
+#[tokio::test]
+async fn inv01_a_failed_commit_closes_the_store() {
+    let folder = TempDir::new().unwrap();
+    let store = open_with(folder.path(), Script::default().then(None).then(BROKEN));
+    store.append(txn(vec![started()])).await.unwrap();
+    let before = store.head();
+    for _ in 0..3 {
+        assert!(matches!(store.append(txn(vec![started()])).await, Err(StoreError::Closed(_))));
+        assert!(matches!(store.append(essential(vec![started()])).await, Err(StoreError::Closed(_))));
+    }
+    assert_eq!(store.head(), before);
+    drop(store);
+    assert_eq!(open(folder.path()).unwrap().head().size, 1);
+}
+
+#[tokio::test]
+async fn inv03_done_but_not_reported_is_found_by_the_restart() {
+    let folder = TempDir::new().unwrap();
+    let store = open_with(folder.path(), Script::default().then(None).then(DONE_BUT_BROKEN));
+    let life = Life::new("a", 1);
+    store.append(txn(life.to_permit())).await.unwrap();
+    // Nobody may start anything on this answer, nor take it for a refusal.
+    assert!(matches!(store.append(txn(vec![life.claimed()])).await, Err(StoreError::Closed(_))));
+    assert_eq!(store.head().size, 3, "what was not reported is not shown");
+    assert_eq!(store.history(&id(&life.plan)).await.unwrap().len(), 3);
+    drop(store);
+    let store = open(folder.path()).unwrap();
+    assert_eq!(store.plan(&id(&life.plan)).await.unwrap().unwrap().state, State::Claimed);
+    assert!(matches!(store.append(txn(vec![life.claimed()])).await, Err(StoreError::Flow(_))));
+}
+
+const CHILD: &str = "HOLDPOINT_STORE_ON_A_FULL_DISK";
+const PASSED: &str = "the full disk was survived";
+
+/// A real full disk: a small file system of its own, in a mount namespace of its own, so that nothing is left behind.
+#[test]
+fn inv01_a_disk_that_is_really_full() {
+    let folder = TempDir::new().unwrap();
+    let run = |unshare: &[&str]| {
+        Command::new("unshare")
+            .args(unshare)
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "store::disk::child_on_a_full_disk", "--nocapture"])
+            .env(CHILD, folder.path())
+            .output()
+    };
+    let may = |unshare: &[&str]| {
+        let mount = ["sh", "-c", "mount -t tmpfs -o size=1m none \"$0\""];
+        let tried = Command::new("unshare").args(unshare).args(mount).arg(folder.path()).output();
+        tried.is_ok_and(|output| output.status.success())
+    };
+    let Some(ways) = [["--mount"].as_slice(), &["--user", "--map-root-user", "--mount"]]
+        .into_iter()
+        .find(|ways| may(ways))
+    else {
+        println!("this machine lets us mount nothing: the scripted faults above have to do");
+        return;
+    };
+    let output = run(ways).unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains(PASSED),
+        "{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Runs in the mount namespace of [`inv01_a_disk_that_is_really_full`]. As a test it does nothing.
+#[tokio::test]
+async fn child_on_a_full_disk() {
+    let Some(folder) = std::env::var_os(CHILD) else { return };
+    let folder = Path::new(&folder);
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "none"]).arg(folder).status();
+    assert!(mount.unwrap().success());
+
+    let store = open(folder).unwrap();
+    let life = Life::new("a", 1);
+    store.append(txn([life.to_permit(), vec![life.claimed()]].concat())).await.unwrap();
+    let filler = folder.join("filler");
+    let mut file = OpenOptions::new().create(true).append(true).open(&filler).unwrap();
+    while file.write_all(&[1; 4096]).is_ok() {}
+
+    let acknowledged = until_full(&store).await;
+    let head = store.head();
+    assert_eq!(head.size, acknowledged);
+    assert!(matches!(store.append(txn(vec![started(); 32])).await, Err(StoreError::Full(_))));
+    assert_eq!(store.head(), head);
+    // The run that is under way can still be ended and recorded, and nothing new is taken on.
+    store.append(essential(vec![life.failed()])).await.unwrap();
+    assert!(!reserve_of(folder).exists());
+    fs::remove_file(folder.join("nothing")).unwrap_err();
+    while file.write_all(&[1; 4096]).is_ok() {}
+    assert!(matches!(store.append(txn(vec![started(); 32])).await, Err(StoreError::Full(_))));
+
+    drop(file);
+    fs::remove_file(&filler).unwrap();
+    assert_eq!(store.append(txn(vec![started()])).await.unwrap().first_index, head.size + 1);
+    assert!(reserve_of(folder).exists());
+    drop(store);
+    let store = open(folder).unwrap();
+    assert_eq!(store.head().size, head.size + 2);
+    assert_eq!(store.plan(&id(&life.plan)).await.unwrap().unwrap().state, State::Failed);
+    println!("{PASSED}");
+}
+
+/// Appends until there is no room, and returns how many entries were acknowledged.
+async fn until_full(store: &SqliteStore) -> u64 {
+    let mut size = store.head().size;
+    for _ in 0..10_000 {
+        match store.append(txn(vec![started(); 32])).await {
+            Ok(appended) => size = appended.size,
+            Err(StoreError::Full(_)) => return size,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    panic!("the disk did not fill up");
+}

@@ -1,0 +1,9 @@
+//! The store: the contract that every store keeps, and what only SQLite can do wrong.
+
+mod claims;
+mod contract;
+mod damage;
+mod disk;
+mod records;
+mod restarts;
+mod sqlite;

@@ -1,0 +1,289 @@
+//! Legal sequences of records, plain and small: what a plan leaves in the ledger in the course of its life.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdpoint_app::port::{KeptText, Txn};
+use holdpoint_domain::{
+    Commitment, Digest, Id, Tier, Timestamp,
+    action::{BlastCap, Reversibility, UndoKind},
+    actor::{Actor, Phase},
+    approval::{Choice, HoldTerms, SignedStatement, Statement, TreeHead},
+    blast::Blast,
+    decision::{Answer, Decision, DecisionType},
+    digest::Salt,
+    facts::{
+        ActionFacts, Brakes, Facts, FactsType, Inputs, Origin, Principal, Provenance, Standing, TriggerFacts,
+        UndoFacts,
+    },
+    id::Kind,
+    lease::{LeaseInfo, Scope},
+    plan::{Plan, Requester, Step},
+    record::{AgentContext, Body, DoubtWhy, FailWhy, Record, Submitted},
+    signature::Signature,
+    trigger::{Agreement, Truth},
+};
+
+pub(crate) const NOW: u64 = 1_700_000_000_000;
+
+pub(crate) fn id<K: Kind>(text: &str) -> Id<K> {
+    Id::parse(text).unwrap()
+}
+
+pub(crate) fn digest(text: &str) -> Digest {
+    Digest::of_bytes(text.as_bytes())
+}
+
+pub(crate) fn at(ms: u64) -> Timestamp {
+    Timestamp::from_ms(ms).unwrap()
+}
+
+/// A text that can stand beside the ledger.
+pub(crate) fn kept(text: &str) -> KeptText {
+    let salt = Salt::new([7; 32]);
+    KeptText { commitment: Commitment::to(&salt, text.as_bytes()), salt, text: text.to_owned() }
+}
+
+pub(crate) fn inputs() -> Inputs {
+    Inputs {
+        policy: digest("policy"),
+        catalogue: digest("catalogue"),
+        inventory: digest("inventory"),
+        registry: digest("registry"),
+    }
+}
+
+/// A transaction of these records.
+pub(crate) fn txn(records: Vec<Record>) -> Txn {
+    Txn { records, ..Txn::default() }
+}
+
+/// A record that is about no plan.
+pub(crate) fn started() -> Record {
+    record(None, Body::Started { inputs: inputs(), development: false })
+}
+
+pub(crate) fn genesis() -> Record {
+    record(None, Body::Genesis { origin: "gate.example/log".to_owned(), inputs: inputs() })
+}
+
+pub(crate) fn record(plan: Option<&str>, body: Body) -> Record {
+    Record::new(at(NOW), Actor::Gate, plan.map(id), body)
+}
+
+/// One plan of agent `holmes`, to restart one target.
+#[derive(Debug, Clone)]
+pub(crate) struct Life {
+    pub(crate) plan: String,
+    pub(crate) target: String,
+    pub(crate) nonce: String,
+    pub(crate) hold: String,
+    pub(crate) lease: String,
+    pub(crate) epoch: u64,
+}
+
+impl Life {
+    /// A plan with a target, a nonce, a hold and a lease of its own.
+    pub(crate) fn new(name: &str, epoch: u64) -> Self {
+        let of = |what: &str| format!("{what}-{name}");
+        Self {
+            plan: of("plan"),
+            target: of("target"),
+            nonce: of("nonce"),
+            hold: of("hold"),
+            lease: of("lease"),
+            epoch,
+        }
+    }
+
+    pub(crate) fn record(&self, body: Body) -> Record {
+        record(Some(&self.plan), body)
+    }
+
+    pub(crate) fn proposed(&self) -> Record {
+        let plan = Plan::new(
+            Requester { agent: id("holmes"), on_behalf_of: None },
+            None,
+            id("process.hung"),
+            vec![Step {
+                action: id("process.restart"),
+                entry: digest("entry"),
+                target: id(&self.target),
+                expected_version: digest("version"),
+                params: BTreeMap::new(),
+                undo: UndoKind::SelfHeals,
+            }],
+        );
+        let context = AgentContext {
+            prompt: Submitted::Withheld,
+            model: Submitted::Withheld,
+            transcript: Submitted::Withheld,
+        };
+        let narrative = kept("it hangs").commitment;
+        self.record(Body::Proposed { plan: Box::new(plan.unwrap()), narrative, context })
+    }
+
+    pub(crate) fn decided(&self, answer: Answer, tier: Tier) -> Record {
+        let decision = Decision {
+            r#type: DecisionType::V1,
+            answer,
+            tier,
+            floor: tier,
+            reasons: vec![],
+            facts: digest("facts"),
+            policy: digest("policy"),
+            development: false,
+        };
+        self.record(Body::Decided { decision: Box::new(decision), facts: Box::new(self.facts()) })
+    }
+
+    pub(crate) fn deferred(&self, next_at_ms: u64, expires_at_ms: u64) -> Record {
+        self.record(Body::Deferred { next_at_ms: at(next_at_ms), expires_at_ms: at(expires_at_ms) })
+    }
+
+    pub(crate) fn held(&self, until: u64) -> Record {
+        let terms = HoldTerms { expires_at_ms: at(until), ..self.terms() };
+        self.record(Body::Held { terms: Box::new(terms) })
+    }
+
+    pub(crate) fn approved(&self, person: &str) -> Record {
+        self.record(Body::Approved { statement: self.statement(person, Choice::Approve) })
+    }
+
+    pub(crate) fn rejected(&self, person: &str) -> Record {
+        self.record(Body::Rejected { statement: self.statement(person, Choice::Reject) })
+    }
+
+    pub(crate) fn permitted(&self) -> Record {
+        self.record(Body::Permitted {
+            jws: "header.payload.signature".to_owned(),
+            nonce: id(&self.nonce),
+            epoch: self.epoch,
+        })
+    }
+
+    pub(crate) fn claimed(&self) -> Record {
+        self.record(Body::Claimed {
+            permit: id("permit-1"),
+            nonce: id(&self.nonce),
+            epoch: self.epoch,
+            executor: id("process"),
+            facts: Box::new(self.facts()),
+        })
+    }
+
+    pub(crate) fn leased(&self) -> Record {
+        self.record(Body::Leased { lease: self.lease() })
+    }
+
+    pub(crate) fn lease(&self) -> LeaseInfo {
+        LeaseInfo {
+            id: id(&self.lease),
+            permit: id("permit-1"),
+            scopes: vec![Scope { action: id("process.restart"), target: id(&self.target) }],
+            expires_at_ms: at(NOW + 60_000),
+        }
+    }
+
+    pub(crate) fn revoked(&self) -> Record {
+        self.record(Body::Revoked { lease: id(&self.lease) })
+    }
+
+    pub(crate) fn failed(&self) -> Record {
+        self.record(Body::Failed { why: FailWhy::Interrupted })
+    }
+
+    pub(crate) fn in_doubt(&self) -> Record {
+        self.record(Body::InDoubt { why: DoubtWhy::Unobservable })
+    }
+
+    pub(crate) fn succeeded(&self) -> Record {
+        self.record(Body::Succeeded { evidence: digest("evidence") })
+    }
+
+    /// From the proposal to the permit, without people.
+    pub(crate) fn to_permit(&self) -> Vec<Record> {
+        vec![self.proposed(), self.decided(Answer::Allow, Tier::T1), self.permitted()]
+    }
+
+    /// From the claim to the observed effect.
+    pub(crate) fn to_applied(&self) -> Vec<Record> {
+        vec![
+            self.claimed(),
+            self.leased(),
+            self.record(Body::Rehearsed { step: 0 }),
+            self.record(Body::Applying { step: 0, before: digest("version") }),
+            self.record(Body::Applied { step: 0, after: digest("after") }),
+        ]
+    }
+
+    /// From the proposal to a hold of T4, which needs two people.
+    pub(crate) fn to_hold(&self, until: u64) -> Vec<Record> {
+        vec![self.proposed(), self.decided(Answer::Hold, Tier::T4), self.held(until)]
+    }
+
+    fn terms(&self) -> HoldTerms {
+        HoldTerms {
+            hold: id(&self.hold),
+            head: TreeHead { origin: "gate.example/log".to_owned(), size: 0, root: digest("root") },
+            plan: digest("plan"),
+            narrative: kept("it hangs").commitment,
+            facts: digest("facts"),
+            decision: digest("decision"),
+            policy: digest("policy"),
+            tier: Tier::T4,
+            nonce: id("consent-1"),
+            expires_at_ms: at(NOW + 60_000),
+        }
+    }
+
+    fn statement(&self, person: &str, choice: Choice) -> Box<SignedStatement> {
+        let statement = Statement::new(self.terms(), id(person), choice);
+        // The store does not judge consent; whoever appends has.
+        Box::new(SignedStatement { statement, signature: Signature::from_bytes([0; 64]) })
+    }
+
+    fn facts(&self) -> Facts {
+        Facts {
+            r#type: FactsType::V1,
+            principal: Principal {
+                agent: id("holmes"),
+                team: id("sre-agents"),
+                phase: Phase::Decide,
+                attested_build: None,
+                accepted: true,
+                on_behalf_of: None,
+            },
+            action: ActionFacts {
+                id: id("process.restart"),
+                entry: digest("entry"),
+                reversibility: Reversibility::Reversible,
+                idempotent: true,
+                touches: BTreeMap::new(),
+                tier: Tier::T1,
+                additive: false,
+                undo: UndoKind::SelfHeals,
+                cap: BlastCap { targets: 1, services: 1, critical: 0, replica_share_percent: 50 },
+            },
+            target: None,
+            trigger: TriggerFacts {
+                condition: id("process.hung"),
+                agreement: Agreement { truth: Truth::Holds, needed: 1, holding: 1, sources: 1 },
+                evidence: digest("evidence"),
+            },
+            blast: Blast {
+                targets: BTreeSet::from([id(&self.target)]),
+                services: BTreeSet::new(),
+                critical: BTreeSet::new(),
+                unknown: BTreeSet::new(),
+                environments: BTreeSet::new(),
+                replica_share_percent: 10,
+            },
+            undo: UndoFacts { computed: true },
+            provenance: Provenance { target: Origin::Clean, action: Origin::Clean, scope: Origin::Clean },
+            standing: Standing::None,
+            brakes: Brakes::OFF,
+            inputs: inputs(),
+            at_ms: at(NOW),
+        }
+    }
+}

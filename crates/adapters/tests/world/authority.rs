@@ -1,0 +1,256 @@
+//! The executor's own check: each part of it broken one at a time.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use holdpoint_adapters::{
+    executor::{Authority, Refusal, Use, Warrant},
+    system::Ed25519Key,
+};
+use holdpoint_app::port::Work;
+use holdpoint_domain::{
+    Digest, Tier, Timestamp,
+    action::{Action, Catalogue},
+    approval::Choice,
+    decision::Mode,
+    id::kind,
+    lease::{LeaseInfo, Scope},
+    permit::Grant,
+    plan::{ParamValue, Plan, Step},
+};
+
+use super::{
+    scene::{approve, authority, catalogue, grant, key, lease_info, plan, sign, signed, unminted},
+    support::{NOW_MS, at, id},
+};
+
+/// Everything that goes into a check, to break one thing at a time.
+struct Scene {
+    authority: Authority,
+    plan: Plan,
+    grant: Grant,
+    gate: Ed25519Key,
+    /// Changes the compact permit after it was signed.
+    tamper: fn(String) -> String,
+    lease: LeaseInfo,
+    step: usize,
+    for_use: Use,
+    now: Timestamp,
+}
+
+impl Scene {
+    /// A sound permit for `action`, approved by these people.
+    fn sound(action: &str, tier: Tier, people: &[&str]) -> Self {
+        let catalogue = catalogue();
+        let plan = plan(&catalogue, action, "web-1", Digest::of_bytes(b"version"));
+        let mut grant = grant(&plan, tier, 1);
+        if !people.is_empty() {
+            approve(&mut grant, people);
+        }
+        let lease = lease_info(&grant, &plan);
+        let authority = authority(catalogue, &["web-1"]);
+        let tamper = std::convert::identity;
+        let (step, for_use, now) = (0, Use::Apply, at(NOW_MS));
+        Self { authority, plan, grant, gate: key("gate"), tamper, lease, step, for_use, now }
+    }
+
+    fn check(&self) -> Result<Warrant, Refusal> {
+        let jws = (self.tamper)(sign(&self.grant, &self.gate));
+        let lease = unminted(self.lease.clone());
+        let work = Work { jws: &jws, plan: &self.plan, step: self.step, lease: &lease };
+        self.authority.check(&work, self.for_use, self.now)
+    }
+
+    /// Replaces the plan's step and has a gate that goes along sign it.
+    fn with_step(&mut self, change: impl FnOnce(&mut Step)) {
+        let mut step = self.plan.steps()[0].clone();
+        change(&mut step);
+        self.resign(step, self.plan.trigger().clone());
+    }
+
+    fn resign(&mut self, step: Step, trigger: holdpoint_domain::Id<kind::Condition>) {
+        let plan = Plan::new(self.plan.requester().clone(), None, trigger, vec![step]).unwrap();
+        self.grant.plan = plan.digest().unwrap();
+        self.plan = plan;
+    }
+
+    /// The executor's own catalogue, with one action changed.
+    fn with_own_entry(&mut self, action: &str, change: impl Fn(&mut Action)) {
+        let own = &self.authority.pins.catalogue;
+        let actions = own.actions().cloned().map(|mut entry| {
+            if entry.id.as_str() == action {
+                change(&mut entry);
+            }
+            entry
+        });
+        let conditions = ["up", "hung"].map(|name| own.condition(&id(name)).unwrap().clone());
+        self.authority.pins.catalogue =
+            Arc::new(Catalogue::new(actions.collect(), conditions.into()).unwrap());
+    }
+}
+
+type Break = fn(&mut Scene);
+
+fn expect_refused(base: fn() -> Scene, cases: &[(&str, &str, Break)]) {
+    base().check().unwrap();
+    for (what, check, change) in cases {
+        let mut scene = base();
+        change(&mut scene);
+        match scene.check() {
+            Ok(_) => panic!("{what}: was let through"),
+            Err(refusal) => {
+                assert_eq!(refusal.check(), *check, "{what}: {}", refusal.line());
+                assert!(refusal.line().starts_with(&format!("{check}: ")), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn inv06_each_check_alone_stops_a_permit_without_people() {
+    let base = || Scene::sound("process.restart", Tier::T2, &[]);
+    let cases: &[(&str, &str, Break)] = &[
+        ("another key signed", "permit", |s| s.gate = key("mallory")),
+        ("a byte was changed", "permit", |s| s.tamper = |jws| jws.replacen("eyJ", "eyK", 1)),
+        ("a fourth part", "permit", |s| s.tamper = |jws| format!("{jws}.x")),
+        ("padding", "permit", |s| s.tamper = |jws| format!("{jws}=")),
+        ("nothing", "permit", |s| s.tamper = |_| String::new()),
+        ("another plan", "plan", |s| {
+            s.plan = plan(&s.authority.pins.catalogue, "process.stop", "web-1", Digest::of_bytes(b"version"));
+        }),
+        ("another version", "plan", |s| {
+            s.plan =
+                plan(&s.authority.pins.catalogue, "process.restart", "web-1", Digest::of_bytes(b"other"));
+        }),
+        ("another executor's permit", "executor", |s| s.grant.executor = id("other")),
+        ("another executor's name", "executor", |s| s.authority.name = id("other")),
+        ("no such step", "step", |s| s.step = 1),
+        ("an action that we do not know", "catalogue", |s| {
+            s.with_step(|step| step.action = id("process.new"))
+        }),
+        ("another entry in the plan", "catalogue", |s| {
+            s.with_step(|step| step.entry = Digest::of_bytes(b"x"))
+        }),
+        ("another entry here", "catalogue", |s| {
+            s.with_own_entry("process.restart", |entry| entry.title = "changed".to_owned());
+        }),
+        ("another undo", "catalogue", |s| {
+            s.with_step(|step| step.undo = holdpoint_domain::action::UndoKind::None);
+        }),
+        ("another trigger", "catalogue", |s| {
+            let step = s.plan.steps()[0].clone();
+            s.resign(step, id("up"));
+        }),
+        ("a parameter", "parameters", |s| {
+            s.with_step(|step| step.params = BTreeMap::from([(id("force"), ParamValue::Bool(true))]));
+        }),
+        ("a tier below the floor", "floor", |s| s.grant.tier = Tier::T1),
+        ("consent from the command line", "development", |s| s.grant.development = true),
+        ("an action that is not listed", "allow-list", |s| {
+            s.authority.actions.remove(&id("process.restart"));
+        }),
+        ("a target that is not listed", "allow-list", |s| s.authority.targets.clear()),
+        ("a lease for another permit", "lease", |s| s.lease.permit = id("permit-2")),
+        ("a lease for another action", "lease", |s| {
+            s.lease.scopes = vec![Scope { action: id("process.stop"), target: id("web-1") }];
+        }),
+        ("a lease for another target", "lease", |s| s.lease.scopes[0].target = id("web-2")),
+        ("a lease for nothing", "lease", |s| s.lease.scopes.clear()),
+        ("a lease that is over", "lease", |s| s.lease.expires_at_ms = at(NOW_MS)),
+        ("a lease that never was", "lease", |s| s.lease.expires_at_ms = at(0)),
+        ("too late to start", "time", |s| {
+            s.grant.start_before_ms = at(NOW_MS);
+        }),
+        ("a start that takes days", "time", |s| s.grant.granted_at_ms = at(NOW_MS - 24 * 60 * 60 * 1000)),
+        ("a start before the grant", "time", |s| s.grant.granted_at_ms = s.grant.start_before_ms),
+        ("an undo before the start", "time", |s| s.grant.undo_until_ms = at(NOW_MS + 1)),
+    ];
+    expect_refused(base, cases);
+}
+
+#[test]
+fn inv04_approvals_are_checked_against_keys_pinned_apart_from_the_gate() {
+    let base = || Scene::sound("process.wipe", Tier::T3, &["ben"]);
+    let cases: &[(&str, &str, Break)] = &[
+        ("nobody", "approvals", |s| approve(&mut s.grant, &[])),
+        ("no terms", "approvals", |s| s.grant.terms = None),
+        ("no key is pinned", "approvals", |s| {
+            s.authority.pins.approvers.remove(&id("ben"));
+        }),
+        ("another key is pinned", "approvals", |s| {
+            s.authority.pins.approvers.insert(id("ben"), key("mallory").public_key());
+        }),
+        ("a stranger", "approvals", |s| approve(&mut s.grant, &["mallory"])),
+        ("the requester's person", "approvals", |s| approve(&mut s.grant, &["ada"])),
+        ("a rejection", "approvals", |s| {
+            let terms = s.grant.terms.clone().unwrap();
+            s.grant.approvals.push(signed(&terms, "cleo", Choice::Reject));
+        }),
+        ("a rejection in place of the approval", "approvals", |s| {
+            let terms = s.grant.terms.clone().unwrap();
+            s.grant.approvals = vec![signed(&terms, "ben", Choice::Reject)];
+        }),
+        ("an approval of another plan", "approvals", |s| {
+            s.with_step(|step| step.expected_version = Digest::of_bytes(b"other"));
+        }),
+        ("an approval of another decision", "approvals", |s| s.grant.decision = Digest::of_bytes(b"other")),
+        ("an approval of other facts", "approvals", |s| s.grant.facts = Digest::of_bytes(b"other")),
+        ("an approval under another policy", "approvals", |s| s.grant.policy = Digest::of_bytes(b"other")),
+        ("an approval of a lower tier", "approvals", |s| s.grant.tier = Tier::T4),
+        ("terms that were signed otherwise", "approvals", |s| {
+            if let Some(terms) = &mut s.grant.terms {
+                terms.nonce = id("another");
+            }
+        }),
+        ("an approval that ran out before the grant", "approvals", |s| {
+            s.grant.granted_at_ms = s.grant.terms.as_ref().unwrap().expires_at_ms;
+        }),
+        ("a gate that says T2", "floor", |s| {
+            s.grant.tier = Tier::T2;
+            s.grant.terms = None;
+            s.grant.approvals.clear();
+        }),
+    ];
+    expect_refused(base, cases);
+}
+
+#[test]
+fn inv04_a_gate_cannot_talk_an_action_down() {
+    // Two people, and strong authentication that only a gate in development may vouch for.
+    let two = |mode: Mode, development: bool, people: &[&str]| {
+        let mut scene = Scene::sound("process.grant", Tier::T4, &[]);
+        scene.grant.development = development;
+        approve(&mut scene.grant, people);
+        scene.authority.pins.mode = mode;
+        scene.check().map_err(|refusal| refusal.check())
+    };
+    assert!(two(Mode::Development, true, &["ben", "cleo"]).is_ok());
+    assert_eq!(two(Mode::Development, true, &["ben"]).unwrap_err(), "approvals");
+    assert_eq!(two(Mode::Development, true, &["ben", "ben"]).unwrap_err(), "approvals");
+    assert_eq!(two(Mode::Development, false, &["ben", "cleo"]).unwrap_err(), "approvals");
+    assert_eq!(two(Mode::Production, true, &["ben", "cleo"]).unwrap_err(), "development");
+
+    let never = Scene::sound("process.never", Tier::T5, &["ben", "cleo"]);
+    assert_eq!(never.check().unwrap_err().check(), "floor");
+    let other = Scene::sound("other.act", Tier::T2, &[]);
+    assert_eq!(other.check().unwrap_err().check(), "executor");
+}
+
+#[test]
+fn inv02_undo_has_an_end_of_its_own() {
+    let mut scene = Scene::sound("process.stop", Tier::T2, &[]);
+    scene.lease.expires_at_ms = at(NOW_MS + 24 * 60 * 60 * 1000);
+    let check = |scene: &Scene| scene.check().map(|_| ()).map_err(|refusal| refusal.check());
+
+    scene.now = scene.grant.start_before_ms;
+    assert_eq!(check(&scene), Err("time"));
+    scene.for_use = Use::Undo;
+    assert_eq!(check(&scene), Ok(()));
+    scene.now = scene.grant.undo_until_ms;
+    assert_eq!(check(&scene), Err("time"));
+
+    // What was in time when it was checked is asked again right before the write.
+    scene.now = at(NOW_MS);
+    let warrant = scene.check().unwrap();
+    assert!(warrant.in_time(at(scene.grant.undo_until_ms.ms() - 1)).is_ok());
+    assert_eq!(warrant.in_time(scene.grant.undo_until_ms).unwrap_err().check(), "time");
+}

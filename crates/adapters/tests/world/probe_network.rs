@@ -1,0 +1,249 @@
+//! HTTP and TCP probes against servers that answer, refuse, hang, drip, flood and lie.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use holdpoint_adapters::probe::WorldProber;
+use holdpoint_app::port::Prober as _;
+use holdpoint_domain::{
+    target::{Address, Endpoint, Target},
+    trigger::{Check, Condition, HttpExpect, Probe, Reading, TcpExpect, Truth, Why, agree},
+};
+
+use super::{
+    server::{Server, full_queue, refusing},
+    support::{StoppedClock, id, millis},
+};
+
+pub(crate) fn prober() -> WorldProber {
+    WorldProber::new(Arc::new(StoppedClock::new()), None).unwrap()
+}
+
+pub(crate) fn target(endpoints: &[(&str, &str, Address)]) -> Target {
+    let endpoint = |(name, source, at): &(&str, &str, Address)| {
+        (id(name), Endpoint { source: id(source), at: at.clone() })
+    };
+    Target {
+        id: id("web-1"),
+        service: id("web"),
+        executor: id("process"),
+        endpoints: endpoints.iter().map(endpoint).collect(),
+    }
+}
+
+pub(crate) fn condition(needs: u32, probes: Vec<Probe>) -> Condition {
+    Condition { id: id("hung"), title: "a test".to_owned(), needs, probes }
+}
+
+pub(crate) fn probe(endpoint: &str, timeout_ms: u64, check: Check) -> Probe {
+    Probe { endpoint: id(endpoint), timeout_ms: millis(timeout_ms), check }
+}
+
+/// One probe of one address.
+pub(crate) async fn read(check: Check, at: Address, timeout_ms: u64) -> Reading {
+    let (condition, target) = (condition(1, vec![probe("e", timeout_ms, check)]), target(&[("e", "s", at)]));
+    let begun = Instant::now();
+    let mut readings = prober().measure(&condition, &target).await;
+    assert!(begun.elapsed() < Duration::from_millis(timeout_ms + 1000), "took {:?}", begun.elapsed());
+    assert_eq!(readings.len(), 1);
+    readings.remove(0)
+}
+
+const HTTP: [HttpExpect; 3] = [HttpExpect::Unanswered, HttpExpect::Ok, HttpExpect::ServerError];
+
+/// What an address says to each expectation: `unanswered`, `ok`, `server_error`.
+async fn http(url: &str) -> ([Truth; 3], Why) {
+    let mut truths = Vec::new();
+    let mut why = None;
+    for expect in HTTP {
+        let reading = read(Check::Http { expect }, Address::Url(url.to_owned()), 400).await;
+        assert_eq!((reading.value, reading.age_ms), (None, millis(0)));
+        assert!(why.is_none_or(|why| why == reading.why), "{url}: {reading:?}");
+        why = Some(reading.why);
+        truths.push(reading.truth);
+    }
+    (truths.try_into().unwrap(), why.unwrap())
+}
+
+use Truth::{DoesNotHold as No, Holds as Yes, Indeterminate as Unknown};
+
+#[tokio::test]
+async fn the_http_table() {
+    let answered = [
+        ("200 OK", [No, Yes, No]),
+        ("204 No Content", [No, Yes, No]),
+        ("299 Odd", [No, Yes, No]),
+        ("301 Moved\r\nLocation: http://127.0.0.1:1/", [No, No, No]),
+        ("304 Not Modified", [No, No, No]),
+        ("404 Not Found", [No, No, No]),
+        ("429 Too Many Requests", [No, No, No]),
+        ("500 Internal Server Error", [No, No, Yes]),
+        ("503 Service Unavailable", [No, No, Yes]),
+    ];
+    for (status, truths) in answered {
+        let server = Server::status(status, "");
+        assert_eq!(http(&server.url()).await, (truths, Why::Measured), "{status}");
+    }
+    assert_eq!(http(&Server::hang().url()).await, ([Yes, No, Unknown], Why::TimedOut));
+    let refused = format!("http://{}/", refusing());
+    assert_eq!(http(&refused).await, ([Yes, No, Unknown], Why::Refused));
+}
+
+#[tokio::test]
+async fn a_slow_answer_is_no_answer() {
+    let heads = [
+        "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX-Slow: ",
+        "HTTP/1.1 200 OK\r\n\r\n",
+        "HTTP/1.1 500 Slow\r\nContent-Length: 100000\r\n\r\n",
+    ];
+    for head in heads {
+        assert_eq!(http(&Server::drip(head).url()).await, ([Yes, No, Unknown], Why::TimedOut), "{head:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_answer_proves_nothing() {
+    let big = "HTTP/1.1 200 OK\r\nContent-Length: 104857600\r\n\r\n";
+    let cases: [(&str, Server, Why); 8] = [
+        ("not HTTP", Server::answer("SSH-2.0-OpenSSH_9.9\r\n\r\n"), Why::Garbage),
+        ("a version nobody knows", Server::answer("HTTP/7.3 200 OK\r\n\r\n"), Why::Garbage),
+        (
+            "lengths that contradict",
+            { Server::answer("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab") },
+            Why::Garbage,
+        ),
+        ("a flood of header", Server::flood("HTTP/1.1 200 OK\r\nX: "), Why::Garbage),
+        ("100 MiB", Server::flood(big), Why::Garbage),
+        ("a flood without length", Server::flood("HTTP/1.1 200 OK\r\n\r\n"), Why::Garbage),
+        ("closed at once", Server::answer(""), Why::Broken),
+        ("cut off", Server::answer("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"), Why::Broken),
+    ];
+    for (what, server, why) in cases {
+        let (truths, got) = http(&server.url()).await;
+        assert_eq!(truths, [Unknown; 3], "{what}");
+        // The HTTP library does not say of everything in which way it was broken.
+        assert!(got == why || (why == Why::Garbage && got == Why::Broken), "{what}: {got:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_we_cannot_ask_is_our_fault() {
+    for url in
+        ["", "web-1", "ftp://127.0.0.1/", "file:///etc/passwd", "http://", "http://does.not.exist.invalid/"]
+    {
+        assert_eq!(http(url).await, ([Unknown; 3], Why::OurFault), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn t34_no_redirect_is_followed() {
+    let secret = Server::status("200 OK", "secret");
+    let location = format!("302 Found\r\nLocation: {}", secret.url());
+    let reading =
+        read(Check::Http { expect: HttpExpect::Ok }, Address::Url(Server::status(&location, "").url()), 1000)
+            .await;
+    assert_eq!((reading.truth, reading.why), (No, Why::Measured));
+    assert_eq!(secret.taken(), 0);
+}
+
+#[tokio::test]
+async fn each_measurement_is_one_request() {
+    let server = Server::status("200 OK", "");
+    read(Check::Http { expect: HttpExpect::Ok }, Address::Url(server.url()), 1000).await;
+    assert_eq!(server.taken(), 1);
+    // Broken off: not tried again.
+    let broken = Server::answer("");
+    read(Check::Http { expect: HttpExpect::Ok }, Address::Url(broken.url()), 1000).await;
+    assert_eq!(broken.taken(), 1);
+}
+
+#[tokio::test]
+async fn a_full_queue_on_this_machine_is_a_program_that_hangs() {
+    let (listener, _waiting) = full_queue().await;
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    assert_eq!(http(&url).await, ([Yes, No, Unknown], Why::TimedOut));
+    let address = Address::Tcp(listener.local_addr().unwrap().to_string());
+    let open = read(Check::Tcp { expect: TcpExpect::Open }, address.clone(), 200).await;
+    assert_eq!((open.truth, open.why), (No, Why::TimedOut));
+    let refused = read(Check::Tcp { expect: TcpExpect::Refused }, address, 200).await;
+    assert_eq!((refused.truth, refused.why), (Unknown, Why::TimedOut));
+}
+
+#[tokio::test]
+async fn the_tcp_table() {
+    let server = Server::hang();
+    let cases = [
+        (server.address.to_string(), [Yes, No], Why::Measured),
+        (refusing().to_string(), [No, Yes], Why::Refused),
+        (format!("localhost:{}", server.address.port()), [Yes, No], Why::Measured),
+        ("".to_owned(), [Unknown; 2], Why::OurFault),
+        ("127.0.0.1".to_owned(), [Unknown; 2], Why::OurFault),
+        ("127.0.0.1:".to_owned(), [Unknown; 2], Why::OurFault),
+        ("127.0.0.1:99999".to_owned(), [Unknown; 2], Why::OurFault),
+        (":80".to_owned(), [Unknown; 2], Why::OurFault),
+        ("does.not.exist.invalid:80".to_owned(), [Unknown; 2], Why::OurFault),
+    ];
+    for (address, truths, why) in cases {
+        for (expect, truth) in [TcpExpect::Open, TcpExpect::Refused].into_iter().zip(truths) {
+            let reading = read(Check::Tcp { expect }, Address::Tcp(address.clone()), 2000).await;
+            assert_eq!((reading.truth, reading.why), (truth, why), "{expect:?} at {address:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_of_another_kind_or_none_is_no_endpoint() {
+    let server = Server::status("200 OK", "");
+    let (http, tcp) = (Check::Http { expect: HttpExpect::Ok }, Check::Tcp { expect: TcpExpect::Open });
+    let kinds = [
+        (http.clone(), Address::Tcp(server.address.to_string())),
+        (http.clone(), Address::Unit(id("web-1"))),
+        (tcp.clone(), Address::Url(server.url())),
+        (tcp, Address::Unit(id("web-1"))),
+    ];
+    for (check, at) in kinds {
+        let reading = read(check.clone(), at.clone(), 1000).await;
+        assert_eq!((reading.truth, reading.why), (Unknown, Why::NoEndpoint), "{check:?} at {at:?}");
+    }
+    let condition = condition(1, vec![probe("absent", 1000, http)]);
+    let readings = prober().measure(&condition, &target(&[])).await;
+    assert_eq!(readings.len(), 1);
+    assert_eq!((readings[0].truth, readings[0].why), (Unknown, Why::NoEndpoint));
+    assert_eq!(server.taken(), 0);
+}
+
+#[tokio::test]
+async fn n_of_m_at_once() {
+    let (up, hung) = (Server::status("200 OK", ""), Server::hang());
+    let url = |server: &Server| Address::Url(server.url());
+    let target = target(&[
+        ("a", "first", url(&hung)),
+        ("b", "second", url(&hung)),
+        ("c", "third", url(&up)),
+        ("d", "first", url(&up)),
+    ]);
+    let hung_at = |endpoint: &str| probe(endpoint, 500, Check::Http { expect: HttpExpect::Unanswered });
+    let measure = async |needs: u32, endpoints: &[&str]| {
+        let condition = condition(needs, endpoints.iter().map(|endpoint| hung_at(endpoint)).collect());
+        let readings = prober().measure(&condition, &target).await;
+        let asked: Vec<_> = readings.iter().map(|reading| reading.endpoint.as_str()).collect();
+        assert_eq!(asked, endpoints, "one reading a probe, in their order");
+        agree(needs, &readings).truth
+    };
+    assert_eq!(measure(2, &["a", "b"]).await, Yes);
+    assert_eq!(measure(2, &["a", "b", "c"]).await, Yes);
+    assert_eq!(measure(2, &["a", "c"]).await, Unknown);
+    assert_eq!(measure(1, &["c"]).await, No);
+    // One source that contradicts itself counts as none.
+    assert_eq!(measure(2, &["a", "b", "d"]).await, Unknown);
+    assert_eq!(measure(2, &["a", "absent"]).await, Unknown);
+
+    // Sixteen probes that hang take as long as one.
+    let begun = Instant::now();
+    let sixteen = condition(1, vec![hung_at("a"); 16]);
+    assert_eq!(prober().measure(&sixteen, &target).await.len(), 16);
+    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+}

@@ -1,0 +1,111 @@
+//! A policy that says what a test wants it to say.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use holdpoint_domain::{
+    Digest, Id, Oversight, Rung,
+    decision::{Ladder, Verdict},
+    facts::Facts,
+    id::kind,
+};
+
+use crate::port::{ApproveQuestion, Hint, Judge};
+
+/// What the policy says about actions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// It allows from this rung upward.
+    From(Rung),
+    /// Nothing permits anything.
+    Deny,
+    /// A rule fails, or the answer comes too late.
+    Error,
+    /// It allows without oversight and denies with it.
+    NotMonotone,
+}
+
+/// A judge by configuration; everything can be changed between two questions.
+#[derive(Debug)]
+pub struct FakeJudge {
+    said: Mutex<Said>,
+}
+
+#[derive(Debug)]
+struct Said {
+    policy: Policy,
+    approvers: BTreeSet<Id<kind::Person>>,
+    digest: Digest,
+}
+
+impl FakeJudge {
+    /// A judge of a policy, under which these people may approve.
+    #[must_use]
+    pub fn new(policy: Policy, approvers: BTreeSet<Id<kind::Person>>) -> Self {
+        let digest = Digest::of_bytes(b"fake policy");
+        Self { said: Mutex::new(Said { policy, approvers, digest }) }
+    }
+
+    /// From now on the policy is another. Its digest stays: whether a changed file may be loaded is not the judge's matter.
+    pub fn set(&self, policy: Policy) {
+        self.said().policy = policy;
+    }
+
+    /// From now on only these people may approve.
+    pub fn set_approvers(&self, approvers: BTreeSet<Id<kind::Person>>) {
+        self.said().approvers = approvers;
+    }
+
+    /// From now on the bundle has the digest of this text.
+    pub fn set_bundle(&self, text: &str) {
+        self.said().digest = Digest::of_bytes(text.as_bytes());
+    }
+
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Judge for FakeJudge {
+    fn digest(&self) -> Digest {
+        self.said().digest
+    }
+
+    fn ladder(&self, facts: &Facts) -> Ladder {
+        let on = |rung: Rung| self.ask(facts, &rung.oversight());
+        Ladder { t1: on(Rung::T1), t2: on(Rung::T2), t3: on(Rung::T3), t4: on(Rung::T4) }
+    }
+
+    fn ask(&self, _facts: &Facts, oversight: &Oversight) -> Verdict {
+        match self.said().policy {
+            Policy::From(rung) if oversight.dominates(&rung.oversight()) => allow(),
+            Policy::From(_) | Policy::Deny => Verdict::Deny { rules: Vec::new() },
+            Policy::Error => Verdict::Error { rules: Vec::new() },
+            Policy::NotMonotone if oversight.approvals == 0 => allow(),
+            Policy::NotMonotone => Verdict::Deny { rules: vec![rule("the-more-the-worse")] },
+        }
+    }
+
+    fn may_approve(&self, question: ApproveQuestion<'_>) -> Verdict {
+        let said = self.said();
+        match said.policy {
+            Policy::Error => Verdict::Error { rules: Vec::new() },
+            _ if said.approvers.contains(&question.person.id) => allow(),
+            _ => Verdict::Deny { rules: Vec::new() },
+        }
+    }
+
+    fn hints(&self, _facts: &Facts) -> Vec<Hint> {
+        vec![Hint { rule: rule("fake"), unmet: vec!["the test said so".to_owned()] }]
+    }
+}
+
+fn allow() -> Verdict {
+    Verdict::Allow { rules: vec![rule("fake")] }
+}
+
+fn rule(text: &str) -> Id<kind::Rule> {
+    Id::parse(text).expect("a rule id in here follows the grammar")
+}

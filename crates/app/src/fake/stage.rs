@@ -1,0 +1,184 @@
+//! A stage: a gate over all fakes, with shorthands for what tests do again and again.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use holdpoint_domain::{
+    Id, Rung,
+    actor::{Identity, Phase},
+    approval::{Choice, HoldTerms, SignedStatement, Statement},
+    decision::Mode,
+    id::kind,
+    plan::Narrative,
+    record::Record,
+};
+
+use super::{
+    FakeClock, FakeIds, FakeJudge, FakeSigner, FakeWorld, MemStore, Pins, Policy,
+    controls::{EXECUTOR, PEOPLE, Parts, id, ids},
+};
+use crate::{
+    gate::{Gate, Ports, Settings},
+    port::{Signer, Store as _},
+    propose::Proposal,
+    view::PlanView,
+};
+
+/// The seed of the gate's permit key.
+const PERMIT_SEED: u8 = 1;
+/// The seed of the observer's key.
+const EVIDENCE_SEED: u8 = 2;
+
+/// What a stage begins with.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The control inputs.
+    pub parts: Parts,
+    /// The policy.
+    pub policy: Policy,
+    /// Production, or development.
+    pub mode: Mode,
+    /// The seed of all ids.
+    pub seed: u64,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { parts: Parts::default(), policy: Policy::From(Rung::T1), mode: Mode::Production, seed: 1 }
+    }
+}
+
+/// A gate over fakes.
+pub struct Stage {
+    /// Time.
+    pub clock: Arc<FakeClock>,
+    /// Randomness.
+    pub ids: Arc<FakeIds>,
+    /// Targets, probes, leases and the executor.
+    pub world: Arc<FakeWorld>,
+    /// Policy: by default it allows from T1 upward, and everybody may approve.
+    pub judge: Arc<FakeJudge>,
+    /// The store that the gate uses now.
+    pub store: Arc<MemStore>,
+    /// The gate.
+    pub gate: Gate,
+    /// What it was set up with; [`Stage::restart`] takes it anew.
+    pub setup: Setup,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self::new(Setup::default())
+    }
+}
+
+impl Stage {
+    /// A gate over an empty store. Nothing is recorded yet, not even genesis.
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
+        let clock = Arc::new(FakeClock::default());
+        let store = MemStore::new();
+        let pins = Pins {
+            gate: FakeSigner::new(PERMIT_SEED).public_key(),
+            log: store.log_key(),
+            approvers: PEOPLE
+                .iter()
+                .map(|(name, seed)| (id(name), FakeSigner::new(*seed).public_key()))
+                .collect(),
+            executor: id(EXECUTOR),
+        };
+        let targets = setup.parts.targets.iter().map(|target| target.id.clone());
+        let world = Arc::new(FakeWorld::new(Arc::clone(&clock), store.size(), pins, targets));
+        let judge = Arc::new(FakeJudge::new(setup.policy, ids(&PEOPLE.map(|(name, _)| name))));
+        let ids = Arc::new(FakeIds::new(setup.seed));
+        let gate = gate(&setup, &clock, &ids, &world, &judge, &store);
+        Self { clock, ids, world, judge, store, gate, setup }
+    }
+
+    /// The process is killed and starts anew: only the ledger's entries, the world and the clock are left.
+    pub fn restart(&mut self) {
+        self.store = self.store.reopen();
+        self.gate = gate(&self.setup, &self.clock, &self.ids, &self.world, &self.judge, &self.store);
+    }
+
+    /// What `healer` asks for when it wants an action on a target.
+    #[must_use]
+    pub fn proposal(&self, action: &str, target: &str) -> Proposal {
+        Proposal {
+            action: id(action),
+            target: id(target),
+            trigger: id("process.hung"),
+            params: BTreeMap::new(),
+            incident: None,
+            narrative: Narrative::default(),
+            prompt: None,
+            model: None,
+            transcript: None,
+        }
+    }
+
+    /// A plan, folded from its records; none when it has none.
+    pub async fn view(&self, plan: &Id<kind::Plan>) -> Option<PlanView> {
+        PlanView::read(self.store.as_ref(), plan).await.ok()
+    }
+
+    /// The words of a plan's records, in order.
+    pub async fn words(&self, plan: &Id<kind::Plan>) -> Vec<&'static str> {
+        let history = self.store.history(plan).await.unwrap_or_default();
+        let word = |bytes: &[u8]| Record::parse(bytes).expect("an entry is a record").body.word();
+        history.iter().map(|entry| word(&entry.bytes)).collect()
+    }
+}
+
+/// An agent's identity for deciding.
+#[must_use]
+pub fn decider(name: &str) -> Identity {
+    Identity::Agent { agent: id(name), phase: Phase::Decide }
+}
+
+/// A person's session.
+#[must_use]
+pub fn session(name: &str) -> Identity {
+    Identity::Person { person: id(name) }
+}
+
+/// A person's statement on a hold, signed with the key of [`PEOPLE`].
+#[must_use]
+pub fn statement(name: &str, terms: &HoldTerms, choice: Choice) -> SignedStatement {
+    let seed = PEOPLE.iter().find(|(person, _)| *person == name).map_or(99, |(_, seed)| *seed);
+    signed_with(seed, name, terms, choice)
+}
+
+/// A statement in somebody's name, signed with the key of a seed.
+#[must_use]
+pub fn signed_with(seed: u8, name: &str, terms: &HoldTerms, choice: Choice) -> SignedStatement {
+    let statement = Statement::new(terms.clone(), id(name), choice);
+    let bytes = statement.signing_bytes().expect("a statement has a canonical form");
+    let signature = Signer::sign(&FakeSigner::new(seed), &bytes);
+    SignedStatement { statement, signature }
+}
+
+fn gate(
+    setup: &Setup,
+    clock: &Arc<FakeClock>,
+    ids: &Arc<FakeIds>,
+    world: &Arc<FakeWorld>,
+    judge: &Arc<FakeJudge>,
+    store: &Arc<MemStore>,
+) -> Gate {
+    let ports = Ports {
+        store: store.clone(),
+        clock: clock.clone(),
+        ids: ids.clone(),
+        prober: world.clone(),
+        observer: world.clone(),
+        issuer: world.clone(),
+        executor: world.clone(),
+        judge: judge.clone(),
+        permit_key: Arc::new(FakeSigner::new(PERMIT_SEED)),
+        evidence_key: Arc::new(FakeSigner::new(EVIDENCE_SEED)),
+        log_key: store.log_key(),
+    };
+    let mut settings = Settings::new(id(EXECUTOR), "fake-permit-key".to_owned());
+    settings.mode = setup.mode;
+    Gate::new(ports, setup.parts.clone().check(), settings).expect("control inputs have a canonical form")
+}

@@ -1,0 +1,358 @@
+//! The world that the gate acts on: targets, what probes and the observer see of them, and a trace of every effect.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use holdpoint_domain::{
+    Digest, Id, Millis,
+    action::Action,
+    id::kind,
+    lease::LeaseInfo,
+    signature::PublicKey,
+    target::Target,
+    trigger::{Condition, Reading, Truth, Why},
+};
+use holdpoint_ledger::VerifierKey;
+
+use super::{FakeClock, LedgerSize, schedule::yield_now};
+use crate::port::{Acted, Observation, ObserveError, Observer, Prober};
+
+/// A target, as it really is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Thing {
+    /// What an action changes. The version is its digest.
+    pub content: u64,
+    /// It works. By default `process.healthy` holds when it does, and `process.hung` when it does not.
+    pub healthy: bool,
+    /// It is down.
+    pub down: bool,
+    /// What the target itself remembers.
+    pub acted: Option<Acted>,
+    /// How often it was acted on.
+    pub effects: u32,
+    /// How many of the next observations fail.
+    pub blind: u32,
+    // What the last effect replaced.
+    pub(super) before: u64,
+    // The highest fencing epoch that it has seen.
+    pub(super) epoch: u64,
+    // An effect that was begun, by this lease, and has not come yet.
+    pub(super) late: Option<Late>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Late {
+    pub(super) lease: Id<kind::Lease>,
+    pub(super) epoch: u64,
+    pub(super) phase: crate::port::ActedPhase,
+}
+
+impl Default for Thing {
+    /// Hung: whoever is asked says that it needs help.
+    fn default() -> Self {
+        Self {
+            content: 1,
+            healthy: false,
+            down: false,
+            acted: None,
+            effects: 0,
+            blind: 0,
+            before: 1,
+            epoch: 0,
+            late: None,
+        }
+    }
+}
+
+impl Thing {
+    /// The relevant version.
+    #[must_use]
+    pub fn version(&self) -> Digest {
+        Digest::of_bytes(&self.content.to_be_bytes())
+    }
+}
+
+/// How a condition is measured.
+pub enum Probe {
+    /// Every source says this.
+    Says(Truth),
+    /// The sources disagree.
+    Contradicts,
+    /// What is true of the target.
+    Of(Box<dyn Fn(&Thing) -> Truth + Send + Sync>),
+}
+
+/// How the executor does what it is asked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Deed {
+    /// It does it, and it helps.
+    #[default]
+    Works,
+    /// It does it, and it does not help.
+    NoHelp,
+    /// It refuses.
+    Refuses,
+    /// It fails, and nothing was touched.
+    NotDone,
+    /// It does not know, and nothing was touched.
+    UnknownBefore,
+    /// It does not know, and did it.
+    UnknownAfter,
+    /// It does not know, and has not done it yet: see [`FakeWorld::land`].
+    Late,
+    /// It begins, leaves the target half changed, and does not know.
+    Partial,
+    /// It says it did it, and did nothing.
+    Lies,
+}
+
+/// How the issuer does what it is asked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Issuing {
+    /// It refuses to mint.
+    pub refuses: bool,
+    /// So many revocations fail before one goes well.
+    pub failing_revocations: u32,
+}
+
+/// Something that was done outside the gate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// A lease was minted.
+    Minted(Id<kind::Lease>),
+    /// A lease was ended.
+    Revoked(Id<kind::Lease>),
+    /// A dry run.
+    Rehearsed,
+    /// A target was changed, in part or whole.
+    Applied,
+    /// A change was taken back.
+    Undone,
+}
+
+/// An effect, with how large the ledger was at that moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traced {
+    /// Entries with a lower index were durable when it was done.
+    pub ledger_size: u64,
+    /// What was done.
+    pub effect: Effect,
+    /// For which plan; none where only the lease was named.
+    pub plan: Option<Id<kind::Plan>>,
+}
+
+/// What the executor and the issuer have pinned.
+#[derive(Debug, Clone)]
+pub struct Pins {
+    /// The gate's permit key.
+    pub gate: PublicKey,
+    /// The log's key.
+    pub log: VerifierKey,
+    /// The keys that people approve with.
+    pub approvers: BTreeMap<Id<kind::Person>, PublicKey>,
+    /// The executor's own name.
+    pub executor: Id<kind::Executor>,
+}
+
+/// The world. It is the prober, the observer, the issuer and the executor of a gate, and outlives the gate's restarts.
+pub struct FakeWorld {
+    pub(super) clock: Arc<FakeClock>,
+    pub(super) ledger: LedgerSize,
+    pub(super) pins: Pins,
+    state: Mutex<State>,
+}
+
+pub(super) struct State {
+    pub(super) things: BTreeMap<Id<kind::Target>, Thing>,
+    pub(super) probes: BTreeMap<Id<kind::Condition>, Probe>,
+    pub(super) measuring_takes: Millis,
+    pub(super) rehearse: Deed,
+    pub(super) apply: Deed,
+    pub(super) undo: Deed,
+    pub(super) issuing: Issuing,
+    pub(super) leases: BTreeMap<Id<kind::Lease>, LeaseInfo>,
+    pub(super) ended: std::collections::BTreeSet<Id<kind::Lease>>,
+    pub(super) trace: Vec<Traced>,
+}
+
+impl FakeWorld {
+    /// A world of things that all need help.
+    pub fn new(
+        clock: Arc<FakeClock>,
+        ledger: LedgerSize,
+        pins: Pins,
+        targets: impl Iterator<Item = Id<kind::Target>>,
+    ) -> Self {
+        let state = State {
+            things: targets.map(|id| (id, Thing::default())).collect(),
+            probes: BTreeMap::new(),
+            measuring_takes: Millis::secs(0),
+            rehearse: Deed::Works,
+            apply: Deed::Works,
+            undo: Deed::Works,
+            issuing: Issuing::default(),
+            leases: BTreeMap::new(),
+            ended: std::collections::BTreeSet::new(),
+            trace: Vec::new(),
+        };
+        let world = Self { clock, ledger, pins, state: Mutex::new(state) };
+        let of = |healthy: bool| {
+            Probe::Of(Box::new(
+                move |thing| {
+                    if thing.healthy == healthy { Truth::Holds } else { Truth::DoesNotHold }
+                },
+            ))
+        };
+        world.probe("process.healthy", of(true));
+        world.probe("process.hung", of(false));
+        world
+    }
+
+    /// From now on a condition is measured like this.
+    pub fn probe(&self, condition: &str, probe: Probe) {
+        let condition = Id::parse(condition).expect("a condition of a test has an id");
+        self.state().probes.insert(condition, probe);
+    }
+
+    /// From now on every measurement takes so long.
+    pub fn measuring_takes(&self, span: Millis) {
+        self.state().measuring_takes = span;
+    }
+
+    /// From now on the executor rehearses like this.
+    pub fn rehearse(&self, deed: Deed) {
+        self.state().rehearse = deed;
+    }
+
+    /// From now on the executor applies like this.
+    pub fn apply(&self, deed: Deed) {
+        self.state().apply = deed;
+    }
+
+    /// From now on the executor undoes like this.
+    pub fn undo(&self, deed: Deed) {
+        self.state().undo = deed;
+    }
+
+    /// From now on the issuer works like this.
+    pub fn issuing(&self, issuing: Issuing) {
+        self.state().issuing = issuing;
+    }
+
+    /// A target, as it is.
+    #[must_use]
+    pub fn thing(&self, target: &str) -> Thing {
+        let target = Id::parse(target).expect("a target of a test has an id");
+        self.state().things.get(&target).cloned().expect("the target is in the world")
+    }
+
+    /// Somebody else does something to a target.
+    pub fn change(&self, target: &str, how: impl FnOnce(&mut Thing)) {
+        let target = Id::parse(target).expect("a target of a test has an id");
+        how(self.state().things.get_mut(&target).expect("the target is in the world"));
+    }
+
+    /// All effects that [`Deed::Late`] has put off come now, as far as their leases are still good.
+    pub fn land(&self) {
+        let mut state = self.state();
+        let State { things, leases, .. } = &mut *state;
+        for thing in things.values_mut() {
+            if let Some(late) = thing.late.take().filter(|late| leases.contains_key(&late.lease)) {
+                thing.land(late.epoch, late.phase);
+            }
+        }
+    }
+
+    /// Everything that was done, in order.
+    #[must_use]
+    pub fn trace(&self) -> Vec<Traced> {
+        self.state().trace.clone()
+    }
+
+    /// Leases that can be used now.
+    #[must_use]
+    pub fn live_leases(&self) -> Vec<Id<kind::Lease>> {
+        self.state().leases.keys().cloned().collect()
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn note(&self, effect: Effect, plan: Option<&Id<kind::Plan>>) {
+        let traced = Traced { ledger_size: self.ledger.now(), effect, plan: plan.cloned() };
+        self.state().trace.push(traced);
+    }
+}
+
+impl Thing {
+    /// The effect comes: forth, or back.
+    pub(super) fn land(&mut self, epoch: u64, phase: crate::port::ActedPhase) {
+        use crate::port::ActedPhase as Phase;
+        match phase {
+            Phase::Begun => {}
+            Phase::Applied => {
+                self.before = self.content;
+                self.content = self.content.wrapping_mul(1_000).wrapping_add(epoch);
+                self.effects = self.effects.saturating_add(1);
+            }
+            Phase::Undone => self.content = self.before,
+        }
+        self.acted = Some(Acted { epoch, phase });
+    }
+}
+
+#[async_trait]
+impl Prober for FakeWorld {
+    async fn measure(&self, condition: &Condition, target: &Target) -> Vec<Reading> {
+        yield_now().await;
+        let state = self.state();
+        self.clock.advance(state.measuring_takes);
+        let thing = state.things.get(&target.id);
+        let probe = state.probes.get(&condition.id);
+        let truth = |at: usize| match (probe, thing) {
+            (Some(Probe::Says(truth)), _) => *truth,
+            (Some(Probe::Contradicts), _) if at % 2 == 0 => Truth::Holds,
+            (Some(Probe::Contradicts), _) => Truth::DoesNotHold,
+            (Some(Probe::Of(of)), Some(thing)) => of(thing),
+            (Some(Probe::Of(_)) | None, _) => Truth::Indeterminate,
+        };
+        let reading = |(at, probe): (usize, &holdpoint_domain::trigger::Probe)| {
+            let endpoint = target.endpoints.get(&probe.endpoint)?;
+            let truth = truth(at);
+            let why = if truth == Truth::Indeterminate { Why::NoData } else { Why::Measured };
+            Some(Reading {
+                endpoint: probe.endpoint.clone(),
+                source: endpoint.source.clone(),
+                truth,
+                why,
+                value: None,
+                age_ms: Millis::secs(0),
+            })
+        };
+        condition.probes.iter().enumerate().filter_map(reading).collect()
+    }
+}
+
+#[async_trait]
+impl Observer for FakeWorld {
+    async fn observe(&self, _action: &Action, target: &Target) -> Result<Observation, ObserveError> {
+        yield_now().await;
+        let mut state = self.state();
+        let thing =
+            state.things.get_mut(&target.id).ok_or_else(|| ObserveError::Unknown(target.id.clone()))?;
+        if thing.blind > 0 {
+            thing.blind = thing.blind.saturating_sub(1);
+            return Err(ObserveError::Failed { target: target.id.clone(), why: "it is dark".to_owned() });
+        }
+        Ok(Observation {
+            version: thing.version(),
+            down: thing.down,
+            undo_computed: true,
+            acted: thing.acted,
+        })
+    }
+}

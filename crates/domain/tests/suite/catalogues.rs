@@ -1,0 +1,300 @@
+//! The catalogue: every fault is found, all of them together, and none contradicts the guardrails.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdpoint_domain::{
+    Id, Tier,
+    action::{
+        Action, BlastCap, Catalogue, CatalogueError, Effect, MAX_CATALOGUE, MAX_INT, ParamSpec,
+        Reversibility, State, UndoKind,
+    },
+    decision::{ReasonEffect, floor},
+    facts::{ActionFacts, Facts},
+    guardrail::{CATALOGUE_TIER, Demand, GUARDRAILS, static_floors},
+    trigger::{
+        Check, Comparison, Condition, ConditionFault, HttpExpect, MAX_PROBES, Probe, ProcessExpect, TcpExpect,
+    },
+};
+
+use super::{
+    properties::{REVERSIBILITIES, UNDO_KINDS, all_touches},
+    support::{facts, id, ms},
+};
+
+fn probe(timeout_ms: u64, check: Check) -> Probe {
+    Probe { endpoint: id("http"), timeout_ms: ms(timeout_ms), check }
+}
+
+fn condition(name: &str) -> Condition {
+    Condition {
+        id: id(name),
+        title: "it hangs".into(),
+        needs: 1,
+        probes: vec![
+            probe(500, Check::Http { expect: HttpExpect::Unanswered }),
+            probe(500, Check::Tcp { expect: TcpExpect::Open }),
+            probe(500, Check::Process { expect: ProcessExpect::Running }),
+        ],
+    }
+}
+
+fn prometheus(is: Comparison) -> Check {
+    Check::Prometheus { metric: "up".into(), labels: BTreeMap::new(), is, max_age_ms: ms(1_000) }
+}
+
+/// A restart that stands at T1 and has no fault.
+pub(crate) fn action(name: &str) -> Action {
+    Action {
+        id: id(name),
+        title: "Restart".into(),
+        groups: BTreeSet::from([id("restart")]),
+        executor: id("process"),
+        reversibility: Reversibility::Reversible,
+        idempotent: true,
+        touches: BTreeMap::new(),
+        tier: Tier::T1,
+        additive: false,
+        undo: UndoKind::SelfHeals,
+        undo_window_ms: ms(60_000),
+        cap: BlastCap { targets: 1, services: 3, critical: 0, replica_share_percent: 50 },
+        params: BTreeMap::new(),
+        triggers: BTreeSet::from([id("process.hung")]),
+        verify: id("process.ok"),
+        soak_ms: ms(1_000),
+        settle_ms: ms(10_000),
+    }
+}
+
+fn conditions() -> Vec<Condition> {
+    vec![condition("process.hung"), condition("process.ok")]
+}
+
+/// The word for each fault. A new variant stops this from compiling: reach it in the test below.
+fn word(fault: &CatalogueError) -> &'static str {
+    match fault {
+        CatalogueError::DuplicateAction(_) => "duplicate action",
+        CatalogueError::DuplicateCondition(_) => "duplicate condition",
+        CatalogueError::UnknownCondition { .. } => "unknown condition",
+        CatalogueError::NoTrigger(_) => "no trigger",
+        CatalogueError::BelowGuardrail { .. } => "below guardrail",
+        CatalogueError::ReadOnlyMismatch(_) => "read-only mismatch",
+        CatalogueError::EmptyParam { .. } => "empty param",
+        CatalogueError::Condition { .. } => "condition",
+        CatalogueError::Size(_) => "size",
+    }
+}
+
+#[test]
+fn a_sound_catalogue_is_found_again() {
+    let catalogue = Catalogue::new(vec![action("process.restart")], conditions()).unwrap();
+    assert_eq!(catalogue.action(&id("process.restart")), Some(&action("process.restart")));
+    assert_eq!(catalogue.condition(&id("process.ok")), Some(&condition("process.ok")));
+    assert_eq!(catalogue.actions().count(), 1);
+    assert_eq!(catalogue.action(&id("process")), None);
+    let mut other = action("process.restart");
+    other.cap.targets = 2;
+    assert_ne!(other.digest(), action("process.restart").digest());
+    let changed = Catalogue::new(vec![other], conditions()).unwrap();
+    assert_ne!(changed.digest().unwrap(), catalogue.digest().unwrap());
+}
+
+#[test]
+fn all_faults_of_a_catalogue_are_reported_together() {
+    let mut wrong = action("wrong");
+    wrong.triggers = BTreeSet::new();
+    wrong.verify = id("nowhere");
+    (wrong.undo, wrong.tier) = (UndoKind::None, Tier::T0);
+    wrong.touches = BTreeMap::from([(State::Rbac, Effect::Grants)]);
+    wrong.params = BTreeMap::from([
+        (id("upside-down"), ParamSpec::Int { min: 1, max: 0 }),
+        (id("wordless"), ParamSpec::Choice { of: BTreeSet::new() }),
+    ]);
+    let mut unmeasured = condition("unmeasured");
+    unmeasured.probes.clear();
+    let actions = vec![action("process.restart"), action("process.restart"), wrong];
+    let mut all = conditions();
+    all.extend([condition("process.ok"), unmeasured]);
+
+    let faults = Catalogue::new(actions, all).unwrap_err();
+    let words: Vec<_> = faults.iter().map(word).collect();
+    let expected = [
+        "duplicate condition",
+        "condition",
+        "duplicate action",
+        "unknown condition",
+        "no trigger",
+        "read-only mismatch",
+        "empty param",
+        "empty param",
+        "below guardrail",
+        "below guardrail",
+    ];
+    assert_eq!(words, expected, "{faults:#?}");
+    for fault in &faults {
+        let text = fault.to_string();
+        assert!(!text.contains('\n') && text.contains('`'), "{text}");
+    }
+}
+
+#[test]
+fn a_catalogue_has_a_size() {
+    let many = |count: usize| (0..count).map(|number| action(&format!("a-{number}"))).collect::<Vec<_>>();
+    assert_eq!(Catalogue::new(vec![], conditions()), Err(vec![CatalogueError::Size(0)]));
+    assert!(Catalogue::new(many(MAX_CATALOGUE), conditions()).is_ok());
+    let faults = Catalogue::new(many(MAX_CATALOGUE + 1), conditions()).unwrap_err();
+    assert_eq!(faults, [CatalogueError::Size(MAX_CATALOGUE + 1)]);
+    let mut all = conditions();
+    all.extend((0..MAX_CATALOGUE).map(|number| condition(&format!("c-{number}"))));
+    let faults = Catalogue::new(many(1), all).unwrap_err();
+    assert_eq!(faults, [CatalogueError::Size(MAX_CATALOGUE + 2)]);
+    assert_eq!(word(&faults[0]), "size");
+}
+
+#[test]
+fn parameters_that_can_have_no_value_or_no_exact_one_are_refused() {
+    let allowed = |spec: ParamSpec| {
+        let mut action = action("process.restart");
+        action.params = BTreeMap::from([(id("p"), spec)]);
+        Catalogue::new(vec![action], conditions()).is_ok()
+    };
+    for (min, max, fine) in [
+        (0, 0, true),
+        (-MAX_INT, MAX_INT, true),
+        (1, 0, false),
+        (-MAX_INT - 1, 0, false),
+        (0, MAX_INT + 1, false),
+        (i64::MIN, i64::MAX, false),
+    ] {
+        assert_eq!(allowed(ParamSpec::Int { min, max }), fine, "{min} to {max}");
+    }
+    assert!(allowed(ParamSpec::Bool) && allowed(ParamSpec::Secret));
+    assert!(allowed(ParamSpec::Choice { of: BTreeSet::from([id("a")]) }));
+}
+
+#[test]
+fn conditions_that_cannot_be_decided_are_refused() {
+    let with = |change: fn(&mut Condition)| {
+        let mut condition = condition("c");
+        change(&mut condition);
+        condition.check().err()
+    };
+    assert_eq!(with(|_| {}), None);
+    assert_eq!(with(|c| c.probes.clear()), Some(ConditionFault::Probes(0)));
+    let many = with(|c| c.probes = vec![c.probes[0].clone(); MAX_PROBES + 1]);
+    assert_eq!(many, Some(ConditionFault::Probes(MAX_PROBES + 1)));
+    assert_eq!(with(|c| c.probes = vec![c.probes[0].clone(); MAX_PROBES]), None);
+    assert_eq!(with(|c| c.needs = 0), Some(ConditionFault::Needs { needs: 0, probes: 3 }));
+    assert_eq!(with(|c| c.needs = 4), Some(ConditionFault::Needs { needs: 4, probes: 3 }));
+    assert_eq!(with(|c| c.needs = u32::MAX), Some(ConditionFault::Needs { needs: u32::MAX, probes: 3 }));
+    assert_eq!(with(|c| c.needs = 3), None);
+    assert_eq!(with(|c| c.probes[2].timeout_ms = ms(0)), Some(ConditionFault::Timeout(ms(0))));
+    assert_eq!(with(|c| c.probes[2].timeout_ms = ms(60_001)), Some(ConditionFault::Timeout(ms(60_001))));
+    assert_eq!(with(|c| c.probes[2].timeout_ms = ms(60_000)), None);
+    for limit in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        for is in [Comparison::Above(limit), Comparison::Below(limit), Comparison::Equals(limit)] {
+            let mut condition = condition("c");
+            condition.probes.push(probe(500, prometheus(is)));
+            assert_eq!(condition.check(), Err(ConditionFault::NotFinite("up".into())), "{is:?}");
+        }
+    }
+    let mut finite = condition("c");
+    finite.probes.push(probe(500, prometheus(Comparison::Above(0.0))));
+    assert_eq!(finite.check(), Ok(()));
+}
+
+/// Every combination of the facts that an entry states.
+fn every_entry() -> impl Iterator<Item = Action> {
+    REVERSIBILITIES.into_iter().flat_map(|reversibility| {
+        UNDO_KINDS.into_iter().flat_map(move |undo| {
+            [false, true].into_iter().flat_map(move |additive| {
+                all_touches().into_iter().map(move |touches| Action {
+                    reversibility,
+                    undo,
+                    additive,
+                    touches,
+                    ..action("process.restart")
+                })
+            })
+        })
+    })
+}
+
+#[test]
+fn the_catalogue_and_the_guardrails_agree() {
+    let table: BTreeMap<_, _> = GUARDRAILS.iter().map(|guardrail| (guardrail.id, guardrail.demand)).collect();
+    assert_eq!(table.len(), GUARDRAILS.len(), "two guardrails with one id");
+    let mut met = BTreeSet::new();
+    for action in every_entry() {
+        let floors = static_floors(&action);
+        for (rule, tier) in &floors {
+            assert_eq!(table.get(rule), Some(&Demand::AtLeast(*tier)), "`{rule}` is not in the table");
+            met.insert(*rule);
+        }
+        // On a target and in circumstances where nothing else raises the floor, the decision says the same.
+        let clean = Facts { action: ActionFacts::of(&action).unwrap(), ..facts() };
+        let raised: BTreeSet<_> = floor(&clean)
+            .1
+            .iter()
+            .filter(|reason| reason.rule.as_str() != CATALOGUE_TIER)
+            .map(|reason| match reason.effect {
+                ReasonEffect::Raised(tier) => (reason.rule.as_str().to_owned(), tier),
+                ReasonEffect::Denied
+                | ReasonEffect::Permitted
+                | ReasonEffect::Forbade
+                | ReasonEffect::Failed => panic!("{reason:?}"),
+            })
+            .collect();
+        let floors: BTreeSet<_> = floors.into_iter().map(|(rule, tier)| (rule.to_owned(), tier)).collect();
+        assert_eq!(raised, floors, "{action:?}");
+    }
+    let expected = [
+        "additive-without-undo",
+        "guard-state",
+        "irreversible",
+        "no-undo",
+        "secret-refresh",
+        "step-up",
+        "trust-state-needs-a-person",
+    ];
+    assert_eq!(met.into_iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn an_entry_below_its_guardrails_is_refused() {
+    for entry in every_entry() {
+        let needed = static_floors(&entry).iter().map(|(_, tier)| *tier).max().unwrap_or(Tier::T0);
+        for tier in Tier::ALL {
+            let action = Action { tier, ..entry.clone() };
+            let read_only = action.reversibility == Reversibility::ReadOnly;
+            let fine = tier >= needed && (tier == Tier::T0) == read_only;
+            let made = Catalogue::new(vec![action.clone()], conditions());
+            assert_eq!(made.is_ok(), fine, "{action:?}: {made:?}");
+        }
+    }
+}
+
+/// Names of groups are built from facts; one that broke the grammar would be lost, and a policy rule with it.
+#[test]
+fn every_generated_group_is_there() {
+    for action in every_entry() {
+        let groups: BTreeSet<String> =
+            action.all_groups().iter().map(|group: &Id<_>| group.as_str().to_owned()).collect();
+        for state in action.touches.keys() {
+            let name = format!("touches-{}", state.as_str().replace('_', "-"));
+            assert!(groups.contains(&name), "{name} is not in {groups:?}");
+        }
+        assert!(groups.contains("restart"), "its own group");
+        let expected = match action.reversibility {
+            Reversibility::ReadOnly => "read-only",
+            Reversibility::Reversible => "reversible",
+            Reversibility::ExternallyReversible => "externally-reversible",
+            Reversibility::Irreversible => "irreversible",
+        };
+        assert!(groups.contains(expected), "{groups:?}");
+        // Whatever needs two people is in the group that the guardrail of the policy names, and no other is.
+        let step_up = static_floors(&action).iter().any(|(rule, _)| *rule == "step-up");
+        assert_eq!(groups.contains("needs-step-up"), step_up, "{action:?}");
+        let guard = action.touches.keys().any(|state| !state.is_trust());
+        assert_eq!(groups.contains("changes-guard-state"), guard, "{action:?}");
+    }
+}

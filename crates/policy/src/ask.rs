@@ -1,0 +1,200 @@
+//! Asking a bundle: the ladder, one rung, and whether a person may approve.
+
+use std::collections::BTreeSet;
+
+use cedar_policy::{AuthorizationError, Authorizer, Decision, Entities, PolicySet, Request};
+use holdpoint_domain::{
+    Id, Millis, Oversight, Rung, Tier,
+    agent::Person,
+    decision::{Ladder, Verdict},
+    facts::Facts,
+    id::kind,
+};
+
+use crate::{
+    bundle::Bundle,
+    index::Slice,
+    request::{Asked, Unasked},
+};
+
+/// The guardrail that answers for a target that nobody knows.
+const UNKNOWN_TARGET: &str = "unknown-target";
+
+/// How long an evaluation may take. Cedar cannot be interrupted, so an answer that comes late is thrown away: it is an
+/// error, hence a denial. The caller reads the clock.
+#[derive(Clone, Copy)]
+pub struct Deadline<'a> {
+    limit: Millis,
+    elapsed: &'a dyn Fn() -> Millis,
+}
+
+impl<'a> Deadline<'a> {
+    /// Answers count while `elapsed()` is at most `limit`.
+    #[must_use]
+    pub fn new(limit: Millis, elapsed: &'a dyn Fn() -> Millis) -> Self {
+        Self { limit, elapsed }
+    }
+
+    fn passed(&self) -> bool {
+        (self.elapsed)() > self.limit
+    }
+}
+
+impl std::fmt::Debug for Deadline<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Deadline").field("limit", &self.limit).finish_non_exhaustive()
+    }
+}
+
+/// A person who wants to approve, and what.
+#[derive(Debug, Clone, Copy)]
+pub struct Consent<'a> {
+    /// Who.
+    pub person: &'a Person,
+    /// The facts that the plan was decided from.
+    pub facts: &'a Facts,
+    /// The tier of the decision.
+    pub tier: Tier,
+    /// Approvals obtained so far, this one not among them.
+    pub approvals: u32,
+    /// They asked for the plan or narrowed it. The gate refuses them anyway.
+    pub is_requester: bool,
+    /// They answer for the agent that asks.
+    pub is_agent_owner: bool,
+    /// A development flag is in force.
+    pub development: bool,
+}
+
+/// What the rules of a set did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Matched {
+    pub(crate) permits: BTreeSet<Id<kind::Rule>>,
+    pub(crate) forbids: BTreeSet<Id<kind::Rule>>,
+    pub(crate) failed: BTreeSet<Id<kind::Rule>>,
+    /// A rule whose id is not one: cannot be, but must not turn into an allow.
+    pub(crate) broken: bool,
+}
+
+impl Bundle {
+    /// The answers on all rungs. A target that nobody knows is denied without asking.
+    #[must_use]
+    pub fn ladder(&self, facts: &Facts, deadline: Deadline<'_>) -> Ladder {
+        match self.prepare(facts) {
+            Ok((asked, slice)) => {
+                // Rules that do not look at the oversight answer the same on every rung: once is enough.
+                let mut fixed = None;
+                let mut on = |rung: Rung| answer(&asked, &slice, &rung.oversight(), &mut fixed, deadline);
+                Ladder { t1: on(Rung::T1), t2: on(Rung::T2), t3: on(Rung::T3), t4: on(Rung::T4) }
+            }
+            Err(unasked) => Ladder::all(&refusal(&unasked)),
+        }
+    }
+
+    /// The answer with the oversight that was really obtained: asked at the claim.
+    #[must_use]
+    pub fn ask(&self, facts: &Facts, oversight: &Oversight, deadline: Deadline<'_>) -> Verdict {
+        match self.prepare(facts) {
+            Ok((asked, slice)) => answer(&asked, &slice, oversight, &mut None, deadline),
+            Err(unasked) => refusal(&unasked),
+        }
+    }
+
+    /// Whether this person may approve this plan. The gate itself refuses requesters, agents and second approvals of one
+    /// person before it asks.
+    #[must_use]
+    pub fn may_approve(&self, consent: &Consent<'_>, deadline: Deadline<'_>) -> Verdict {
+        let asked = match Asked::consent(self.schema(), consent) {
+            Ok(asked) => asked,
+            Err(unasked) => return refusal(&unasked),
+        };
+        let (Ok(slice), Ok(request)) = (self.slice(&asked), asked.bare()) else { return failed() };
+        let mut matched = run(&slice.fixed, &request, &asked.entities);
+        matched.add(run(&slice.varying, &request, &asked.entities));
+        if deadline.passed() { failed() } else { matched.verdict() }
+    }
+
+    pub(crate) fn prepare(&self, facts: &Facts) -> Result<(Asked, std::sync::Arc<Slice>), Unasked> {
+        let asked = Asked::plan(self.schema(), facts)?;
+        let slice = self.slice(&asked).map_err(Unasked::Built)?;
+        Ok((asked, slice))
+    }
+}
+
+fn answer(
+    asked: &Asked,
+    slice: &Slice,
+    oversight: &Oversight,
+    fixed: &mut Option<Matched>,
+    deadline: Deadline<'_>,
+) -> Verdict {
+    if deadline.passed() {
+        return failed();
+    }
+    let Ok(request) = asked.under(oversight) else { return failed() };
+    let mut matched = fixed.get_or_insert_with(|| run(&slice.fixed, &request, &asked.entities)).clone();
+    matched.add(run(&slice.varying, &request, &asked.entities));
+    if deadline.passed() { failed() } else { matched.verdict() }
+}
+
+/// An error that no rule is to blame for.
+const fn failed() -> Verdict {
+    Verdict::Error { rules: Vec::new() }
+}
+
+fn refusal(unasked: &Unasked) -> Verdict {
+    match unasked {
+        Unasked::UnknownTarget => Verdict::Deny { rules: Id::parse(UNKNOWN_TARGET).into_iter().collect() },
+        Unasked::OtherCatalogue | Unasked::Built(_) => failed(),
+    }
+}
+
+/// What the rules of a set do. Of an allow, Cedar names the permits; of a denial, the forbids.
+pub(crate) fn run(set: &PolicySet, request: &Request, entities: &Entities) -> Matched {
+    let mut matched = Matched::default();
+    if set.is_empty() {
+        return matched;
+    }
+    let response = Authorizer::new().is_authorized(request, set, entities);
+    let reasons = match response.decision() {
+        Decision::Allow => &mut matched.permits,
+        Decision::Deny => &mut matched.forbids,
+    };
+    for id in response.diagnostics().reason() {
+        match Id::parse(id.as_ref()) {
+            Ok(id) => {
+                reasons.insert(id);
+            }
+            Err(_) => matched.broken = true,
+        }
+    }
+    for AuthorizationError::PolicyEvaluationError(err) in response.diagnostics().errors() {
+        match Id::parse(err.policy_id().as_ref()) {
+            Ok(id) => {
+                matched.failed.insert(id);
+            }
+            Err(_) => matched.broken = true,
+        }
+    }
+    matched
+}
+
+impl Matched {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.permits.extend(other.permits);
+        self.forbids.extend(other.forbids);
+        self.failed.extend(other.failed);
+        self.broken |= other.broken;
+    }
+
+    /// An error denies whatever else matched: Cedar itself skips a rule that fails, and a forbid that is skipped allows.
+    pub(crate) fn verdict(self) -> Verdict {
+        let rules = |ids: BTreeSet<_>| ids.into_iter().collect();
+        if self.broken || !self.failed.is_empty() {
+            Verdict::Error { rules: rules(self.failed) }
+        } else if !self.forbids.is_empty() || self.permits.is_empty() {
+            Verdict::Deny { rules: rules(self.forbids) }
+        } else {
+            Verdict::Allow { rules: rules(self.permits) }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! HTTP, as an agent sees it: the gate's public API, and the pages of the stage. Nothing here knows the gate from inside.
+
+use std::time::Duration;
+
+use holdpoint_domain::{Id, id::kind};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::DemoError;
+use crate::http::wire::{NewPlan, PlanDetail, Problem, Proposed};
+
+/// How long an answer may take: a proposal waits for its probes.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// A client.
+pub(super) struct Api {
+    http: reqwest::Client,
+    gate: String,
+}
+
+/// What the gate answered to a request that it may refuse.
+pub(super) enum Answered<T> {
+    /// What was asked for.
+    Yes(T),
+    /// A problem document (RFC 9457).
+    No(Box<Problem>),
+}
+
+impl Api {
+    /// A client of the gate at this port.
+    pub(super) fn new(port: u16) -> Result<Self, DemoError> {
+        let gate = format!("http://127.0.0.1:{port}");
+        let client = reqwest::Client::builder().timeout(LIMIT).no_proxy().build();
+        let http = client.map_err(|source| DemoError::Http { url: gate.clone(), source })?;
+        Ok(Self { http, gate })
+    }
+
+    /// The address of the gate.
+    pub(super) fn gate(&self) -> &str {
+        &self.gate
+    }
+
+    /// Whether the gate serves.
+    pub(super) async fn is_up(&self) -> bool {
+        let answer = self.http.get(format!("{}/healthz", self.gate)).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// Proposes a plan.
+    pub(super) async fn propose(&self, token: &str, plan: &NewPlan) -> Result<Answered<Proposed>, DemoError> {
+        self.post("/v1/plans", token, plan).await
+    }
+
+    /// Posts to the gate.
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        token: &str,
+        body: &impl Serialize,
+    ) -> Result<Answered<T>, DemoError> {
+        let url = format!("{}{path}", self.gate);
+        let failed = |source| DemoError::Http { url: url.clone(), source };
+        let answer = self.http.post(&url).bearer_auth(token).json(body).send().await.map_err(failed)?;
+        if answer.status().is_success() {
+            return answer.json().await.map(Answered::Yes).map_err(failed);
+        }
+        answer.json().await.map(|problem| Answered::No(Box::new(problem))).map_err(failed)
+    }
+
+    /// A plan.
+    pub(super) async fn plan(&self, token: &str, plan: &Id<kind::Plan>) -> Result<PlanDetail, DemoError> {
+        let url = format!("{}/v1/plans/{plan}", self.gate);
+        let failed = |source| DemoError::Http { url: url.clone(), source };
+        let answer = self.http.get(&url).bearer_auth(token).send().await.map_err(failed)?;
+        answer.error_for_status().map_err(failed)?.json().await.map_err(failed)
+    }
+
+    /// The latest signed checkpoint of the ledger; anybody may ask.
+    pub(super) async fn checkpoint(&self) -> Result<String, DemoError> {
+        self.page(&format!("{}/v1/ledger/checkpoint", self.gate)).await
+    }
+
+    /// A page, as text.
+    pub(super) async fn page(&self, url: &str) -> Result<String, DemoError> {
+        let failed = |source| DemoError::Http { url: url.to_owned(), source };
+        let answer = self.http.get(url).send().await.map_err(failed)?;
+        answer.error_for_status().map_err(failed)?.text().await.map_err(failed)
+    }
+
+    /// Tells a part of the stage to do something.
+    pub(super) async fn poke(&self, url: &str) -> Result<String, DemoError> {
+        let failed = |source| DemoError::Http { url: url.to_owned(), source };
+        let answer = self.http.post(url).header("content-length", "0").send().await.map_err(failed)?;
+        answer.error_for_status().map_err(failed)?.text().await.map_err(failed)
+    }
+
+    /// Whether a page answers within `limit`.
+    pub(super) async fn answers(&self, url: &str, limit: Duration) -> bool {
+        self.http.get(url).timeout(limit).send().await.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// A sample of a Prometheus page, by its exact name and labels.
+    pub(super) async fn sample(&self, url: &str, series: &str) -> Result<Option<f64>, DemoError> {
+        Ok(sample(&self.page(url).await?, series))
+    }
+}
+
+fn sample(page: &str, series: &str) -> Option<f64> {
+    page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_found_by_its_whole_name() {
+        let page = "# TYPE up gauge\nup{b=\"1\"} 0\nup{b=\"10\"} 1\nupper 7\n";
+        assert_eq!(sample(page, "up{b=\"10\"}"), Some(1.0));
+        assert_eq!(sample(page, "up"), None);
+        assert_eq!(sample(page, "upper"), Some(7.0));
+    }
+}

@@ -1,0 +1,118 @@
+//! The stage: free ports, and the files of a gate that watches over it. The files are the example to begin from.
+
+use std::{io, net::TcpListener, path::Path};
+
+/// Where ports are looked for: below the range that Linux gives to outgoing connections (32768 and above), so that nobody
+/// takes a worker's port while it restarts.
+const FIRST_PORT: u16 = 21_000;
+/// How many ports are looked at before giving up.
+const MAX_LOOKS: u16 = 10_000;
+/// How far apart demos of two processes begin to look, so that two at once seldom meet.
+const STRIDE: u32 = 37;
+
+/// Names of the files that others need to know.
+pub(super) const CONFIG: &str = "holdpoint.yaml";
+/// The policy.
+pub(super) const POLICY: &str = "policy.cedar";
+/// The public key of the log, which `holdpoint init` writes beside the configuration.
+pub(super) const LOG_KEY: &str = "log.vkey";
+/// Locked by the demo while it lives.
+pub(super) const ALIVE: &str = "demo.lock";
+
+/// The ports of the stage and of its gate.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ports {
+    pub(super) gate: u16,
+    pub(super) balancer: u16,
+    pub(super) checkout: u16,
+    pub(super) worker_1: u16,
+    pub(super) worker_2: u16,
+    pub(super) worker_3: u16,
+}
+
+/// What the files are made from.
+pub(super) struct Setting<'a> {
+    /// The folder of the demo, absolute.
+    pub(super) dir: &'a Path,
+    /// This program, absolute.
+    pub(super) program: &'a Path,
+    /// The ports.
+    pub(super) ports: Ports,
+    /// The public approval key of Ada.
+    pub(super) ada: &'a str,
+    /// The public approval key of Ben.
+    pub(super) ben: &'a str,
+}
+
+impl Ports {
+    /// Finds free ports. `seed` spreads demos that run at once; each port is free when this returns, and nobody keeps it.
+    pub(super) fn free(seed: u32) -> io::Result<Self> {
+        let offset = seed.wrapping_mul(STRIDE).checked_rem(u32::from(MAX_LOOKS)).unwrap_or(0);
+        let offset = u16::try_from(offset).unwrap_or(0);
+        let looks = (0..MAX_LOOKS).map(|step| {
+            let at = offset.saturating_add(step).checked_rem(MAX_LOOKS).unwrap_or(0);
+            FIRST_PORT.saturating_add(at)
+        });
+        // Each is held until all are found: no port is found twice.
+        let mut held = looks.filter_map(|port| {
+            let listener = TcpListener::bind(("127.0.0.1", port)).ok()?;
+            Some((port, listener))
+        });
+        let mut listeners = Vec::new();
+        let mut next = || -> io::Result<u16> {
+            let none = || io::Error::new(io::ErrorKind::AddrInUse, "no free ports on 127.0.0.1");
+            let (port, listener) = held.next().ok_or_else(none)?;
+            listeners.push(listener);
+            Ok(port)
+        };
+        Ok(Self {
+            gate: next()?,
+            balancer: next()?,
+            checkout: next()?,
+            worker_1: next()?,
+            worker_2: next()?,
+            worker_3: next()?,
+        })
+    }
+}
+
+/// The files of the stage: their names in the demo's folder, and their texts.
+pub(super) fn files(setting: &Setting<'_>) -> Vec<(&'static str, String)> {
+    let text = |template: &str| filled(template, &values(setting));
+    vec![
+        (CONFIG, text(include_str!("holdpoint.yaml"))),
+        ("catalogue.yaml", text(include_str!("catalogue.yaml"))),
+        ("inventory.yaml", text(include_str!("inventory.yaml"))),
+        ("registry.yaml", text(include_str!("registry.yaml"))),
+        ("units.yaml", text(include_str!("units.yaml"))),
+        // The policy that ships, as it is.
+        (POLICY, include_str!("../../../../../policies/starter.cedar").to_owned()),
+    ]
+}
+
+fn values(setting: &Setting<'_>) -> Vec<(&'static str, String)> {
+    let Setting { dir, program, ports, ada, ben } = setting;
+    // A JSON string is a YAML string, whatever is in it.
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let path = |path: &Path| quoted(&path.to_string_lossy());
+    vec![
+        ("{{dir}}", path(dir)),
+        ("{{program}}", path(program)),
+        ("{{alive}}", path(&dir.join(ALIVE))),
+        ("{{gate}}", ports.gate.to_string()),
+        ("{{balancer}}", ports.balancer.to_string()),
+        ("{{checkout}}", ports.checkout.to_string()),
+        ("{{worker-1}}", ports.worker_1.to_string()),
+        ("{{worker-2}}", ports.worker_2.to_string()),
+        ("{{worker-3}}", ports.worker_3.to_string()),
+        ("{{ada-key}}", quoted(ada)),
+        ("{{ben-key}}", quoted(ben)),
+    ]
+}
+
+fn filled(template: &str, values: &[(&'static str, String)]) -> String {
+    values.iter().fold(template.to_owned(), |text, (name, value)| text.replace(name, value))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! Bodies: read within limits, parsed strictly. Only after the caller is known (T30), and never larger than needed.
+
+use std::{cell::Cell, fmt};
+
+use axum::{
+    body::{Body, BodyDataStream},
+    extract::{FromRequest, Request},
+    http::{HeaderMap, StatusCode, header},
+};
+use futures_util::StreamExt as _;
+use serde::de::{self, DeserializeOwned, DeserializeSeed};
+use serde_json::{Map, Value};
+
+use super::problem::{Problem, echo};
+
+/// Largest body: a prompt, a transcript and a reason of 32 KiB each, escaped, with room to spare.
+pub(super) const MAX_BODY_BYTES: usize = 256 * 1024;
+/// Most values (members, elements, and what is in them) in a body. The largest one that anybody needs, a signed
+/// statement, has fewer than 40.
+pub(super) const MAX_VALUES: usize = 512;
+
+/// A JSON body of one type: right content type, within the limits, no name twice, no unknown name.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        check_type(request.headers())?;
+        let bytes = read(request).await?;
+        parse(&bytes).map(Self)
+    }
+}
+
+/// `application/json`, with no parameter but `charset=utf-8`, once, and not compressed.
+fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(value), None) = (types.next(), types.next()) else {
+        return Err(unsupported("expected one `Content-Type` header"));
+    };
+    let text = value.to_str().unwrap_or_default();
+    let (kind, parameter) = text.split_once(';').unwrap_or((text, "charset=utf-8"));
+    if !kind.trim().eq_ignore_ascii_case("application/json")
+        || !parameter.trim().eq_ignore_ascii_case("charset=utf-8")
+    {
+        return Err(unsupported(format!("expected content type `application/json`, got {}", echo(text))));
+    }
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(unsupported("expected a body without `Content-Encoding`"));
+    }
+    Ok(())
+}
+
+fn unsupported(detail: impl Into<String>) -> Problem {
+    let next = "send plain JSON as `application/json`";
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail, next)
+}
+
+async fn read(request: Request) -> Result<Vec<u8>, Problem> {
+    let announced = request.headers().get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > MAX_BODY_BYTES))
+    {
+        return Err(too_large());
+    }
+    collect(Body::into_data_stream(request.into_body())).await
+}
+
+async fn collect(mut stream: BodyDataStream) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk
+            .map_err(|_| Problem::malformed("body-broken", "the body broke off", "send the request again"))?;
+        if bytes.len().saturating_add(chunk.len()) > MAX_BODY_BYTES {
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+fn too_large() -> Problem {
+    let detail = format!("expected a body of at most {MAX_BODY_BYTES} bytes, got more");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail, "send less")
+}
+
+/// Parses strictly: see [`Json`].
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let refuse = |err: &serde_json::Error| {
+        let detail = format!("the body is not what is expected here: {}", echo(&err.to_string()));
+        Problem::malformed("bad-body", detail, "see the documentation of the API")
+    };
+    let left = Cell::new(MAX_VALUES);
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = Strict { left: &left }.deserialize(&mut deserializer).map_err(|err| refuse(&err))?;
+    deserializer.end().map_err(|err| refuse(&err))?;
+    T::deserialize(value).map_err(|err| refuse(&err))
+}
+
+/// Reads a JSON value, refusing a name that comes twice in one object (parsers differ on which one counts) and more values
+/// than [`MAX_VALUES`]. The parser itself refuses more than 128 levels.
+#[derive(Clone, Copy)]
+struct Strict<'a> {
+    left: &'a Cell<usize>,
+}
+
+impl Strict<'_> {
+    fn count<E: de::Error>(self) -> Result<(), E> {
+        let left = self.left.get().checked_sub(1);
+        let left = left.ok_or_else(|| E::custom(format_args!("expected at most {MAX_VALUES} values")))?;
+        self.left.set(left);
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.count()?;
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> de::Visitor<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, bool: bool) -> Result<Value, E> {
+        Ok(Value::Bool(bool))
+    }
+
+    fn visit_i64<E>(self, int: i64) -> Result<Value, E> {
+        Ok(int.into())
+    }
+
+    fn visit_u64<E>(self, int: u64) -> Result<Value, E> {
+        Ok(int.into())
+    }
+
+    fn visit_f64<E>(self, float: f64) -> Result<Value, E> {
+        Ok(float.into())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::String(text.to_owned()))
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(value) = seq.next_element_seed(self)? {
+            list.push(value);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = map.next_key::<String>()? {
+            let value = map.next_value_seed(self)?;
+            if object.contains_key(&name) {
+                return Err(de::Error::custom(format_args!("the name {} comes twice", echo(&name))));
+            }
+            object.insert(name, value);
+        }
+        Ok(Value::Object(object))
+    }
+}

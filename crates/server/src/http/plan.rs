@@ -1,0 +1,131 @@
+//! A plan as people and agents see it over HTTP.
+
+use holdpoint_app::{gate::Gate, port::PlanRow, view::PlanView};
+use holdpoint_domain::{
+    approval::{Choice, HoldTerms, SignedStatement},
+    permit::{Permit, needed},
+    plan::Narrative,
+    text::visible,
+};
+
+use super::{problem::Problem, wire, words};
+
+/// A row of a list.
+pub(super) fn summary(row: PlanRow) -> wire::PlanSummary {
+    wire::PlanSummary {
+        id: row.id,
+        state: row.state,
+        agent: row.agent,
+        action: row.action,
+        target: row.target,
+        tier: row.tier,
+        hold: row.hold,
+        proposed_at_ms: row.proposed_at,
+        deadline_ms: row.deadline,
+        next_at_ms: row.next_at,
+        last_index: row.last_index,
+    }
+}
+
+/// Everything about a plan.
+pub(super) async fn detail(gate: &Gate, view: PlanView) -> Result<wire::PlanDetail, Problem> {
+    let decision = view.decided.as_ref().map(|(decision, _)| decision);
+    Ok(wire::PlanDetail {
+        state: view.state,
+        answer: view.answer(),
+        tier: view.tier(),
+        floor: decision.map(|decision| decision.floor),
+        reasons: decision
+            .map_or_else(Vec::new, |decision| decision.reasons.iter().map(words::reason).collect()),
+        plan_digest: view.plan.digest().map_err(|err| Problem::internal(&err))?,
+        narrative: narrative(gate, &view).await?,
+        hold: view.terms.clone().map(|terms| hold(terms, &view.statements)),
+        permit: view.permit.as_deref().map(|jws| permit(gate, jws)).transpose()?,
+        run: wire::Run {
+            failed: view.failed.map(|why| words::failure(why).to_owned()),
+            doubt: view.doubt.map(|why| words::doubt(why).to_owned()),
+            worse: view.worse.iter().map(ToString::to_string).collect(),
+        },
+        review_due_ms: view.review_due,
+        timeline: timeline(&view),
+        facts: view.decided.map(|(_, facts)| facts),
+        evidence: view.evidence,
+        plan: view.plan,
+        id: view.id,
+    })
+}
+
+/// A plan as those see it who are asked to sign; none when it never waited for anybody.
+pub(super) async fn hold_detail(gate: &Gate, view: PlanView) -> Result<Option<wire::HoldDetail>, Problem> {
+    let narrative = narrative(gate, &view).await?;
+    let (Some(terms), Some((decision, facts))) = (view.terms, view.decided) else { return Ok(None) };
+    let wire::Hold { id, terms, needed, approvals, rejections } = hold(terms, &view.statements);
+    Ok(Some(wire::HoldDetail {
+        id,
+        plan_id: view.id,
+        state: view.state,
+        terms,
+        plan: view.plan,
+        facts,
+        reasons: decision.reasons.iter().map(words::reason).collect(),
+        decision,
+        evidence: view.evidence,
+        narrative,
+        needed,
+        approvals,
+        rejections,
+    }))
+}
+
+/// The requester's words from beside the ledger, if they are still there and still what was committed to.
+async fn narrative(gate: &Gate, view: &PlanView) -> Result<Option<wire::Words>, Problem> {
+    let Some(kept) = gate.ports.store.text(&view.narrative).await? else { return Ok(None) };
+    if !view.narrative.opens_to(&kept.salt, kept.text.as_bytes()) {
+        return Err(Problem::internal(&"a kept text does not open its commitment"));
+    }
+    let narrative: Narrative = serde_json::from_str(&kept.text).map_err(|err| Problem::internal(&err))?;
+    Ok(Some(wire::Words {
+        untrusted: true,
+        summary: visible(&narrative.summary),
+        reason: visible(&narrative.reason),
+        confidence: narrative.confidence.as_deref().map(visible),
+    }))
+}
+
+fn hold(terms: HoldTerms, statements: &[SignedStatement]) -> wire::Hold {
+    let of = |choice: Choice| {
+        let chose = statements.iter().filter(move |signed| signed.statement.choice == choice);
+        chose.map(|signed| signed.statement.approver.clone()).collect()
+    };
+    wire::Hold {
+        id: terms.hold.clone(),
+        // A hold waits for somebody, whatever its tier says.
+        needed: needed(terms.tier).max(1),
+        approvals: of(Choice::Approve),
+        rejections: of(Choice::Reject),
+        terms,
+    }
+}
+
+fn permit(gate: &Gate, jws: &str) -> Result<wire::PermitSummary, Problem> {
+    let key = gate.ports.permit_key.public_key();
+    let permit = Permit::open(jws, &key).map_err(|err| Problem::internal(&err))?;
+    let grant = permit.grant();
+    Ok(wire::PermitSummary {
+        id: grant.id.clone(),
+        start_before_ms: grant.start_before_ms,
+        undo_until_ms: grant.undo_until_ms,
+        executor: grant.executor.clone(),
+        epoch: grant.epoch,
+    })
+}
+
+fn timeline(view: &PlanView) -> Vec<wire::Moment> {
+    let moments = view.records.iter().map(|(index, record)| wire::Moment {
+        index: *index,
+        at_ms: record.at_ms,
+        actor: record.actor.to_string(),
+        what: words::moment(&record.body),
+    });
+    moments.collect()
+}

@@ -1,0 +1,127 @@
+//! Who may call what: every endpoint by every kind of caller (T04).
+
+use std::collections::BTreeSet;
+
+use axum::http::Method;
+use holdpoint_domain::approval::Choice;
+
+use super::bench::{Bench, plan, request};
+use crate::http::endpoint::{self, ENDPOINTS};
+
+/// The whole matrix, as a reviewer reads it: the status that each caller gets. `{id}` is a plan, or its hold, of agent
+/// `own`; `own` and `other` are its and another agent's identities for deciding, `observe` and `execute` are identities of
+/// `own`. Two people may do the same, so there is one column for them.
+const MATRIX: &str = "
+endpoint                            nobody garbage observe own other execute person
+POST /v1/plans                      401    401     403     201 201   403     403
+GET  /v1/plans                      401    401     200     200 200   200     200
+GET  /v1/plans/{id}                 401    401     200     200 404   200     200
+GET  /v1/holds                      401    401     200     200 200   200     200
+GET  /v1/holds/{id}                 401    401     200     200 404   200     200
+POST /v1/holds/{id}/decisions       401    401     403     403 403   403     200
+GET  /v1/events                     401    401     403     403 403   403     200
+GET  /v1/ledger/checkpoint          200    200     200     200 200   200     200
+GET  /v1/ledger/consistency         200    200     200     200 200   200     200
+GET  /v1/ledger/tile/{*path}        401    401     403     403 403   403     200
+GET  /v1/ledger/entries             401    401     403     403 403   403     200
+GET  /v1/ledger/proof/{index}       401    401     403     403 403   403     200
+GET  /v1/keys                       200    200     200     200 200   200     200
+GET  /healthz                       200    200     200     200 200   200     200
+";
+
+const TOKENS: [(&str, &str); 7] = [
+    ("nobody", ""),
+    ("garbage", "garbage"),
+    ("observe", "agent.own.observe"),
+    ("own", "agent.own.decide"),
+    ("other", "agent.other.decide"),
+    ("execute", "agent.own.execute"),
+    ("person", "person.bob"),
+];
+
+fn rows() -> Vec<(&'static str, &'static str, Vec<u16>)> {
+    let row = |line: &'static str| {
+        let mut words = line.split_whitespace();
+        let (method, path) = (words.next().unwrap(), words.next().unwrap());
+        (method, path, words.map(|word| word.parse().unwrap()).collect())
+    };
+    MATRIX.trim().lines().skip(1).map(row).collect()
+}
+
+#[test]
+fn t04_the_matrix_has_every_endpoint() {
+    let listed: BTreeSet<_> = rows().iter().map(|(method, path, _)| (*method, *path)).collect();
+    let word = |method| match method {
+        endpoint::Method::Get => "GET",
+        endpoint::Method::Post => "POST",
+    };
+    let served: BTreeSet<_> = ENDPOINTS.iter().map(|row| (word(row.method), row.path)).collect();
+    assert_eq!(listed, served);
+    assert_eq!(ENDPOINTS.len(), served.len(), "an endpoint has two rows");
+    let columns: Vec<_> = MATRIX.trim().lines().next().unwrap().split_whitespace().skip(1).collect();
+    assert_eq!(columns, TOKENS.map(|(name, _)| name));
+}
+
+#[tokio::test]
+async fn t04_every_endpoint_by_every_caller() {
+    for (method, path, expected) in rows() {
+        let mut got = Vec::new();
+        for (_, token) in TOKENS {
+            // A world of its own for every cell, so that no cell depends on another.
+            let bench = Bench::new().await;
+            got.push(call(&bench, method, path, token).await);
+        }
+        assert_eq!(got, expected, "{method} {path}, for {:?}", TOKENS.map(|(name, _)| name));
+    }
+}
+
+async fn call(bench: &Bench, method: &str, path: &str, token: &str) -> u16 {
+    let held = bench.propose("own", "cache.drop", "worker-1").await;
+    let id =
+        if path.starts_with("/v1/holds") { held.hold.as_ref().unwrap().as_str() } else { held.id.as_str() };
+    let query = if path.ends_with("/consistency") { "?old=1&new=2" } else { "" };
+    let at = path.replace("{id}", id).replace("{index}", "1").replace("{*path}", "entries/000.p/2") + query;
+    let body = match path {
+        "/v1/plans" => Some(plan("process.restart", "worker-2")),
+        "/v1/holds/{id}/decisions" => Some(bench.statement("bob", &held, Choice::Approve).await),
+        _ => None,
+    };
+    let method: Method = method.parse().unwrap();
+    // Only the head is read: the stream of events has no end.
+    let response =
+        bench.send(request(method.clone(), &at, token, body.as_ref().filter(|_| method == "POST"))).await;
+    response.status().as_u16()
+}
+
+#[tokio::test]
+async fn inv11_a_refused_request_to_change_something_is_on_record() {
+    let bench = Bench::new().await;
+    let held = bench.propose("own", "cache.drop", "worker-1").await;
+    let statement = bench.statement("bob", &held, Choice::Approve).await;
+    let decisions = format!("/v1/holds/{}/decisions", held.hold.as_ref().unwrap());
+    let cases = [
+        ("/v1/plans", "agent.own.observe", plan("process.restart", "worker-2"), "wrong-phase"),
+        ("/v1/plans", "agent.own.execute", plan("process.restart", "worker-2"), "wrong-phase"),
+        ("/v1/plans", "agent.nobody.decide", plan("process.restart", "worker-2"), "unknown-agent"),
+        ("/v1/plans", "person.bob", plan("process.restart", "worker-2"), "not-an-agent"),
+        (&decisions, "agent.own.decide", statement.clone(), "approver-is-an-agent"),
+        (&decisions, "person.carol", statement, "other-approver"),
+    ];
+    for (number, (path, token, body, rule)) in cases.into_iter().enumerate() {
+        let answer = bench.post(path, token, &body).await;
+        assert_eq!((answer.status, answer.problem().rule.as_str()), (403, rule), "{token}");
+        assert_eq!(bench.count("refused"), number + 1);
+    }
+    assert_eq!(bench.count("approved"), 0);
+}
+
+#[tokio::test]
+async fn t26_a_good_token_of_somebody_who_left_opens_nothing() {
+    let bench = Bench::new().await;
+    // `healer` is registered for deciding only.
+    for token in ["person.mallory", "agent.gone.decide", "agent.healer.observe"] {
+        for path in ["/v1/plans", "/v1/holds", "/v1/events", "/v1/ledger/entries"] {
+            assert_eq!(bench.get(path, token).await.problem().status, 403, "{path} by {token}");
+        }
+    }
+}

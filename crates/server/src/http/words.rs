@@ -1,0 +1,159 @@
+//! Words for people: reasons, outcomes and the lines of a timeline.
+
+use holdpoint_domain::{
+    decision::{Reason, ReasonEffect, rule},
+    guardrail::{CATALOGUE_TIER, GUARDRAILS, NO_STANDING},
+    record::{Body, DoubtWhy, FailWhy, Request},
+};
+
+use super::wire;
+
+/// Rules of the gate itself that are no rows of the table of guardrails: rule, fact, what to do next.
+const OWN_RULES: [(&str, &str, &str); 6] = [
+    (
+        CATALOGUE_TIER,
+        "the catalogue, or what was earned, gives the action this tier",
+        "nothing: every action has a tier",
+    ),
+    (
+        NO_STANDING,
+        "the agent has neither a track record nor its owner's acceptance",
+        "have its owner's team accept it in the registry",
+    ),
+    (
+        rule::NOTHING_PERMITS,
+        "no policy rule permits it, with any oversight",
+        "see the hints for what would have had to be different",
+    ),
+    (
+        rule::NOT_MONOTONE,
+        "the policy allows it with less oversight and not with more",
+        "the operator must correct the policy",
+    ),
+    (rule::POLICY_FAILED, "the policy could not be evaluated", "the operator must look at the policy engine"),
+    (
+        rule::TRIGGER_INDETERMINATE,
+        "nobody can tell whether the trigger holds",
+        "wait: the gate measures again",
+    ),
+];
+
+/// A reason with its words.
+pub(super) fn reason(reason: &Reason) -> wire::Reason {
+    let id = reason.rule.as_str();
+    let guardrail = GUARDRAILS.iter().find(|guardrail| guardrail.id == id).map(|row| (row.fact, row.next));
+    let own = || OWN_RULES.iter().find(|row| row.0 == id).map(|row| (row.1, row.2));
+    let (fact, next) = guardrail.or_else(own).unwrap_or(match reason.effect {
+        ReasonEffect::Permitted => ("a rule of the policy permits it", "nothing"),
+        ReasonEffect::Forbade | ReasonEffect::Denied => {
+            ("a rule of the policy forbids it", "see the rule in the policy")
+        }
+        ReasonEffect::Failed => {
+            ("a rule of the policy could not be evaluated", "the operator must correct the policy")
+        }
+        ReasonEffect::Raised(_) => ("a rule raised the tier", "see the rule"),
+    });
+    wire::Reason {
+        rule: reason.rule.clone(),
+        effect: reason.effect,
+        fact: fact.to_owned(),
+        next: next.to_owned(),
+    }
+}
+
+/// The reason that a denial is told with: the first one that stands in the way.
+pub(super) fn decisive(reasons: &[wire::Reason]) -> Option<&wire::Reason> {
+    reasons.iter().find(|reason| match reason.effect {
+        ReasonEffect::Denied | ReasonEffect::Forbade | ReasonEffect::Failed => true,
+        ReasonEffect::Raised(_) | ReasonEffect::Permitted => false,
+    })
+}
+
+/// Why a run, or its undo, failed.
+pub(super) const fn failure(why: FailWhy) -> &'static str {
+    match why {
+        FailWhy::Refused => "the executor refused the permit",
+        FailWhy::NoLease => "no credential could be leased",
+        FailWhy::Rehearsal => "the dry run failed",
+        FailWhy::Version => "the target was not in the expected version",
+        FailWhy::NoEffect => "the executor tried, and nothing changed",
+        FailWhy::Interrupted => "the gate was interrupted before the effect began",
+        FailWhy::NotVerified => "the result did not verify in time",
+        FailWhy::NoUndo => "nothing can undo it",
+    }
+}
+
+/// Why nobody knows how a run ended.
+pub(super) const fn doubt(why: DoubtWhy) -> &'static str {
+    match why {
+        DoubtWhy::OtherVersion => "the target is neither as it was nor as our effect leaves it",
+        DoubtWhy::ChangedSince => "somebody changed the target after our effect",
+        DoubtWhy::Unobservable => "the target cannot be observed",
+        DoubtWhy::MayStillHappen => "the executor did not say how it ended, and the effect may still come",
+    }
+}
+
+/// A record as a line of a timeline.
+pub(super) fn moment(body: &Body) -> String {
+    match body {
+        Body::Genesis { .. } => "the log begins".to_owned(),
+        Body::Started { .. } => "the gate began to serve".to_owned(),
+        Body::Changed { .. } => "a control input was replaced".to_owned(),
+        Body::Proposed { .. } => "proposed the plan".to_owned(),
+        Body::Measured { evidence } => {
+            let agreement = evidence.evidence.agreement;
+            let (holding, sources) = (agreement.holding, agreement.sources);
+            format!("measured the trigger: {holding} of {sources} sources say that it holds")
+        }
+        Body::Decided { decision, .. } => format!("decided: {} at {}", decision.answer, decision.tier),
+        Body::Deferred { .. } => "will measure again".to_owned(),
+        Body::Held { terms } => format!("waits for people under hold {}", terms.hold),
+        Body::Approved { .. } => "approved".to_owned(),
+        Body::Rejected { .. } => "rejected".to_owned(),
+        Body::Expired => "its time ran out".to_owned(),
+        Body::Voided { worse } => {
+            let worse: Vec<_> = worse.iter().map(ToString::to_string).collect();
+            format!("void: {}", worse.join("; "))
+        }
+        Body::Permitted { epoch, .. } => format!("granted a permit with epoch {epoch}"),
+        Body::Claimed { permit, .. } => format!("claimed permit {permit}"),
+        Body::Leased { lease } => format!("leased credential {}", lease.id),
+        Body::LeasedAgain { lease } => format!("leased credential {} for the undo", lease.id),
+        Body::Revoked { lease } => format!("revoked credential {}, and a failed use proved it", lease),
+        Body::Rehearsed { .. } => "the dry run passed".to_owned(),
+        Body::Applying { .. } => "the effect begins".to_owned(),
+        Body::Applied { .. } => "the effect was observed".to_owned(),
+        Body::Succeeded { .. } => "succeeded: the result was measured".to_owned(),
+        Body::Failed { why } => format!("failed, nothing is left changed: {}", failure(*why)),
+        Body::Undoing { .. } => "the undo begins".to_owned(),
+        Body::Undone { .. } => "undone".to_owned(),
+        Body::UndoFailed { why } => format!("the undo failed: {}", failure(*why)),
+        Body::InDoubt { why } => format!("in doubt: {}", doubt(*why)),
+        Body::ReviewOwed { owner, .. } => format!("team {owner} owes a review"),
+        Body::Refused { request, rule } => {
+            let request = match request {
+                Request::Propose => "to propose",
+                Request::Decide => "to decide",
+                Request::Claim => "to claim",
+            };
+            format!("was refused {request}: rule {rule}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdpoint_domain::Id;
+
+    use super::*;
+
+    #[test]
+    fn every_rule_of_the_gate_has_words_of_its_own() {
+        let rules = GUARDRAILS.iter().map(|row| row.id).chain(OWN_RULES.map(|row| row.0));
+        for id in rules {
+            let told = reason(&Reason { rule: Id::parse(id).unwrap(), effect: ReasonEffect::Denied });
+            assert!(!told.fact.starts_with("a rule"), "{id}: {}", told.fact);
+            assert!(!told.next.is_empty(), "{id}");
+        }
+    }
+}
