@@ -1,6 +1,6 @@
 //! Asking a bundle: the ladder, one rung, and whether a person may approve.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use cedar_policy::{AuthorizationError, Authorizer, Decision, Entities, PolicySet, Request};
 use holdpoint_domain::{
@@ -14,6 +14,7 @@ use holdpoint_domain::{
 use crate::{
     bundle::Bundle,
     index::Slice,
+    narrow::Atoms,
     request::{Asked, Unasked},
 };
 
@@ -107,15 +108,26 @@ impl Bundle {
             Ok(asked) => asked,
             Err(unasked) => return refusal(&unasked),
         };
-        let (Ok(slice), Ok(request)) = (self.slice(&asked), asked.bare()) else { return failed() };
+        let (Ok(slice), Ok(request)) = (self.slice(&asked, None), asked.bare()) else { return failed() };
         let mut matched = run(&slice.fixed, &request, &asked.entities);
         matched.add(run(&slice.varying, &request, &asked.entities));
         if deadline.passed() { failed() } else { matched.verdict() }
     }
 
-    pub(crate) fn prepare(&self, facts: &Facts) -> Result<(Asked, std::sync::Arc<Slice>), Unasked> {
+    /// The request and the rules that can match it or fail on it.
+    pub(crate) fn prepare(&self, facts: &Facts) -> Result<(Asked, Arc<Slice>), Unasked> {
+        let atoms = facts.target.as_ref().map(|target| Atoms::of(facts, target));
+        self.prepare_with(facts, atoms)
+    }
+
+    /// The request and all rules whose scope it is in, whatever their conditions.
+    pub(crate) fn prepare_whole(&self, facts: &Facts) -> Result<(Asked, Arc<Slice>), Unasked> {
+        self.prepare_with(facts, None)
+    }
+
+    fn prepare_with(&self, facts: &Facts, atoms: Option<Atoms>) -> Result<(Asked, Arc<Slice>), Unasked> {
         let asked = Asked::plan(self.schema(), facts)?;
-        let slice = self.slice(&asked).map_err(Unasked::Built)?;
+        let slice = self.slice(&asked, atoms).map_err(Unasked::Built)?;
         Ok((asked, slice))
     }
 }
@@ -130,10 +142,29 @@ fn answer(
     if deadline.passed() {
         return failed();
     }
-    let Ok(request) = asked.under(oversight) else { return failed() };
-    let mut matched = fixed.get_or_insert_with(|| run(&slice.fixed, &request, &asked.entities)).clone();
-    matched.add(run(&slice.varying, &request, &asked.entities));
+    let Ok(matched) = matched(asked, slice, oversight, fixed) else { return failed() };
     if deadline.passed() { failed() } else { matched.verdict() }
+}
+
+/// What the rules of a slice do under this oversight. `fixed` is what those do that do not look at it, once known.
+pub(crate) fn matched(
+    asked: &Asked,
+    slice: &Slice,
+    oversight: &Oversight,
+    fixed: &mut Option<Matched>,
+) -> Result<Matched, Unasked> {
+    let mut matched = match fixed {
+        Some(fixed) => fixed.clone(),
+        None => {
+            let request = asked.under(oversight, slice.fixed_fields)?;
+            fixed.insert(run(&slice.fixed, &request, &asked.entities)).clone()
+        }
+    };
+    if !slice.varying.is_empty() {
+        let request = asked.under(oversight, slice.varying_fields)?;
+        matched.add(run(&slice.varying, &request, &asked.entities));
+    }
+    Ok(matched)
 }
 
 /// An error that no rule is to blame for.

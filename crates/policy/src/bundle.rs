@@ -13,8 +13,9 @@ use serde::Serialize;
 
 use crate::{
     error::{Place, PolicyError, Warning, one_line},
-    index::{Concerned, Index, Slice},
+    index::{Index, Slice},
     monotone::Monotone,
+    narrow::Atoms,
     report::{Report, RuleEffect, RuleReport},
     request::Asked,
     rule::{self, Parsed, Pattern, Rule},
@@ -138,12 +139,8 @@ impl Bundle {
         &self.rules
     }
 
-    pub(crate) fn slice(&self, asked: &Asked) -> Result<Arc<Slice>, String> {
-        self.slice_of(&asked.concerned)
-    }
-
-    fn slice_of(&self, concerned: &Concerned) -> Result<Arc<Slice>, String> {
-        self.index.slice(&self.rules, concerned)
+    pub(crate) fn slice(&self, asked: &Asked, atoms: Option<Atoms>) -> Result<Arc<Slice>, String> {
+        self.index.slice(&self.rules, &asked.concerned, atoms)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cedar_policy::{
     Decision, Policy, PolicySet, Request,
-    pst::{self, BinaryOp, Clause, Expr, UnaryOp},
+    pst::{self, Clause, Expr},
 };
 use holdpoint_domain::{Id, Rung, facts::Facts, id::kind};
 use serde::Serialize;
@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::{
     ask,
     bundle::Bundle,
+    narrow::{self, Fields},
     report::RuleEffect,
     request::Asked,
     rule::{self, Rule},
@@ -83,19 +84,21 @@ impl Bundle {
             unmet: Vec::new(),
             left_out: 0,
         };
-        let (asked, slice) = match self.prepare(facts) {
+        let (asked, slice) = match self.prepare_whole(facts) {
             Ok(prepared) => prepared,
             Err(unasked) => return Explanation { not_asked: Some(unasked.to_string()), ..none },
         };
         let rules: Vec<&Rule> = slice.rules.iter().filter_map(|at| self.rules().get(*at)).collect();
         let mut rungs = Vec::new();
         for rung in Rung::ALL {
-            match asked.under(&rung.oversight()) {
+            match asked.under(&rung.oversight(), Fields::ALL) {
                 Ok(request) => rungs.push(on_rung(rung, &rules, &request, &asked)),
                 Err(unasked) => return Explanation { not_asked: Some(unasked.to_string()), ..none },
             }
         }
-        let (Some(top), Ok(request)) = (rungs.last().cloned(), asked.under(&Rung::T4.oversight())) else {
+        let (Some(top), Ok(request)) =
+            (rungs.last().cloned(), asked.under(&Rung::T4.oversight(), Fields::ALL))
+        else {
             return none;
         };
         let forbidden =
@@ -144,7 +147,8 @@ fn on_rung(rung: Rung, rules: &[&Rule], request: &Request, asked: &Asked) -> OnR
 /// does not match.
 fn unmet_conditions(rule: &Rule, request: &Request, asked: &Asked) -> Vec<String> {
     let mut unmet = Vec::new();
-    for condition in rule::clauses_of(&rule.policy, rule.linked.as_ref()).iter().flatten().flat_map(conjuncts)
+    for condition in
+        rule::clauses_of(&rule.policy, rule.linked.as_ref()).iter().flatten().flat_map(narrow::conjuncts)
     {
         match holds(&condition, request, asked) {
             Some(true) => {}
@@ -160,34 +164,8 @@ fn unmet_conditions(rule: &Rule, request: &Request, asked: &Asked) -> Vec<String
     unmet
 }
 
-/// The parts of a clause that must all hold.
-fn conjuncts(clause: &Clause) -> Vec<Arc<Expr>> {
-    let mut parts = Vec::new();
-    match clause {
-        Clause::When(expr) => split(expr, BinaryOp::And, &mut parts),
-        Clause::Unless(expr) => {
-            split(expr, BinaryOp::Or, &mut parts);
-            let not = |expr| Arc::new(Expr::UnaryOp { op: UnaryOp::Not, expr });
-            parts = parts.into_iter().map(not).collect();
-        }
-    }
-    parts
-}
-
-/// Recurses as deep as the condition, which is limited when the bundle is loaded.
-fn split(expr: &Arc<Expr>, at: BinaryOp, parts: &mut Vec<Arc<Expr>>) {
-    if let Expr::BinaryOp { op, left, right } = expr.as_ref()
-        && *op == at
-    {
-        split(left, at, parts);
-        split(right, at, parts);
-    } else {
-        parts.push(Arc::clone(expr));
-    }
-}
-
 /// Whether a condition holds, asked as a permit for everything; none when it cannot be evaluated.
-fn holds(condition: &Arc<Expr>, request: &Request, asked: &Asked) -> Option<bool> {
+fn holds(condition: &Expr, request: &Request, asked: &Asked) -> Option<bool> {
     let probe = pst::Template::new(
         "probe",
         pst::Effect::Permit,
@@ -195,7 +173,7 @@ fn holds(condition: &Arc<Expr>, request: &Request, asked: &Asked) -> Option<bool
         pst::ActionConstraint::Any,
         pst::ResourceConstraint::Any,
     );
-    let probe = probe.try_with_clauses([Clause::When(Arc::clone(condition))]).ok()?;
+    let probe = probe.try_with_clauses([Clause::When(Arc::new(condition.clone()))]).ok()?;
     let probe = pst::StaticPolicy::try_from(probe).ok()?;
     let set = PolicySet::from_policies([Policy::from_pst(probe.into()).ok()?]).ok()?;
     let response = cedar_policy::Authorizer::new().is_authorized(request, &set, &asked.entities);

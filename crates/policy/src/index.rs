@@ -16,6 +16,7 @@ use cedar_policy::{
 
 use crate::{
     monotone::Trend,
+    narrow::{Atoms, Fields},
     rule::{self, Rule},
 };
 
@@ -52,6 +53,10 @@ pub(crate) struct Slice {
     pub(crate) varying: PolicySet,
     /// All of them, by their place in the bundle.
     pub(crate) rules: BTreeSet<usize>,
+    /// What the fixed ones look at.
+    pub(crate) fixed_fields: Fields,
+    /// What the varying ones look at, beside the oversight.
+    pub(crate) varying_fields: Fields,
 }
 
 /// All rules, filed by scope.
@@ -60,6 +65,8 @@ pub(crate) struct Index {
     // INVARIANT: a number in `numbers` is never `ANY`; names of the three positions are kept apart.
     numbers: [HashMap<Name, Number>; 3],
     filed: HashMap<[Number; 3], Vec<usize>>,
+    /// The atoms that some rule begins with.
+    atoms: u32,
     cache: RwLock<Cache>,
 }
 
@@ -72,7 +79,8 @@ struct Cache {
 impl Index {
     pub(crate) fn new(rules: &[Rule]) -> Self {
         let numbers = [HashMap::new(), HashMap::new(), HashMap::new()];
-        let mut index = Self { numbers, filed: HashMap::new(), cache: RwLock::default() };
+        let atoms = rules.iter().fold(0, |mask, rule| mask | rule.needs.mask());
+        let mut index = Self { numbers, filed: HashMap::new(), atoms, cache: RwLock::default() };
         for (at, rule) in rules.iter().enumerate() {
             let principal = index.number(0, principal_name(&rule.policy.principal_constraint()));
             let resource = index.number(2, resource_name(&rule.policy.resource_constraint()));
@@ -91,10 +99,17 @@ impl Index {
         index
     }
 
-    /// The slice of a request. `rules` are those that the index was made of.
-    pub(crate) fn slice(&self, rules: &[Rule], concerned: &Concerned) -> Result<Arc<Slice>, String> {
+    /// The slice of a request. `rules` are those that the index was made of. With `atoms`, rules that begin with a condition
+    /// that is false are left out, too: they neither match nor fail.
+    pub(crate) fn slice(
+        &self,
+        rules: &[Rule],
+        concerned: &Concerned,
+        atoms: Option<Atoms>,
+    ) -> Result<Arc<Slice>, String> {
         let found = [&concerned.principal, &concerned.action, &concerned.resource];
-        let mut key = Vec::new();
+        // There are far fewer than 32 atoms, so all ones are never their values.
+        let mut key = vec![atoms.map_or(Number::MAX, |atoms| atoms.only(self.atoms))];
         let mut looked: [Vec<Number>; 3] = [vec![ANY], vec![ANY], vec![ANY]];
         for ((numbers, uids), looked) in self.numbers.iter().zip(found).zip(&mut looked) {
             let types = uids.first().map(|uid| Name::Type(uid.type_name().clone()));
@@ -106,7 +121,7 @@ impl Index {
         if let Some(slice) = self.cache.read().unwrap_or_else(PoisonError::into_inner).slices.get(&key) {
             return Ok(Arc::clone(slice));
         }
-        let slice = Arc::new(self.cut(rules, &looked)?);
+        let slice = Arc::new(self.cut(rules, &looked, atoms)?);
         self.cache.write().unwrap_or_else(PoisonError::into_inner).keep(key, &slice);
         Ok(slice)
     }
@@ -115,6 +130,7 @@ impl Index {
         &self,
         rules: &[Rule],
         [principals, actions, resources]: &[Vec<Number>; 3],
+        atoms: Option<Atoms>,
     ) -> Result<Slice, String> {
         let mut slice = Slice::default();
         for principal in principals {
@@ -126,11 +142,17 @@ impl Index {
                 }
             }
         }
+        let met = |rule: &Rule| atoms.is_none_or(|atoms| rule.needs.met_by(atoms));
+        slice.rules.retain(|at| rules.get(*at).is_some_and(met));
         for rule in slice.rules.iter().filter_map(|at| rules.get(*at)) {
-            match rule.trend {
-                Trend::Constant => rule::put(&mut slice.fixed, rule)?,
-                Trend::Rises | Trend::Falls | Trend::Unknown => rule::put(&mut slice.varying, rule)?,
-            }
+            let (set, fields) = match rule.trend {
+                Trend::Constant => (&mut slice.fixed, &mut slice.fixed_fields),
+                Trend::Rises | Trend::Falls | Trend::Unknown => {
+                    (&mut slice.varying, &mut slice.varying_fields)
+                }
+            };
+            rule::put(set, rule)?;
+            *fields = fields.with(rule.fields);
         }
         Ok(slice)
     }

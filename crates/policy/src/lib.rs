@@ -18,6 +18,7 @@ mod explain;
 mod index;
 mod monotone;
 mod names;
+mod narrow;
 mod report;
 mod request;
 mod rule;

@@ -15,6 +15,7 @@ use holdpoint_domain::{
 use crate::{
     ask::Consent,
     index::Concerned,
+    narrow::{FIELDS, Fields},
     schema::{Known, Schema, uid},
 };
 
@@ -39,8 +40,8 @@ pub(crate) struct Asked {
     resource: EntityUid,
     pub(crate) entities: Entities,
     pub(crate) concerned: Concerned,
-    /// The context without the oversight.
-    common: Vec<(String, Value)>,
+    /// The context without the oversight: record (none for a field of the context itself), field and value.
+    common: Vec<(&'static str, &'static str, Value)>,
 }
 
 impl Asked {
@@ -77,7 +78,7 @@ impl Asked {
         asker: Asker,
         (action, groups): (&Entity, &[EntityUid]),
         target: &TargetFacts,
-        common: Vec<(String, Value)>,
+        common: Vec<(&'static str, &'static str, Value)>,
     ) -> Result<Self, Unasked> {
         let types = &schema.types;
         let (service, environment) = (
@@ -106,29 +107,54 @@ impl Asked {
         })
     }
 
-    /// The request of an agent, with this oversight.
-    pub(crate) fn under(&self, oversight: &Oversight) -> Result<Request, Unasked> {
-        let oversight = record([
+    /// The request of an agent with this oversight, and of the rest of the context only these fields.
+    pub(crate) fn under(&self, oversight: &Oversight, fields: Fields) -> Result<Request, Unasked> {
+        let oversight = [
             ("reviewPromised", yes(oversight.review_promised)),
             ("approvals", number(oversight.approvals)),
             ("strong", yes(oversight.strong)),
             ("fresh", yes(oversight.fresh)),
-        ])?;
-        self.request(Some(("oversight".to_owned(), oversight)))
+        ];
+        self.request(Some(("oversight".to_owned(), record(oversight)?)), fields)
     }
 
     /// The request of a person who would approve: there is no oversight in it.
     pub(crate) fn bare(&self) -> Result<Request, Unasked> {
-        self.request(None)
+        self.request(None, Fields::ALL)
     }
 
-    fn request(&self, more: Option<(String, Value)>) -> Result<Request, Unasked> {
-        let context = Context::from_pairs(self.common.iter().cloned().chain(more)).map_err(built)?;
+    fn request(&self, more: Option<(String, Value)>, fields: Fields) -> Result<Request, Unasked> {
+        let mut context: Vec<(String, Value)> = more.into_iter().collect();
+        let mut open: (&str, Vec<(String, Value)>) = ("", Vec::new());
+        let wanted =
+            self.common.iter().zip(0_u32..).filter(|(_, at)| fields.has(*at)).map(|(field, _)| field);
+        for (of, name, value) in wanted {
+            // Fields of a record stand together.
+            if *of != open.0 {
+                close(std::mem::replace(&mut open, (of, Vec::new())), &mut context)?;
+            }
+            open.1.push(((*name).to_owned(), value.clone()));
+        }
+        close(open, &mut context)?;
+        let context = Context::from_pairs(context).map_err(built)?;
         let (principal, action, resource) =
             (self.principal.clone(), self.action.clone(), self.resource.clone());
         // No schema here: what we build fits it (tested), and checking again costs as much as deciding.
         Request::new(principal, action, resource, context, None).map_err(built)
     }
+}
+
+/// Puts a record into the context, or fields that belong into no record.
+fn close(
+    (name, fields): (&str, Vec<(String, Value)>),
+    context: &mut Vec<(String, Value)>,
+) -> Result<(), Unasked> {
+    if name.is_empty() {
+        context.extend(fields);
+    } else {
+        context.push((name.to_owned(), Value::new_record(fields).map_err(built)?));
+    }
+    Ok(())
 }
 
 struct Asker {
@@ -158,7 +184,8 @@ fn target_attributes(schema: &Schema, target: &TargetFacts, within: &[EntityUid;
     ])
 }
 
-fn plan_context(schema: &Schema, facts: &Facts) -> Result<Vec<(String, Value)>, Unasked> {
+/// In the order of [`FIELDS`].
+fn plan_context(schema: &Schema, facts: &Facts) -> Result<Vec<(&'static str, &'static str, Value)>, Unasked> {
     let (action, blast, brakes, provenance) = (&facts.action, &facts.blast, &facts.brakes, &facts.provenance);
     let agreement = &facts.trigger.agreement;
     let earned = match facts.standing {
@@ -168,87 +195,56 @@ fn plan_context(schema: &Schema, facts: &Facts) -> Result<Vec<(String, Value)>, 
     let environments = blast
         .environments
         .iter()
-        .map(|environment| Value::new_entity_uid(uid(&schema.types.environment, environment.as_str())));
-    Ok(fields([
-        (
-            "trigger",
-            record([
-                ("condition", text(facts.trigger.condition.as_str())),
-                ("proven", yes(agreement.truth == Truth::Holds)),
-                ("refuted", yes(agreement.truth == Truth::DoesNotHold)),
-                ("indeterminate", yes(agreement.truth == Truth::Indeterminate)),
-                ("agreeing", number(agreement.holding)),
-                ("needed", number(agreement.needed)),
-                ("sources", number(agreement.sources)),
-            ])?,
-        ),
-        (
-            "undo",
-            record([
-                ("kind", text(undo_kind(action.undo))),
-                ("computed", yes(facts.undo.computed)),
-                ("counts", yes(facts.has_undo())),
-            ])?,
-        ),
-        (
-            "blast",
-            record([
-                ("targets", count(blast.targets.len())),
-                ("services", count(blast.services.len())),
-                ("critical", count(blast.critical.len())),
-                ("unknown", count(blast.unknown.len())),
-                ("replicaSharePercent", number(blast.replica_share_percent)),
-                ("environments", Value::new_set(environments)),
-            ])?,
-        ),
-        (
-            "provenance",
-            record([
-                ("tainted", yes(provenance.tainted())),
-                ("targetTainted", yes(provenance.target == Origin::Tainted)),
-                ("actionTainted", yes(provenance.action == Origin::Tainted)),
-                ("scopeTainted", yes(provenance.scope == Origin::Tainted)),
-            ])?,
-        ),
-        ("build", record([("attested", yes(facts.principal.attested_build.is_some()))])?),
-        (
-            "standing",
-            record([("accepted", yes(facts.principal.accepted)), ("earned", Value::new_long(earned))])?,
-        ),
-        (
-            "brakes",
-            record([
-                ("halted", yes(brakes.halted)),
-                ("frozen", yes(brakes.frozen)),
-                ("suspended", yes(brakes.suspended)),
-                ("overBudget", yes(brakes.over_budget_until_ms.is_some())),
-            ])?,
-        ),
-        (
-            "catalogue",
-            record([
-                ("tier", Value::new_long(tier_number(action.tier))),
-                ("reversibility", text(reversibility(action.reversibility))),
-                ("idempotent", yes(action.idempotent)),
-                ("additive", yes(action.additive)),
-                ("cap", cap(&action.cap)?),
-            ])?,
-        ),
-        ("time", record([("atMs", Value::new_long(i64::try_from(facts.at_ms.ms()).unwrap_or(i64::MAX)))])?),
-    ]))
+        .map(|it| Value::new_entity_uid(uid(&schema.types.environment, it.as_str())));
+    let values: [Value; FIELDS.len()] = [
+        text(facts.trigger.condition.as_str()),
+        yes(agreement.truth == Truth::Holds),
+        yes(agreement.truth == Truth::DoesNotHold),
+        yes(agreement.truth == Truth::Indeterminate),
+        number(agreement.holding),
+        number(agreement.needed),
+        number(agreement.sources),
+        text(undo_kind(action.undo)),
+        yes(facts.undo.computed),
+        yes(facts.has_undo()),
+        count(blast.targets.len()),
+        count(blast.services.len()),
+        count(blast.critical.len()),
+        count(blast.unknown.len()),
+        number(blast.replica_share_percent),
+        Value::new_set(environments),
+        yes(provenance.tainted()),
+        yes(provenance.target == Origin::Tainted),
+        yes(provenance.action == Origin::Tainted),
+        yes(provenance.scope == Origin::Tainted),
+        yes(facts.principal.attested_build.is_some()),
+        yes(facts.principal.accepted),
+        Value::new_long(earned),
+        yes(brakes.halted),
+        yes(brakes.frozen),
+        yes(brakes.suspended),
+        yes(brakes.over_budget_until_ms.is_some()),
+        Value::new_long(tier_number(action.tier)),
+        text(reversibility(action.reversibility)),
+        yes(action.idempotent),
+        yes(action.additive),
+        cap(&action.cap)?,
+        Value::new_long(i64::try_from(facts.at_ms.ms()).unwrap_or(i64::MAX)),
+    ];
+    Ok(FIELDS.iter().zip(values).map(|((record, field), value)| (*record, *field, value)).collect())
 }
 
-fn consent_context(consent: &Consent<'_>, known: &Known) -> Vec<(String, Value)> {
-    fields([
-        ("tier", Value::new_long(tier_number(consent.tier))),
-        ("approvals", number(consent.approvals)),
-        ("isRequester", yes(consent.is_requester)),
-        ("agentOwner", yes(consent.is_agent_owner)),
-        ("development", yes(consent.development)),
-        ("tainted", yes(consent.facts.provenance.tainted())),
-        ("action", text(consent.facts.action.id.as_str())),
-        ("groups", Value::new_set(known.groups.iter().map(|group| text(group)))),
-    ])
+fn consent_context(consent: &Consent<'_>, known: &Known) -> Vec<(&'static str, &'static str, Value)> {
+    vec![
+        ("", "tier", Value::new_long(tier_number(consent.tier))),
+        ("", "approvals", number(consent.approvals)),
+        ("", "isRequester", yes(consent.is_requester)),
+        ("", "agentOwner", yes(consent.is_agent_owner)),
+        ("", "development", yes(consent.development)),
+        ("", "tainted", yes(consent.facts.provenance.tainted())),
+        ("", "action", text(consent.facts.action.id.as_str())),
+        ("", "groups", Value::new_set(known.groups.iter().map(|group| text(group)))),
+    ]
 }
 
 fn cap(cap: &BlastCap) -> Result<Value, Unasked> {

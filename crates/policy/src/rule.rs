@@ -9,6 +9,7 @@ use crate::{
     bundle::{GUARDRAILS_FILE, Link},
     error::{Place, PolicyError, one_line},
     monotone::{self, Finding, Monotone, Trend},
+    narrow::{self, Fields, Needs},
     report::RuleEffect,
     scan::Statement,
 };
@@ -20,6 +21,8 @@ pub(crate) struct Rule {
     pub(crate) at: Place,
     pub(crate) effect: RuleEffect,
     pub(crate) trend: Trend,
+    pub(crate) fields: Fields,
+    pub(crate) needs: Needs,
     pub(crate) monotone: Monotone,
     /// As Cedar sees it; of a link, with its values filled in.
     pub(crate) policy: Policy,
@@ -122,13 +125,16 @@ fn rule(id: Id<kind::Rule>, at: &Place, policy: Policy, linked: Option<Linked>) 
     };
     let clauses = clauses_of(&policy, linked.as_ref());
     // What has no syntax tree is asked on all rungs and never taken for proven.
-    let trend = clauses.map_or(Trend::Unknown, |clauses| monotone::trend_of(&clauses));
+    let (trend, fields, needs) = match &clauses {
+        Some(clauses) => (monotone::trend_of(clauses), narrow::fields_of(clauses), narrow::needs_of(clauses)),
+        None => (Trend::Unknown, Fields::ALL, Needs::default()),
+    };
     let monotone = match monotone::judge(effect, trend) {
         Finding::Proven => Monotone::Proven,
         Finding::Unproven => Monotone::Unproven,
         Finding::Against => return Err(PolicyError::AntiMonotone { at: at.clone(), rule: id }),
     };
-    Ok(Rule { id, at: at.clone(), effect, trend, monotone, policy, linked })
+    Ok(Rule { id, at: at.clone(), effect, trend, fields, needs, monotone, policy, linked })
 }
 
 /// The conditions of a rule, as they were written. Conditions have no slots, so those of a link are its template's.

@@ -120,7 +120,7 @@ fn failure(err: &reqwest::Error) -> Fetched {
         }
         source = cause.source();
     }
-    if err.is_decode() { Fetched::Garbage } else { Fetched::Broken }
+    Fetched::Broken
 }
 
 /// What an error of the operating system says about the target, or about us.

@@ -44,6 +44,8 @@ pub(super) struct Fold {
     full_tiles: u64,
     /// The first entry whose leaf hash is not the one in its stored tile, and that tile.
     suspect: Option<(u64, TilePath)>,
+    /// The first size at which the tree is not the remembered one. Only a log that is whole can be a fork; else it is damaged.
+    fork: Option<u64>,
 }
 
 /// An entry as it is stored.
@@ -69,7 +71,7 @@ impl Fold {
         remembered: &[Checkpoint],
     ) -> Result<Self, OpenError> {
         let mut fold = Self::default();
-        fold.compare_remembered(remembered)?;
+        fold.compare_remembered(remembered);
         std::thread::scope(|scope| {
             let parsers = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_PARSERS);
             let ahead = parsers.saturating_mul(AHEAD);
@@ -126,7 +128,7 @@ impl Fold {
             if let Some(plan) = meaning.plan {
                 self.histories.entry(plan).or_default().push(index);
             }
-            self.compare_remembered(remembered)?;
+            self.compare_remembered(remembered);
         }
         Ok(())
     }
@@ -160,14 +162,10 @@ impl Fold {
         Ok(())
     }
 
-    fn compare_remembered(&self, remembered: &[Checkpoint]) -> Result<(), OpenError> {
+    fn compare_remembered(&mut self, remembered: &[Checkpoint]) {
         let size = self.tree.size();
-        let fork = remembered.iter().any(|head| head.size() == size && head.root() != self.tree.root());
-        // A root that differs because an entry was damaged is damage, not a fork: the stored tile tells.
-        match (fork, &self.suspect) {
-            (true, None) => Err(OpenError::Forked { size }),
-            (true, Some((suspect, _))) => Err(self.corrupt(suspect.saturating_add(1), "")),
-            (false, _) => Ok(()),
+        if remembered.iter().any(|head| head.size() == size && head.root() != self.tree.root()) {
+            self.fork = self.fork.or(Some(size));
         }
     }
 
@@ -190,6 +188,9 @@ impl Fold {
                 Some(*index),
                 format!("the entry stands, but `{tile}` is damaged"),
             ));
+        }
+        if let Some(size) = self.fork {
+            return Err(OpenError::Forked { size });
         }
         let stored: i64 = conn.query_row("SELECT count(*) FROM tiles", [], |row| row.get(0))?;
         if u64::try_from(stored).ok() == Some(self.full_tiles) {

@@ -48,8 +48,8 @@ async fn t06_a_used_nonce_is_refused_after_many_others_and_after_a_restart() {
         let store: Arc<dyn Store> = Arc::new(open(folder.path()).unwrap());
         store.append(txn(first.to_permit())).await.unwrap();
         store.append(txn(vec![first.claimed(), first.failed()])).await.unwrap();
-        for batch in (2..OTHERS + 2).collect::<Vec<_>>().chunks(100) {
-            // One task a batch and in order: epochs must grow.
+        for batch in (2..OTHERS + 2).collect::<Vec<_>>().chunks(25) {
+            // In order, since epochs must grow: so few futures are polled from the first to the last.
             let records: Vec<_> = batch.iter().map(|epoch| Life::new(&epoch.to_string(), *epoch)).collect();
             let appends = records
                 .iter()

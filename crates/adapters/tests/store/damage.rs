@@ -88,7 +88,7 @@ async fn inv11_a_changed_removed_or_added_entry_is_found() {
     let edits = [
         // A number that still parses: only the hash tells.
         "UPDATE entries SET bytes = CAST(replace(CAST(bytes AS TEXT), '1700000000000', '1700000000001') AS BLOB) WHERE idx = 3",
-        "UPDATE entries SET bytes = (SELECT bytes FROM entries WHERE idx = 1) WHERE idx = 280",
+        "UPDATE entries SET bytes = (SELECT bytes FROM entries WHERE idx = 0) WHERE idx = 280",
         "UPDATE entries SET plan = 'plan-2' WHERE idx = 3",
         "UPDATE entries SET plan = NULL WHERE idx = 3",
         "UPDATE entries SET plan = 'plan-1' WHERE idx = 1",

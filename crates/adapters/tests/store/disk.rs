@@ -30,19 +30,11 @@ impl Faults for Script {
     fn at(&mut self, point: FaultPoint) -> Option<Fault> {
         let mut script = self.0.lock().unwrap();
         let next = *script.front()?;
-        match next {
-            Some((strikes_at, fault)) if strikes_at == point => {
-                script.pop_front();
-                Some(fault)
-            }
-            Some(_) => None,
-            None => {
-                if point == FaultPoint::BeforeCommit {
-                    script.pop_front();
-                }
-                None
-            }
+        let strikes = next.is_some_and(|(strikes_at, _)| strikes_at == point);
+        if strikes || (next.is_none() && point == FaultPoint::AfterCommit) {
+            script.pop_front();
         }
+        next.filter(|_| strikes).map(|(_, fault)| fault)
     }
 }
 

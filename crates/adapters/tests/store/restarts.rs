@@ -175,16 +175,13 @@ async fn inv11_a_forked_log_is_refused() {
     // One history goes on here, another one on the copy, with the same key.
     grow(live, 2).await;
     let store = open(kept).unwrap();
-    for number in 0..3 {
-        store
-            .append(txn(vec![Life::new("other", number).proposed(), started()]))
-            .await
-            .unwrap_or_else(|_| holdpoint_app::port::Appended { first_index: 0, size: 0 });
-    }
+    store.append(txn(vec![Life::new("other", 1).proposed(), started()])).await.unwrap();
     store.append(txn(vec![started(); 4])).await.unwrap();
     drop(store);
     copy(kept, live, &["store.db"]);
-    assert!(matches!(open(live), Err(OpenError::Forked { size: 7 })));
+    let opened = open(live).map(|_| ());
+    // Both slots remember another history; the first contradiction is named.
+    assert!(matches!(opened, Err(OpenError::Forked { size: 6 })), "{opened:?}");
 }
 
 #[tokio::test]

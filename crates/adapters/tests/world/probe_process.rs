@@ -75,7 +75,7 @@ async fn the_process_table() {
 #[tokio::test]
 async fn without_a_supervisor_nobody_can_tell() {
     for expect in [ProcessExpect::Running, ProcessExpect::NotRunning] {
-        let reading = read(&prober(), "web-1", expect).await;
+        let reading = read(prober(), "web-1", expect).await;
         assert_eq!((reading.truth, reading.why), (Truth::Indeterminate, Why::OurFault));
     }
 }

@@ -104,7 +104,7 @@ async fn no_exposition_proves_nothing() {
         ("cut off", Server::answer("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nerrors 6\n"), Why::Broken),
     ];
     for (what, server, why) in cases {
-        let reading = read(check(&[], Comparison::Above(5.0)), Address::Url(server.url()), 3000).await;
+        let reading = read(check(&[], Comparison::Above(5.0)), Address::Url(server.url()), 1500).await;
         assert_eq!((reading.truth, reading.why), (Truth::Indeterminate, why), "{what}");
     }
     let refused = Address::Url(format!("http://{}/metrics", refusing()));

@@ -178,7 +178,7 @@ fn gate(
         evidence_key: Arc::new(FakeSigner::new(EVIDENCE_SEED)),
         log_key: store.log_key(),
     };
-    let mut settings = Settings::new(id(EXECUTOR), "fake-permit-key".to_owned());
+    let mut settings = Settings::new("fake-permit-key".to_owned());
     settings.mode = setup.mode;
     Gate::new(ports, setup.parts.clone().check(), settings).expect("control inputs have a canonical form")
 }

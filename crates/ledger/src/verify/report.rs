@@ -142,6 +142,9 @@ impl fmt::Display for Finding {
                 "the {size} entries have the root `{got}`, but `{expected}` was signed: an entry was changed, \
                  dropped, reordered or duplicated"
             ),
+            Self::EntryChanged { index, more: 0 } => {
+                write!(f, "entry {index} is not the one that was signed: it was changed")
+            }
             Self::EntryChanged { index, more } => write!(
                 f,
                 "entry {index} is not the one that was signed, nor are {more} more in its bundle: it was \

@@ -9,7 +9,7 @@ use holdpoint_domain::{
 };
 
 use super::{ALLOW_ALL, allow, allows, deny, error, in_time, ladder, load, source, try_load};
-use crate::{Bundle, Consent, Deadline, Warning, sample};
+use crate::{Bundle, Consent, Deadline, Warning, narrow::Fields, sample};
 
 /// Passes strict validation and overflows when it is evaluated.
 const OVERFLOWS: &str = "@id(\"sum\") forbid (principal is Agent, action, resource)
@@ -29,7 +29,7 @@ fn inv09_a_failing_forbid_denies_whatever_else_matches() {
     // Alone Cedar allows: this is what the test above guards against.
     let only: cedar_policy::PolicySet = format!("{ALLOW_ALL} {OVERFLOWS}").parse().unwrap();
     let (asked, _) = bundle.prepare(&sample::facts()).unwrap();
-    let request = asked.under(&oversight).unwrap();
+    let request = asked.under(&oversight, Fields::ALL).unwrap();
     let response = cedar_policy::Authorizer::new().is_authorized(&request, &only, &asked.entities);
     assert_eq!(response.decision(), cedar_policy::Decision::Allow);
 }
@@ -121,7 +121,9 @@ fn requests_fit_the_schema() {
     let person = sample::person("alice", &["oncall", "payments"], 1);
     let plan = crate::request::Asked::plan(bundle.schema(), &facts).unwrap();
     let approving = crate::request::Asked::consent(bundle.schema(), &consent(&person, &facts)).unwrap();
-    for (asked, request) in [(&plan, plan.under(&Rung::T4.oversight())), (&approving, approving.bare())] {
+    for (asked, request) in
+        [(&plan, plan.under(&Rung::T4.oversight(), Fields::ALL)), (&approving, approving.bare())]
+    {
         let request = request.unwrap();
         let (principal, action) = (request.principal().unwrap(), request.action().unwrap());
         let context = request.context().unwrap().clone();

@@ -108,7 +108,7 @@ pub(crate) async fn get(options: GetOptions) -> Result<(), CliError> {
         return Ok(());
     }
     say(format_args!(
-        "{:<38} {:<12} {:<5} {:<18} {:<18} {:<14} PROPOSED (UTC)",
+        "{:<38} {:<12} {:<5} {:<18} {:<18} {:<14} PROPOSED",
         "PLAN", "STATE", "TIER", "ACTION", "TARGET", "AGENT"
     ));
     for plan in answer.get("plans").and_then(Value::as_array).into_iter().flatten() {

@@ -15,6 +15,7 @@ use holdpoint_domain::{
     id::kind,
     plan::Plan,
     text::visible,
+    trigger::Truth,
 };
 use serde_json::Value;
 
@@ -68,7 +69,7 @@ async fn ls(options: LsOptions) -> Result<(), CliError> {
         return Ok(());
     }
     say(format_args!(
-        "{:<38} {:<5} {:<18} {:<18} {:<14} {:<9} ENDS (UTC)",
+        "{:<38} {:<5} {:<18} {:<18} {:<14} {:<9} ENDS",
         "HOLD", "TIER", "ACTION", "TARGET", "AGENT", "APPROVED"
     ));
     for hold in holds {
@@ -173,6 +174,7 @@ fn show(answer: &Value, terms: &HoldTerms, plan: &Plan, facts: &Facts, decision:
             step.expected_version.short()
         ));
     }
+    say(format_args!("undo      {}", undo(facts)));
     say(format_args!("asked by  agent {}", plan.requester().agent));
     if let Some(target) = &facts.target {
         say(format_args!(
@@ -190,8 +192,12 @@ fn show(answer: &Value, terms: &HoldTerms, plan: &Plan, facts: &Facts, decision:
     say(format_args!("critical  {}", names(facts.blast.critical.iter().map(Id::as_str).collect())));
     let agreement = &facts.trigger.agreement;
     say(format_args!(
-        "trigger   {}: {:?} ({} of {} sources say so, {} needed)",
-        facts.trigger.condition, agreement.truth, agreement.holding, agreement.sources, agreement.needed
+        "trigger   {} {} ({} of {} independent sources say that it holds, {} needed)",
+        facts.trigger.condition,
+        truth(agreement.truth),
+        agreement.holding,
+        agreement.sources,
+        agreement.needed
     ));
     for reason in &decision.reasons {
         if let ReasonEffect::Raised(tier) = reason.effect {
@@ -207,7 +213,24 @@ fn show(answer: &Value, terms: &HoldTerms, plan: &Plan, facts: &Facts, decision:
     say(format_args!("  | {}", word("summary")));
     say(format_args!("  | {}", word("reason")));
     say(format_args!("plan      {}", terms.plan));
-    say(format_args!("ends      {} UTC; unanswered means no", clock_time(terms.expires_at_ms)));
+    say(format_args!("ends      {}; unanswered means no", clock_time(terms.expires_at_ms)));
+}
+
+/// What would take the effect back, in words.
+fn undo(facts: &Facts) -> &'static str {
+    match (facts.has_undo(), facts.action.undo.restores()) {
+        (true, true) => "the gate can put the state before back",
+        (true, false) => "the target heals itself",
+        (false, _) => "nothing would undo it",
+    }
+}
+
+const fn truth(truth: Truth) -> &'static str {
+    match truth {
+        Truth::Holds => "holds",
+        Truth::DoesNotHold => "does not hold",
+        Truth::Indeterminate => "cannot be told",
+    }
 }
 
 #[allow(clippy::print_stdout, reason = "asks on the terminal")]

@@ -54,10 +54,14 @@ impl Program {
         &self.path
     }
 
-    /// A command as a person types it here.
+    /// A command as a person types it in this folder.
     pub(super) fn line(&self, args: &[&str]) -> String {
-        let words = args.iter().map(|arg| shell_word(arg));
-        std::iter::once(self.called.clone()).chain(words).collect::<Vec<_>>().join(" ")
+        line(&self.called, args)
+    }
+
+    /// A command as a person types it anywhere, such as in another terminal.
+    pub(super) fn line_anywhere(&self, args: &[&str]) -> String {
+        line(&shell_word(&self.path.to_string_lossy()), args)
     }
 
     /// Runs a command to its end, with `typed` on its standard input.
@@ -147,6 +151,11 @@ pub(super) async fn until<T>(
         sleep(pause).await;
     }
     Ok(None)
+}
+
+fn line(program: &str, args: &[&str]) -> String {
+    let words = args.iter().map(|arg| shell_word(arg));
+    std::iter::once(program.to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// A word as a shell takes it.

@@ -99,7 +99,7 @@ pub(super) async fn waits_for_a_person(play: &Play<'_>, held: &Held) -> Result<(
         screen.quoted(&said);
     } else {
         screen.act(6, "Now it is your turn: in another terminal, as Ada, run");
-        screen.command(&demo.program.line(&approve));
+        screen.command(&demo.program.line_anywhere(&approve));
         let hold = play.look(&held.plan).await?.hold.map(|hold| hold.terms.expires_at_ms);
         if let Some(expires_at) = hold {
             screen.held(

@@ -298,17 +298,22 @@ pub(super) fn epilogue(demo: &Demo) {
     screen.say("- a repair that costs something waited for a person's signature over exactly that plan");
     screen.say("- anybody can check the record offline, and a changed bit shows");
     let config = demo.arg(stage::CONFIG);
-    let line = |args: &[&str]| demo.program.line(args);
+    let line = |args: &[&str]| demo.program.line_anywhere(args);
     screen.headline("Where it is:");
     screen.fact("files", demo.dir.display());
     screen.fact("policy", demo.path(stage::POLICY).display());
     screen.fact("gate's log", demo.gate_log().display());
-    screen
-        .headline("What to try next. The gate is stopped; start it again, and ask it from another terminal:");
+    screen.headline(
+        "What to try next. Start the gate and its shop again; the shop ends by itself after an hour:",
+    );
     screen.command(&line(&["serve", "--config", &config]));
-    screen.command(&line(&["get", "--config", &config, "--as", "ada"]));
+    screen.say("In another terminal, let worker-3 hang, and be the agent:");
+    screen.command(&format!("curl -X POST http://127.0.0.1:{}/hang", demo.ports.worker_3));
+    let token = line(&["identity", "issue", "--config", &config, "--agent", "medic", "--phase", "decide"]);
+    screen.command(&format!("export HOLDPOINT_TOKEN=$({token})"));
+    let restart = ["propose", "process.restart", "worker-3", "--trigger", "process.hung", "--wait"];
+    screen.command(&line(&[&restart[..], &["--config", &config]].concat()));
     screen.command(&line(&["ledger", "show", "--config", &config, "--as", "ada"]));
-    screen.command(&line(&["policy", "check", "--config", &config]));
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ async fn a_later_checkpoint_is_consistent_with_an_earlier_one() {
     let path = format!("/v1/ledger/consistency?old={}&new={}", old.size(), new.size());
     let proof: wire::Consistency = bench.get(&path, "").await.json();
     let hashes: Vec<Hash> = proof.hashes.iter().map(|hash| hash.parse().unwrap()).collect();
-    verify_consistency(old.size(), new.size(), old.root(), new.root(), &hashes).unwrap();
+    verify_consistency(old.size(), old.root(), new.size(), new.root(), &hashes).unwrap();
 
     for (query, status) in [("old=0&new=1", 400), ("old=2&new=1", 400), ("old=1&new=99", 404), ("old=1", 400)]
     {

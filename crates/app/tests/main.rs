@@ -1,0 +1,27 @@
+//! The one integration test binary of the crate: the use cases over fakes, failed, stopped and raced at every step.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "a test that goes wrong should stop where it stands"
+)]
+
+mod suite {
+    mod binding;
+    mod crashes;
+    mod failing_appends;
+    mod leases;
+    mod life;
+    mod outcomes;
+    mod races;
+    mod refusals;
+    mod start;
+    mod store;
+    mod support;
+    mod texts;
+    mod tiers;
+    mod undo;
+}

@@ -1,0 +1,124 @@
+//! Leases: dead at the end of the task, and proven so.
+
+use holdpoint_app::{
+    fake::{Deed, Effect, Failure, Issuing, Setup, When, schedule::poll_at_most},
+    recover,
+    run::run,
+};
+use holdpoint_domain::{Millis, flow::State, lease::MAX_LEASE_MS, record::Body};
+
+use super::support::{audit, no_lease_lives, proposed, recovered, run_it, started, state, wait};
+
+#[test]
+fn inv08_revocation_is_tried_until_it_is_proven() {
+    let stage = started(Setup::default());
+    stage.world.issuing(Issuing { failing_revocations: 3, ..Issuing::default() });
+    let plan = proposed(&stage, "process.restart", "worker-1").id;
+    assert_eq!(run_it(&stage, &plan), Ok(State::Succeeded));
+    no_lease_lives(&stage);
+    audit(&stage);
+}
+
+#[test]
+fn inv08_what_a_run_cannot_revoke_a_tick_does() {
+    let stage = started(Setup::default());
+    stage.world.issuing(Issuing { failing_revocations: 12, ..Issuing::default() });
+    let plan = proposed(&stage, "process.restart", "worker-1").id;
+    assert_eq!(run_it(&stage, &plan), Ok(State::Succeeded));
+    assert!(!wait(stage.words(&plan)).contains(&"revoked"), "not recorded before it was proven");
+    assert_eq!(stage.world.live_leases().len(), 1);
+    wait(recover::tick(&stage.gate)).unwrap();
+    assert_eq!(stage.world.live_leases().len(), 1);
+    wait(recover::tick(&stage.gate)).unwrap();
+    no_lease_lives(&stage);
+    assert_eq!(wait(stage.words(&plan)).iter().filter(|word| **word == "revoked").count(), 1);
+    wait(recover::tick(&stage.gate)).unwrap();
+    assert_eq!(wait(stage.words(&plan)).iter().filter(|word| **word == "revoked").count(), 1);
+    audit(&stage);
+}
+
+#[test]
+fn inv08_a_revocation_that_was_not_recorded_is_done_again() {
+    let stage = started(Setup::default());
+    let is_revoked = |txn: &holdpoint_app::port::Txn| {
+        txn.records.iter().any(|record| matches!(record.body, Body::Revoked { .. }))
+    };
+    stage.store.fail(When::Matching(Box::new(is_revoked)), Failure::Full);
+    let plan = proposed(&stage, "process.restart", "worker-1").id;
+    assert_eq!(run_it(&stage, &plan).unwrap_err().rule, "gate-closed");
+    assert_eq!(state(&stage, &plan), State::Succeeded);
+    recovered(&stage);
+    no_lease_lives(&stage);
+    audit(&stage);
+}
+
+#[test]
+fn inv08_a_lease_whose_record_failed_was_never_minted() {
+    for failure in [Failure::Full, Failure::Closed, Failure::DoneButClosed] {
+        let mut stage = started(Setup::default());
+        let is_leased = |txn: &holdpoint_app::port::Txn| {
+            txn.records.iter().any(|record| matches!(record.body, Body::Leased { .. }))
+        };
+        stage.store.fail(When::Matching(Box::new(is_leased)), failure);
+        let plan = proposed(&stage, "process.restart", "worker-1").id;
+        run_it(&stage, &plan).unwrap_err();
+        let minted = stage.world.trace().iter().any(|traced| matches!(traced.effect, Effect::Minted(_)));
+        assert!(!minted, "{failure:?}: a credential without a record");
+        if failure != Failure::Full {
+            stage.restart();
+        }
+        recovered(&stage);
+        assert_eq!(state(&stage, &plan), State::Failed);
+        no_lease_lives(&stage);
+        audit(&stage);
+    }
+}
+
+#[test]
+fn inv06_a_lease_is_good_for_one_step_and_ends_within_the_permit() {
+    let stage = started(Setup::default());
+    let plan = proposed(&stage, "process.restart", "worker-1").id;
+    run_it(&stage, &plan).unwrap();
+    let view = wait(stage.view(&plan)).unwrap();
+    let [lease] = &view.leases[..] else { panic!("one run, one lease") };
+    let [scope] = &lease.scopes[..] else { panic!("one step, one scope") };
+    assert_eq!((scope.action.as_str(), scope.target.as_str()), ("process.restart", "worker-1"));
+    let leased = view.records.iter().find(|(_, record)| record.body.word() == "leased").unwrap();
+    assert!(lease.expires_at_ms.since(leased.1.at_ms).ms() <= MAX_LEASE_MS);
+}
+
+/// A run that soaks for longer than any lease lives, beside the clockwork that ends expired leases.
+fn long_run(deed: Deed) -> (State, holdpoint_app::fake::Stage) {
+    let mut setup = Setup::default();
+    let action = setup.parts.action("flag.switch");
+    (action.soak_ms, action.settle_ms) = (Millis::secs(20 * 60), Millis::secs(60));
+    let stage = started(setup);
+    stage.world.apply(deed);
+    let plan = proposed(&stage, "flag.switch", "worker-1").id;
+    let mut running = Box::pin(run(&stage.gate, &plan));
+    let end = loop {
+        if let Some(end) = poll_at_most(&mut running, 10) {
+            break end;
+        }
+        wait(recover::tick(&stage.gate)).unwrap();
+    };
+    drop(running);
+    (end.unwrap(), stage)
+}
+
+#[test]
+fn inv08_a_run_outlives_its_lease_and_not_the_other_way_round() {
+    let (end, stage) = long_run(Deed::Works);
+    assert_eq!(end, State::Succeeded);
+    no_lease_lives(&stage);
+    audit(&stage);
+}
+
+#[test]
+fn inv02_an_undo_after_the_lease_ended_gets_another() {
+    let (end, stage) = long_run(Deed::NoHelp);
+    assert_eq!(end, State::Undone);
+    assert_eq!(stage.world.thing("worker-1").content, 1);
+    no_lease_lives(&stage);
+    audit(&stage);
+}

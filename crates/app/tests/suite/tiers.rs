@@ -1,0 +1,108 @@
+//! Tiers: what needs how many people, and what a bad outcome does to autonomy.
+
+use holdpoint_app::{
+    fake::{Deed, Policy, Setup, decider},
+};
+use holdpoint_domain::{
+    Rung, Tier,
+    approval::Choice,
+    decision::{Answer, Mode},
+    flow::State,
+};
+
+use super::support::{approved, ask_as, audit, decide, held, proposed, run_it, started, state, wait};
+
+#[test]
+fn t4_cannot_be_released_from_the_command_line_in_production() {
+    let stage = started(Setup { policy: Policy::From(Rung::T4), ..Setup::default() });
+    let (plan, terms) = held(&stage, "process.restart", "worker-1");
+    assert_eq!(terms.tier, Tier::T4);
+    assert_eq!(approved(&stage, "alice", &terms).state, State::Held);
+    assert_eq!(decide(&stage, "bob", &terms, Choice::Approve).unwrap_err().rule, "no-permit");
+    assert_eq!(decide(&stage, "carol", &terms, Choice::Approve).unwrap_err().rule, "no-permit");
+    assert_eq!(state(&stage, &plan), State::Held);
+    assert_eq!(run_it(&stage, &plan).unwrap_err().rule, "not-permitted");
+    assert_eq!(decide(&stage, "carol", &terms, Choice::Reject).unwrap().state, State::Rejected);
+    audit(&stage);
+}
+
+#[test]
+fn t4_in_development_needs_two_people() {
+    let mode = Mode::Development;
+    let stage = started(Setup { policy: Policy::From(Rung::T4), mode, ..Setup::default() });
+    let (plan, terms) = held(&stage, "process.restart", "worker-1");
+    let first = approved(&stage, "alice", &terms);
+    assert_eq!((first.state, first.approvals, first.needed), (State::Held, 1, 2));
+    assert_eq!(decide(&stage, "alice", &terms, Choice::Approve).unwrap_err().rule, "decided-before");
+    assert_eq!(run_it(&stage, &plan).unwrap_err().rule, "not-permitted");
+    assert_eq!(approved(&stage, "bob", &terms).state, State::Permitted);
+    assert_eq!(run_it(&stage, &plan), Ok(State::Succeeded));
+    let view = wait(stage.view(&plan)).unwrap();
+    assert!(view.decided.unwrap().0.development, "the flag shows in the decision");
+    audit(&stage);
+}
+
+#[test]
+fn one_no_of_two_ends_it() {
+    let mode = Mode::Development;
+    let stage = started(Setup { policy: Policy::From(Rung::T4), mode, ..Setup::default() });
+    let (plan, terms) = held(&stage, "process.restart", "worker-1");
+    approved(&stage, "alice", &terms);
+    assert_eq!(decide(&stage, "bob", &terms, Choice::Reject).unwrap().state, State::Rejected);
+    assert_eq!(state(&stage, &plan), State::Rejected);
+}
+
+#[test]
+fn a_bad_outcome_suspends_what_ran_without_people() {
+    let bad = [
+        (Deed::NotDone, "flag.switch", State::Failed),
+        (Deed::NoHelp, "flag.switch", State::Undone),
+        (Deed::NoHelp, "process.restart", State::UndoFailed),
+        (Deed::UnknownBefore, "process.restart", State::InDoubt),
+    ];
+    for (deed, action, end) in bad {
+        let stage = started(Setup::default());
+        stage.world.apply(deed);
+        let plan = proposed(&stage, action, "worker-1").id;
+        assert_eq!(run_it(&stage, &plan), Ok(end), "{deed:?}");
+        let next = proposed(&stage, action, "worker-2");
+        assert_eq!((next.decision.answer, next.decision.tier), (Answer::Hold, Tier::T3), "{deed:?}");
+        assert!(next.decision.reasons.iter().any(|reason| reason.rule.as_str() == "suspended"));
+        // Another action of the same agent goes on, and so does the same action of another agent.
+        let other = if action == "flag.switch" { "process.restart" } else { "flag.switch" };
+        assert_eq!(proposed(&stage, other, "worker-2").decision.tier, Tier::T2);
+        audit(&stage);
+    }
+}
+
+#[test]
+fn inv02_a_permit_from_before_the_bad_outcome_is_void() {
+    let stage = started(Setup::default());
+    let (first, second) = (
+        proposed(&stage, "process.restart", "worker-1").id,
+        proposed(&stage, "process.restart", "worker-2").id,
+    );
+    stage.world.apply(Deed::NotDone);
+    assert_eq!(run_it(&stage, &first), Ok(State::Failed));
+    stage.world.apply(Deed::Works);
+    assert_eq!(run_it(&stage, &second), Ok(State::Void));
+    assert_eq!(stage.world.thing("worker-2").effects, 0);
+    audit(&stage);
+}
+
+#[test]
+fn a_newcomer_stands_one_rung_higher() {
+    let stage = started(Setup::default());
+    let asked = ask_as(&stage, &decider("scout"), stage.proposal("process.restart", "worker-1"));
+    let proposed = asked.unwrap();
+    assert_eq!((proposed.decision.answer, proposed.decision.tier), (Answer::Hold, Tier::T3));
+}
+
+#[test]
+fn what_nothing_would_undo_needs_a_person() {
+    let stage = started(Setup::default());
+    for target in ["orders-1", "payments-1"] {
+        // One keeps state, the other has no second replica.
+        assert_eq!(proposed(&stage, "process.restart", target).decision.tier, Tier::T3, "{target}");
+    }
+}

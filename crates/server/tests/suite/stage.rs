@@ -1,0 +1,286 @@
+//! A gate over two units: `sleeper`, a stateful singleton whose restart needs a person, and `worker`, a stateless one of
+//! two whose restart runs by itself. Every start of a unit appends a line to a file, so that restarts can be counted from
+//! outside.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_holdpoint");
+/// How long anything may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Stage {
+    dir: tempfile::TempDir,
+    port: u16,
+    gate: Option<Child>,
+}
+
+impl Stage {
+    /// Writes the files, makes the keys, starts nothing.
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        // Bound and given back: free a moment ago, which is the best that can be had.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let stage = Self { dir, port, gate: None };
+        stage.write("alive", "");
+        let ada = stage.cli(&["keygen", "--out", &stage.path("people/ada.key")]);
+        let ben = stage.cli(&["keygen", "--out", &stage.path("people/ben.key")]);
+        let key = |output: &Output| String::from_utf8(output.stdout.clone()).unwrap().trim().to_owned();
+        stage.write("holdpoint.yaml", &CONFIG.replace("PORT", &port.to_string()));
+        stage.write("catalogue.yaml", CATALOGUE);
+        stage.write("inventory.yaml", INVENTORY);
+        stage.write("registry.yaml", &REGISTRY.replace("ADA", &key(&ada)).replace("BEN", &key(&ben)));
+        stage.write("policy.cedar", POLICY);
+        stage.write("units.yaml", &UNITS.replace("DIR", stage.dir.path().to_str().unwrap()));
+        stage.must(&["init", "--config", &stage.path("holdpoint.yaml")]);
+        stage
+    }
+
+    pub(crate) fn started() -> Self {
+        let mut stage = Self::new();
+        stage.start();
+        stage
+    }
+
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.dir.path().join(name), text).unwrap();
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Starts the gate and waits until it answers.
+    pub(crate) fn start(&mut self) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("gate.log")).unwrap();
+        let gate = Command::new(BINARY)
+            .args(["serve", "--config", &self.path("holdpoint.yaml")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.gate = Some(gate);
+        self.until("the gate answers", || std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok());
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        let mut gate = self.gate.take().unwrap();
+        gate.kill().unwrap();
+        gate.wait().unwrap();
+    }
+
+    /// Tries to start the gate; returns what it said when it refused.
+    pub(crate) fn refused(&self) -> String {
+        let output = self.cli(&["serve", "--config", &self.path("holdpoint.yaml")]);
+        assert!(!output.status.success(), "the gate started");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    pub(crate) fn cli(&self, args: &[&str]) -> Output {
+        Command::new(BINARY).args(args).stdin(Stdio::null()).output().unwrap()
+    }
+
+    pub(crate) fn must(&self, args: &[&str]) -> String {
+        let output = self.cli(args);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            output.status.success(),
+            "{args:?}: {said}\n{}",
+            fs::read_to_string(self.path("gate.log")).unwrap_or_default()
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub(crate) fn token(&self, who: &[&str]) -> String {
+        let config = self.path("holdpoint.yaml");
+        let args: Vec<_> =
+            ["identity", "issue", "--config", &config].into_iter().chain(who.iter().copied()).collect();
+        self.must(&args).trim().to_owned()
+    }
+
+    pub(crate) fn agent(&self) -> String {
+        self.token(&["--agent", "medic", "--phase", "decide"])
+    }
+
+    pub(crate) fn person(&self, name: &str) -> String {
+        self.token(&["--person", name])
+    }
+
+    pub(crate) async fn get(&self, path: &str, token: &str) -> Value {
+        let answer = client().get(self.url(path)).bearer_auth(token).send().await.unwrap();
+        let status = answer.status();
+        let value: Value = answer.json().await.unwrap();
+        assert!(status.is_success(), "{path}: {value}");
+        value
+    }
+
+    pub(crate) async fn propose(&self, target: &str) -> (u16, Value) {
+        let body = json!({"action": "process.restart", "target": target, "trigger": "process.running"});
+        let answer =
+            client().post(self.url("/v1/plans")).bearer_auth(self.agent()).json(&body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    /// The state that a plan ends in.
+    pub(crate) async fn ended(&self, plan: &str) -> String {
+        let token = self.person("ada");
+        let since = Instant::now();
+        loop {
+            let state =
+                self.get(&format!("/v1/plans/{plan}"), &token).await["state"].as_str().unwrap().to_owned();
+            if [
+                "succeeded",
+                "failed",
+                "undone",
+                "undo_failed",
+                "in_doubt",
+                "void",
+                "expired",
+                "rejected",
+                "denied",
+            ]
+            .contains(&state.as_str())
+            {
+                return state;
+            }
+            assert!(since.elapsed() < PATIENCE, "plan {plan} stays {state}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// How often a unit was started.
+    pub(crate) fn starts(&self, unit: &str) -> usize {
+        fs::read_to_string(self.dir.path().join(format!("{unit}.starts"))).unwrap_or_default().lines().count()
+    }
+
+    /// How many records of a kind the ledger has.
+    pub(crate) async fn records(&self, kind: &str) -> usize {
+        let token = self.person("ada");
+        let (mut first, mut found) = (0, 0);
+        loop {
+            let page = self.get(&format!("/v1/ledger/entries?first={first}&limit=200"), &token).await;
+            let entries = page["entries"].as_array().unwrap().clone();
+            if entries.is_empty() {
+                return found;
+            }
+            found += entries.iter().filter(|entry| entry["record"]["body"]["kind"] == kind).count();
+            first += entries.len();
+        }
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.dir.path().join("data/holdpoint.db")
+    }
+
+    pub(crate) fn until(&self, what: &str, holds: impl Fn() -> bool) {
+        let since = Instant::now();
+        while !holds() {
+            let log = || fs::read_to_string(self.path("gate.log")).unwrap_or_default();
+            assert!(since.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}\n{}", log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if let Some(mut gate) = self.gate.take() {
+            let _ = gate.kill();
+            let _ = gate.wait();
+        }
+        // Units outlive the gate, and end when their file is gone.
+        let _ = fs::remove_file(self.dir.path().join("alive"));
+    }
+}
+
+pub(crate) fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap()
+}
+
+const CONFIG: &str = "
+listen: 127.0.0.1:PORT
+data_dir: data
+origin: test.example/log
+trust_domain: test.example
+audience: test
+catalogue: [catalogue.yaml]
+inventory: inventory.yaml
+registry: registry.yaml
+policies: [policy.cedar]
+units: units.yaml
+executor_pins: executor.yaml
+timings: {verify_every_ms: 50}
+";
+
+const CATALOGUE: &str = "
+actions:
+  - id: process.restart
+    title: Restart
+    groups: [restart]
+    executor: process
+    reversibility: reversible
+    idempotent: true
+    tier: T1
+    undo: self_heals
+    undo_window_ms: 60000
+    cap: {targets: 1, services: 5, critical: 1, replica_share_percent: 100}
+    triggers: [process.running]
+    verify: process.running
+    soak_ms: 100
+    settle_ms: 10000
+conditions:
+  - id: process.running
+    title: It runs
+    needs: 1
+    probes:
+      - endpoint: process
+        timeout_ms: 1000
+        check: {kind: process, expect: running}
+";
+
+const INVENTORY: &str = "
+services:
+  - {id: single, environment: production, owner: oncall, criticality: medium, stateless: false}
+  - {id: pool, environment: production, owner: oncall, criticality: low, stateless: true}
+targets:
+  - {id: sleeper, service: single, executor: process, endpoints: {process: {source: kernel, at: {unit: sleeper}}}}
+  - {id: worker, service: pool, executor: process, endpoints: {process: {source: kernel, at: {unit: worker}}}}
+  - {id: other, service: pool, executor: process, endpoints: {process: {source: kernel, at: {unit: other}}}}
+";
+
+const REGISTRY: &str = "
+agents:
+  - {id: medic, team: sre-agents, owner: ben, phases: [observe, decide]}
+people:
+  - {id: ada, teams: [oncall], approval_key: ADA}
+  - {id: ben, teams: [oncall], approval_key: BEN}
+";
+
+const POLICY: &str = "
+@id(\"restart\")
+permit (principal in Team::\"sre-agents\", action in Action::\"restart\", resource in Environment::\"production\");
+@id(\"oncall-approves\")
+permit (principal is Person in Team::\"oncall\", action == Action::\"approve\", resource);
+";
+
+const UNITS: &str = "
+units:
+  - {id: sleeper, argv: [/bin/sh, -c, 'echo start >> sleeper.starts; while [ -e alive ]; do sleep 0.2; done'], cwd: DIR, stop_grace_ms: 1000}
+  - {id: worker, argv: [/bin/sh, -c, 'echo start >> worker.starts; while [ -e alive ]; do sleep 0.2; done'], cwd: DIR, stop_grace_ms: 1000}
+";
