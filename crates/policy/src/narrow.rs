@@ -87,12 +87,7 @@ fn fields_of_expr(expr: &Expr) -> Fields {
     match expr {
         Expr::Var(Var::Context) => Fields::ALL,
         Expr::GetAttr { expr, attr } if is_context(expr) => record(attr),
-        Expr::GetAttr { expr, attr } => match expr.as_ref() {
-            Expr::GetAttr { expr: of, attr: name } if is_context(of) => {
-                Fields::those(|record, field| record == name.as_str() && field == attr.as_str())
-            }
-            other => fields_of_expr(other),
-        },
+        Expr::GetAttr { expr, attr } => field(expr, attr).unwrap_or_else(|| fields_of_expr(expr)),
         Expr::HasAttr { expr, attrs } if is_context(expr) => record(attrs.first()),
         Expr::HasAttr { expr, .. } | Expr::Like { expr, .. } | Expr::UnaryOp { expr, .. } => {
             fields_of_expr(expr)
@@ -116,6 +111,12 @@ fn fields_of_expr(expr: &Expr) -> Fields {
         }
         Expr::Unknown { .. } | _ => Fields::ALL,
     }
+}
+
+/// `context.record.field`: that field alone.
+fn field(of: &Expr, attr: &str) -> Option<Fields> {
+    let Expr::GetAttr { expr, attr: name } = of else { return None };
+    is_context(expr).then(|| Fields::those(|record, field| record == name.as_str() && field == attr))
 }
 
 fn is_context(expr: &Expr) -> bool {

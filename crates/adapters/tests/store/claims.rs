@@ -41,7 +41,7 @@ async fn inv02_t05_a_thousand_claims_of_one_permit_start_one_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn t06_a_used_nonce_is_refused_after_many_others_and_after_a_restart() {
-    const OTHERS: u64 = 2_000;
+    const OTHERS: u64 = 500;
     let folder = TempDir::new().unwrap();
     let first = Life::new("first", 1);
     {

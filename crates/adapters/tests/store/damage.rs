@@ -170,7 +170,7 @@ async fn inv11_a_changed_projection_changes_nothing() {
 #[tokio::test]
 async fn inv11_one_flipped_bit_anywhere_is_found_or_harmless() {
     const SEED: u64 = 20_261_122;
-    const FLIPS: u64 = 150;
+    const FLIPS: u64 = 60;
     println!("seed {SEED}");
     let (folder, before) = furnished().await;
     let whole = fs::read(folder.path().join("store.db")).unwrap();

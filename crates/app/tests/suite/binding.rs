@@ -23,13 +23,8 @@ fn t01_a_statement_on_one_hold_is_none_on_another() {
     let (_, first) = held(&stage, "cache.drop", "worker-1");
     for (action, target) in [("cache.drop", "worker-2"), ("cache.drop", "worker-1")] {
         let (plan, second) = held(&stage, action, target);
-        let replayed = decide_hold(
-            &stage.gate,
-            &session("bob"),
-            &second.hold,
-            statement("bob", &first, Choice::Approve),
-        );
-        assert_eq!(wait(replayed).unwrap_err().rule, "statement-refused");
+        let replayed = bring(&stage, &session("bob"), &second, statement("bob", &first, Choice::Approve));
+        assert_eq!(replayed.unwrap_err().rule, "statement-refused");
         assert_eq!(state(&stage, &plan), State::Held);
     }
     audit(&stage);

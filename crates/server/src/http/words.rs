@@ -103,7 +103,10 @@ pub(super) fn moment(body: &Body) -> String {
         Body::Measured { evidence } => {
             let agreement = evidence.evidence.agreement;
             let (holding, sources) = (agreement.holding, agreement.sources);
-            format!("measured {}: {holding} of {sources} sources say that it holds", evidence.evidence.condition)
+            format!(
+                "measured {}: {holding} of {sources} sources say that it holds",
+                evidence.evidence.condition
+            )
         }
         Body::Decided { decision, .. } => format!("decided: {} at {}", decision.answer, decision.tier),
         Body::Deferred { .. } => "will measure again".to_owned(),

@@ -46,7 +46,7 @@ async fn a_plan_shows_everything_but_the_permit_itself() {
     let value: Value = answer.json();
     assert_eq!(value["permit"]["executor"], "fake-executor");
     assert_eq!(value["facts"]["type"], "holdpoint/facts/v1");
-    assert_eq!(value["evidence"]["evidence"]["condition"], "process.hung");
+    assert_eq!(value["evidence"]["evidence"]["target"], "worker-1");
     // A JWS begins with the base64 of `{"alg"`.
     assert!(!answer.text().contains("eyJhbGci"));
 }

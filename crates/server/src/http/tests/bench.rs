@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use async_trait::async_trait;
 use axum::{
     Router,
     body::Body,
@@ -14,14 +15,18 @@ use holdpoint_app::{
         statement,
     },
     gate::Gate,
+    port::Prober,
     start,
 };
 use holdpoint_domain::{
     actor::{Identity, Phase},
     approval::Choice,
+    target::Target,
+    trigger::{Condition, Reading},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
 use crate::{
@@ -66,6 +71,20 @@ impl Identify for Tokens {
     }
 }
 
+/// Probes that answer only once they are told to.
+struct SlowProber {
+    go: Arc<Notify>,
+    world: Arc<FakeWorld>,
+}
+
+#[async_trait]
+impl Prober for SlowProber {
+    async fn measure(&self, condition: &Condition, target: &Target) -> Vec<Reading> {
+        self.go.notified().await;
+        self.world.measure(condition, target).await
+    }
+}
+
 impl Bench {
     /// A gate with agents `own` and `other`, who may have all phases, and the agents of the stage.
     pub(super) async fn new() -> Self {
@@ -74,13 +93,25 @@ impl Bench {
 
     /// As [`Self::new`], with these limits and more agents.
     pub(super) async fn with(limits: Limits, agents: &[String]) -> Self {
+        Self::build(limits, agents, None).await
+    }
+
+    /// As [`Self::new`], with these limits and probes that answer only once they are told to.
+    pub(super) async fn slow(limits: Limits, go: Arc<Notify>) -> Self {
+        Self::build(limits, &[], Some(go)).await
+    }
+
+    async fn build(limits: Limits, agents: &[String], go: Option<Arc<Notify>>) -> Self {
         let mut setup = Setup::default();
         for name in ["own", "other"].into_iter().chain(agents.iter().map(String::as_str)) {
             let mut agent = agent(name, "alice", true);
             agent.phases = BTreeSet::from(Phase::ALL);
             setup.parts.agents.push(agent);
         }
-        let Stage { gate, store, judge, world, .. } = Stage::new(setup);
+        let Stage { mut gate, store, judge, world, .. } = Stage::new(setup);
+        if let Some(go) = go {
+            gate.ports.prober = Arc::new(SlowProber { go, world: Arc::clone(&world) });
+        }
         start::start(&gate).await.unwrap();
         let gate = Arc::new(gate);
         let runner = Runner::new(Arc::clone(&gate));
@@ -131,7 +162,7 @@ impl Bench {
         serde_json::to_value(statement(name, &terms, choice)).unwrap()
     }
 
-    /// The words of all records that say something of this kind.
+    /// How many records say something of this kind.
     pub(super) fn count(&self, word: &str) -> usize {
         self.store.records().iter().filter(|record| record.body.word() == word).count()
     }
