@@ -64,8 +64,8 @@ async fn step(gate: &Gate, run: &Run, lease: &mut Option<Lease>) -> Result<(), R
     let gather::Resolved { action, target, service, .. } = resolved;
     let bench = Bench { gate, view: &run.view, action, target, service, epoch: run.permit.grant().epoch };
     match run.view.state {
-        State::Claimed => issue(&bench, run, lease).await,
-        State::Leased => rehearse(&bench, run, lease.as_ref()).await,
+        State::Claimed => announce(&bench, run).await,
+        State::Leased => rehearse(&bench, run, lease).await,
         State::Rehearsed => begin(&bench).await,
         State::Applying => apply(&bench, run, lease.as_ref()).await,
         State::Applied => verify(&bench).await,
@@ -74,27 +74,23 @@ async fn step(gate: &Gate, run: &Run, lease: &mut Option<Lease>) -> Result<(), R
     }
 }
 
-/// Claimed → leased. The lease is issued for the permit and the receipt of its intent.
-async fn issue(bench: &Bench<'_>, run: &Run, lease: &mut Option<Lease>) -> Result<(), Refusal> {
-    let info = least(bench, run)?;
-    match bench.gate.ports.issuer.issue(info, &run.permit, &run.receipt, &run.view.plan).await {
-        Ok(issued) => {
-            let body = Body::Leased { lease: issued.info.clone() };
-            *lease = Some(issued);
-            // If we stop before this returns, the lease has no record and ends at its TTL.
-            bench.append(Actor::Issuer, vec![body]).await
-        }
-        Err(err) => {
-            tracing::warn!(plan = %run.view.id, "no lease: {err}");
-            bench.append(Actor::Issuer, vec![Body::Failed { why: FailWhy::NoLease }]).await
-        }
-    }
+/// Claimed → leased. The lease is recorded before it is minted: whatever the issuer has made by the time we stop, its id is
+/// in the ledger, and `recover` ends it.
+async fn announce(bench: &Bench<'_>, run: &Run) -> Result<(), Refusal> {
+    let lease = least(bench, run)?;
+    bench.append(Actor::Issuer, vec![Body::Leased { lease }]).await
 }
 
-/// Leased → rehearsed: the dry run of the step and of its undo.
-async fn rehearse(bench: &Bench<'_>, run: &Run, lease: Option<&Lease>) -> Result<(), Refusal> {
-    let Some(lease) = lease else { return bench.fail(FailWhy::Interrupted).await };
-    match bench.gate.ports.executor.rehearse(bench.work(run, lease)).await {
+/// Leased → rehearsed: the lease is minted for the permit and the receipt of its intent; then the dry run of the step and of
+/// its undo.
+async fn rehearse(bench: &Bench<'_>, run: &Run, lease: &mut Option<Lease>) -> Result<(), Refusal> {
+    let info = bench.view.leases.last().ok_or_else(|| internal("leased without a lease"))?;
+    let minted = match mint(bench, run, info).await {
+        // If we stop before this returns, `recover` ends the lease by its recorded id.
+        Some(minted) => lease.insert(minted),
+        None => return bench.fail(FailWhy::NoLease).await,
+    };
+    match bench.gate.ports.executor.rehearse(bench.work(run, minted)).await {
         Ok(()) => bench.append(bench.executor(run), vec![Body::Rehearsed { step: 0 }]).await,
         Err(err) => {
             tracing::warn!(plan = %run.view.id, "rehearsal: {err}");
@@ -103,6 +99,18 @@ async fn rehearse(bench: &Bench<'_>, run: &Run, lease: Option<&Lease>) -> Result
                 ExecuteError::NotDone(_) | ExecuteError::Unknown(_) => FailWhy::Rehearsal,
             };
             bench.fail(why).await
+        }
+    }
+}
+
+/// Mints a lease that the ledger announced, or says why there is none.
+async fn mint(bench: &Bench<'_>, run: &Run, info: &LeaseInfo) -> Option<Lease> {
+    let issuer = &bench.gate.ports.issuer;
+    match issuer.issue(info.clone(), &run.permit, &run.receipt, &run.view.plan).await {
+        Ok(minted) => Some(minted),
+        Err(err) => {
+            tracing::warn!(plan = %run.view.id, "no lease: {err}");
+            None
         }
     }
 }
@@ -197,15 +205,10 @@ async fn put_back(
     if lease.is_none() {
         // After a restart the old lease is dead; the same intent authorises one for the undo.
         let info = least(bench, run)?;
-        match bench.gate.ports.issuer.issue(info, &run.permit, &run.receipt, &run.view.plan).await {
-            Ok(issued) => {
-                bench.append(Actor::Issuer, vec![Body::LeasedAgain { lease: issued.info.clone() }]).await?;
-                *lease = Some(issued);
-            }
-            Err(err) => {
-                tracing::warn!(plan = %run.view.id, "no lease for the undo: {err}");
-                return bench.undo_failed(FailWhy::NoLease).await;
-            }
+        bench.append(Actor::Issuer, vec![Body::LeasedAgain { lease: info.clone() }]).await?;
+        match mint(bench, run, &info).await {
+            Some(minted) => *lease = Some(minted),
+            None => return bench.undo_failed(FailWhy::NoLease).await,
         }
     }
     if let Some(lease) = lease

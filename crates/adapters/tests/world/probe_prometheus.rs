@@ -29,7 +29,8 @@ async fn ask(exposition: &str, labels: &[(&str, &str)]) -> Reading {
 #[tokio::test]
 async fn one_matching_sample_or_none() {
     use Truth::{DoesNotHold as No, Holds as Yes, Indeterminate as Unknown};
-    let cases: &[(&str, &[(&str, &str)], Truth, Why)] = &[
+    type Labels = &'static [(&'static str, &'static str)];
+    let cases: &[(&str, Labels, Truth, Why)] = &[
         ("errors 6\n", &[], Yes, Why::Measured),
         ("errors 5\n", &[], No, Why::Measured),
         ("errors -6\n", &[], No, Why::Measured),

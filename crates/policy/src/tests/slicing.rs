@@ -164,19 +164,8 @@ fn read(texts: &[(String, Option<(&'static str, &'static str)>)]) -> Vec<Rule> {
     rules
 }
 
-/// The reference: every rule, one at a time, each in a set of its own. Slow, and as simple as it can be.
+/// The reference: Cedar over all rules at once, with the whole context.
 fn full_scan(rules: &[Rule], request: &cedar_policy::Request, asked: &Asked) -> Matched {
-    let mut all = Matched::default();
-    for rule in rules {
-        let mut set = PolicySet::new();
-        rule::put(&mut set, rule).unwrap();
-        all.add(ask::run(&set, request, &asked.entities));
-    }
-    all
-}
-
-/// The same, by Cedar itself, over all rules at once: the verdict that it would give, its reasons and its errors.
-fn cedar_says(rules: &[Rule], request: &cedar_policy::Request, asked: &Asked) -> Matched {
     let mut set = PolicySet::new();
     rules.iter().for_each(|rule| rule::put(&mut set, rule).unwrap());
     ask::run(&set, request, &asked.entities)
@@ -191,7 +180,7 @@ fn check(
 ) -> Result<Verdict, TestCaseError> {
     let whole =
         plan.map_or_else(|| asked.bare(), |(_, oversight)| asked.under(oversight, Fields::ALL)).unwrap();
-    let (reference, cedar) = (full_scan(rules, &whole, asked), cedar_says(rules, &whole, asked));
+    let reference = full_scan(rules, &whole, asked);
     let atoms = plan.map(|(facts, _)| Atoms::of(facts, facts.target.as_ref().unwrap()));
     let mut verdicts = Vec::new();
     // Twice: the second time from the cache.
@@ -205,14 +194,11 @@ fn check(
                 sliced
             }
         };
+        // With a forbid, Cedar names no permits; everything else must be the same, what failed included.
         prop_assert_eq!(&sliced.failed, &reference.failed);
-        prop_assert_eq!(&sliced.failed, &cedar.failed);
         prop_assert_eq!(&sliced.forbids, &reference.forbids);
-        prop_assert_eq!(&sliced.forbids, &cedar.forbids);
-        // With a forbid, Cedar names no permits.
         if sliced.forbids.is_empty() {
             prop_assert_eq!(&sliced.permits, &reference.permits);
-            prop_assert_eq!(&sliced.permits, &cedar.permits);
         }
         let verdict = sliced.verdict();
         prop_assert_eq!(&verdict, &reference.clone().verdict());
@@ -251,7 +237,7 @@ fn a_slice_answers_like_a_full_scan() {
         };
         *seen.borrow_mut().entry(name).or_default() += 1;
     };
-    proptest!(ProptestConfig { cases: 400, ..ProptestConfig::default() }, |(texts in prop::collection::vec(a_rule(), 1..12))| {
+    proptest!(ProptestConfig { cases: 350, ..ProptestConfig::default() }, |(texts in prop::collection::vec(a_rule(), 1..12))| {
         let rules = read(&texts);
         let index = Index::new(&rules);
         for facts in &facts {

@@ -3,7 +3,10 @@
 //! The command trusts nothing that the gate merely says about a hold: it encodes plan, facts and decision anew, compares
 //! their digests with the terms that it signs, and shows what those bytes say.
 
-use std::{io::Write as _, path::PathBuf};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::PathBuf,
+};
 
 use clap::{Args, Subcommand};
 use holdpoint_adapters::system::{Ed25519Key, Seed};
@@ -243,5 +246,9 @@ fn confirmed(choice: Choice) -> Result<bool, CliError> {
     std::io::stdout().flush().map_err(failed)?;
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).map_err(failed)?;
+    if !std::io::stdin().is_terminal() {
+        // Nobody pressed Enter on the screen.
+        say("");
+    }
     Ok(line.trim() == word)
 }
