@@ -1,4 +1,12 @@
-//! Holdpoint's adapters: the only crate that touches the world
+//! Holdpoint's adapters: the only crate that touches the world.
+//!
+//! One folder a port. [`store`] keeps the ledger; [`probe`] measures targets; [`executor`] runs permitted steps, and
+//! observes what they left; [`lease`] mints and ends credentials; [`identity`] says who is calling; [`system`] is the
+//! machine's time, randomness and keys.
+//!
+//! Nothing here decides anything, and nothing here believes the gate: an executor and an issuer check permit, approvals
+//! and scope against what they have pinned themselves (start at [`executor::authority`]). No text of a measured system
+//! gets into a reading.
 
 pub mod executor;
 pub mod identity;

@@ -15,7 +15,7 @@ use holdpoint_domain::{
 use crate::{
     gate::{Gate, after},
     gather,
-    port::{Acted, ActedPhase, ExecuteError, Observation, Txn, Work},
+    port::{Acted, ActedPhase, ExecuteError, Observation, StoreError, Txn, Work},
     refusal::{Refusal, internal},
     revoke,
     run::{Run, reopen},
@@ -24,6 +24,8 @@ use crate::{
 
 /// How often a target that cannot be observed is asked again before the run is in doubt.
 const OBSERVE_TRIES: u32 = 5;
+/// How often a record is appended again behind a revocation that came between.
+const APPEND_TRIES: u32 = 5;
 
 /// Drives a run until it has ended or is in doubt, and ends its leases.
 pub(crate) async fn to_the_end(gate: &Gate, mut run: Run) -> Result<State, Refusal> {
@@ -50,6 +52,7 @@ const fn ended(state: State) -> bool {
 }
 
 /// What a run works on: looked up once a step.
+#[derive(Clone, Copy)]
 struct Bench<'a> {
     gate: &'a Gate,
     view: &'a PlanView,
@@ -60,8 +63,10 @@ struct Bench<'a> {
 }
 
 async fn step(gate: &Gate, run: &Run, lease: &mut Option<Lease>) -> Result<(), Refusal> {
-    let (resolved, _) = gather::resolve_plan(gate, &run.view.plan)?;
-    let gather::Resolved { action, target, service, .. } = resolved;
+    let step = run.view.step()?;
+    // The agent is not asked for: whoever takes it out of the registry must not stop the undo of what it began.
+    let found = (gate.controls.catalogue.action(&step.action), gate.controls.inventory.target(&step.target));
+    let (Some(action), Some((target, service))) = found else { return lost(gate, &run.view).await };
     let bench = Bench { gate, view: &run.view, action, target, service, epoch: run.permit.grant().epoch };
     match run.view.state {
         State::Claimed => announce(&bench, run).await,
@@ -72,6 +77,15 @@ async fn step(gate: &Gate, run: &Run, lease: &mut Option<Lease>) -> Result<(), R
         State::Undoing => undo(&bench, run, lease).await,
         other => Err(internal(format!("a run in state `{other}` cannot be driven"))),
     }
+}
+
+/// The control inputs do not have the action or the target any more, so nobody can look.
+async fn lost(gate: &Gate, view: &PlanView) -> Result<(), Refusal> {
+    let body = match view.state {
+        State::Applying | State::Applied | State::Undoing => Body::InDoubt { why: DoubtWhy::Unobservable },
+        _ => Body::Failed { why: FailWhy::Interrupted },
+    };
+    append(gate, view, Actor::Gate, vec![body]).await
 }
 
 /// Claimed → leased. The lease is recorded before it is minted: whatever the issuer has made by the time we stop, its id is
@@ -128,12 +142,16 @@ async fn begin(bench: &Bench<'_>) -> Result<(), Refusal> {
 
 /// Applying → applied, failed or in doubt. What the executor says is a claim; what the observer sees decides.
 ///
-/// Without a lease this is a recovery: the executor is not asked again, and the target itself tells what happened.
+/// Without a lease this is a recovery: the executor is not asked again, and the target itself tells what happened, once the
+/// lease that it may still be using is dead.
 async fn apply(bench: &Bench<'_>, run: &Run, lease: Option<&Lease>) -> Result<(), Refusal> {
     let before = bench.view.step()?.expected_version;
     let claim = match lease {
         Some(lease) => Some(bench.gate.ports.executor.apply(bench.work(run, lease)).await),
-        None => None,
+        None => {
+            revoke::leases_of(bench.gate, bench.view).await?;
+            None
+        }
     };
     if let Some(Err(err)) = &claim {
         tracing::warn!(plan = %run.view.id, "apply: {err}");
@@ -146,13 +164,16 @@ async fn apply(bench: &Bench<'_>, run: &Run, lease: Option<&Lease>) -> Result<()
     if seen.version != before {
         return bench.doubt(DoubtWhy::OtherVersion).await;
     }
+    if seen.acted.is_some_and(|acted| acted.epoch == bench.epoch) {
+        // It began: the target knows better than whoever says that nothing was touched.
+        return bench.doubt(DoubtWhy::MayStillHappen).await;
+    }
     match claim {
         // Nothing is under way any more: the target is exactly as it was.
         Some(Err(ExecuteError::Refused(_))) => bench.fail(FailWhy::Refused).await,
         Some(Ok(()) | Err(ExecuteError::NotDone(_))) => bench.fail(FailWhy::NoEffect).await,
-        None if seen.acted.is_none_or(|acted| acted.epoch != bench.epoch) => {
-            bench.fail(FailWhy::Interrupted).await
-        }
+        // Nothing can come any more: whoever wanted to act has no credential.
+        None if bench.is_disarmed(None).await? => bench.fail(FailWhy::Interrupted).await,
         Some(Err(ExecuteError::Unknown(_))) | None => bench.doubt(DoubtWhy::MayStillHappen).await,
     }
 }
@@ -174,7 +195,7 @@ async fn verify(bench: &Bench<'_>) -> Result<(), Refusal> {
 /// Undoing → undone, undo failed or in doubt.
 async fn undo(bench: &Bench<'_>, run: &Run, lease: &mut Option<Lease>) -> Result<(), Refusal> {
     let from = bench.view.after.ok_or_else(|| internal("undoing without a version"))?;
-    match bench.action.undo {
+    match bench.view.step()?.undo {
         UndoKind::SelfHeals => match bench.soak(None).await? {
             Soaked::Held(evidence) => bench.undone(Some(evidence)).await,
             Soaked::Changed | Soaked::Failed(_) => bench.undo_failed(FailWhy::NotVerified).await,
@@ -202,26 +223,44 @@ async fn put_back(
     if seen.version != *from {
         return bench.doubt(DoubtWhy::ChangedSince).await;
     }
-    if lease.is_none() {
-        // After a restart the old lease is dead; the same intent authorises one for the undo.
-        let info = least(bench, run)?;
-        bench.append(Actor::Issuer, vec![Body::LeasedAgain { lease: info.clone() }]).await?;
-        match mint(bench, run, &info).await {
-            Some(minted) => *lease = Some(minted),
-            None => return bench.undo_failed(FailWhy::NoLease).await,
-        }
-    }
-    if let Some(lease) = lease
-        && let Err(err) = bench.gate.ports.executor.undo(bench.work(run, lease), from).await
-    {
+    let now = bench.gate.now();
+    let Some(lease) = lease.as_ref().filter(|lease| now < lease.info.expires_at_ms) else {
+        return rearm(bench, run, lease).await;
+    };
+    let claim = bench.gate.ports.executor.undo(bench.work(run, lease), from).await;
+    if let Err(err) = &claim {
         tracing::warn!(plan = %run.view.id, "undo: {err}");
     }
-    match bench.observe().await {
-        Some(seen) if seen.acted == Some(undone) => bench.undone(None).await,
-        Some(seen) if seen.version == *from => bench.undo_failed(FailWhy::NoEffect).await,
-        Some(_) => bench.doubt(DoubtWhy::OtherVersion).await,
-        None => bench.doubt(DoubtWhy::Unobservable).await,
+    let Some(seen) = bench.observe().await else { return bench.doubt(DoubtWhy::Unobservable).await };
+    let begun = Acted { epoch: bench.epoch, phase: ActedPhase::Begun };
+    if seen.acted == Some(undone) {
+        return bench.undone(None).await;
     }
+    if seen.version != *from {
+        return bench.doubt(DoubtWhy::OtherVersion).await;
+    }
+    match claim {
+        Ok(()) | Err(ExecuteError::Refused(_) | ExecuteError::NotDone(_))
+            if seen.acted != Some(begun) && bench.is_disarmed(Some(lease)).await? =>
+        {
+            bench.undo_failed(FailWhy::NoEffect).await
+        }
+        Ok(()) | Err(_) => bench.doubt(DoubtWhy::MayStillHappen).await,
+    }
+}
+
+/// After a restart, or after a long soak, the old lease is dead or about to be; the same intent authorises one for the undo.
+/// It is recorded before it is minted, as the first one was.
+async fn rearm(bench: &Bench<'_>, run: &Run, lease: &mut Option<Lease>) -> Result<(), Refusal> {
+    revoke::leases_of(bench.gate, bench.view).await?;
+    let info = least(bench, run)?;
+    bench.append(Actor::Issuer, vec![Body::LeasedAgain { lease: info.clone() }]).await?;
+    *lease = mint(bench, run, &info).await;
+    if lease.is_some() {
+        return Ok(());
+    }
+    let view = PlanView::read(bench.gate.ports.store.as_ref(), &bench.view.id).await?;
+    Bench { view: &view, ..*bench }.undo_failed(FailWhy::NoLease).await
 }
 
 fn least(bench: &Bench<'_>, run: &Run) -> Result<LeaseInfo, Refusal> {
@@ -269,12 +308,15 @@ impl Bench<'_> {
         let mut holding_since = None;
         loop {
             let evidence = gather::measure(self.gate, condition, self.target).await?;
-            if let Some(version) = version
-                && self.observe().await.is_some_and(|seen| seen.version != version)
-            {
+            let seen = match version {
+                Some(_) => self.observe().await.map(|seen| seen.version),
+                None => None,
+            };
+            if seen.is_some() && seen != version {
                 return Ok(Soaked::Changed);
             }
-            if evidence.evidence.agreement.truth == Truth::Holds {
+            // A target that cannot be seen does not hold: nobody could say on which version.
+            if evidence.evidence.agreement.truth == Truth::Holds && seen == version {
                 let since = *holding_since.get_or_insert_with(|| clock.elapsed().ms());
                 if spent(since) >= self.action.soak_ms.ms() {
                     return Ok(Soaked::Held(evidence));
@@ -337,19 +379,47 @@ impl Bench<'_> {
         self.append(Actor::Observer, [vec![measured], bodies].concat()).await
     }
 
-    /// Appends records of this run, expecting that nobody else moved the plan. They may use the reserved room: what is
-    /// under way must be recorded to its end.
-    async fn append(&self, actor: Actor, bodies: Vec<Body>) -> Result<(), Refusal> {
-        let plan: &Id<kind::Plan> = &self.view.id;
-        let now = self.gate.now();
-        let records = bodies
-            .into_iter()
-            .map(|body| Record::new(now, actor.clone(), Some(plan.clone()), body))
-            .collect();
-        let expect = Some((plan.clone(), self.view.last_index()));
-        self.gate.ports.store.append(Txn { records, expect, essential: true, ..Txn::default() }).await?;
-        Ok(())
+    /// Whether no credential of this run can be in use, but for `mine`.
+    async fn is_disarmed(&self, mine: Option<&Lease>) -> Result<bool, Refusal> {
+        let live = self.gate.ports.store.live_leases().await?;
+        let other = |lease: &LeaseInfo| mine.is_none_or(|mine| mine.info.id != lease.id);
+        Ok(!live.iter().any(|(plan, lease)| *plan == self.view.id && other(lease)))
     }
+
+    async fn append(&self, actor: Actor, bodies: Vec<Body>) -> Result<(), Refusal> {
+        append(self.gate, self.view, actor, bodies).await
+    }
+}
+
+/// Appends records of this run, expecting that nobody else moved the plan. They may use the reserved room: what is under way
+/// must be recorded to its end.
+///
+/// A revocation that came between moves nothing (the sweep ends a lease at its TTL, whatever the run is doing), so it does
+/// not stop the run either.
+async fn append(gate: &Gate, view: &PlanView, actor: Actor, bodies: Vec<Body>) -> Result<(), Refusal> {
+    let plan: &Id<kind::Plan> = &view.id;
+    let store = gate.ports.store.as_ref();
+    let now = gate.now();
+    let records: Vec<_> =
+        bodies.into_iter().map(|body| Record::new(now, actor.clone(), Some(plan.clone()), body)).collect();
+    let mut seen = view.last_index();
+    for _ in 0..APPEND_TRIES {
+        let expect = Some((plan.clone(), seen));
+        let txn = Txn { records: records.clone(), expect, essential: true, ..Txn::default() };
+        match store.append(txn).await {
+            Ok(_) => return Ok(()),
+            Err(StoreError::Conflict(_)) => {
+                let fresh = PlanView::read(store, plan).await?;
+                let mut since = fresh.records.iter().filter(|(index, _)| *index > seen);
+                if !since.all(|(_, record)| matches!(record.body, Body::Revoked { .. })) {
+                    break;
+                }
+                seen = fresh.last_index();
+            }
+            Err(err) => return Err(err.into()),
+        }
+    }
+    Err(StoreError::Conflict(plan.clone()).into())
 }
 
 /// Shortest pause between two measurements of a verification.

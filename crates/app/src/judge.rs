@@ -7,7 +7,7 @@ use holdpoint_domain::{
     decision::{Ladder, Verdict},
     facts::Facts,
 };
-use holdpoint_policy::{Bundle, Consent, Deadline};
+use holdpoint_policy::{Bundle, Consent, Deadline, Said};
 
 use crate::port::{ApproveQuestion, Clock, Hint, Judge};
 
@@ -64,18 +64,9 @@ impl Judge for BundleJudge {
 
     fn hints(&self, facts: &Facts) -> Vec<Hint> {
         let explanation = self.bundle.explain(facts);
-        let forbidden = explanation
-            .forbidden
-            .into_iter()
-            .map(|said| Hint { rule: said.rule, unmet: said.why.into_iter().chain(said.next).collect() });
-        let unmet = explanation.unmet.into_iter().map(|unmet| Hint {
-            rule: unmet.said.rule,
-            unmet: if unmet.conditions.is_empty() {
-                unmet.said.next.into_iter().collect()
-            } else {
-                unmet.conditions
-            },
-        });
+        let hint = |said: Said, unmet| Hint { rule: said.rule, why: said.why, next: said.next, unmet };
+        let forbidden = explanation.forbidden.into_iter().map(|said| hint(said, Vec::new()));
+        let unmet = explanation.unmet.into_iter().map(|unmet| hint(unmet.said, unmet.conditions));
         forbidden.chain(unmet).collect()
     }
 }

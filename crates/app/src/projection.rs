@@ -80,20 +80,17 @@ pub enum Change {
 /// The changes that a record makes, in order.
 #[must_use]
 pub fn changes(record: &Record) -> Vec<Change> {
-    let mut changes = match &record.body {
-        Body::Proposed { plan, .. } => plan
-            .steps()
-            .first()
-            .map(|step| Change::NewPlan {
-                agent: plan.requester().agent.clone(),
-                action: step.action.clone(),
-                target: step.target.clone(),
-                at: record.at_ms,
-            })
-            .into_iter()
-            .collect(),
-        _ => Vec::new(),
-    };
+    let mut changes = Vec::new();
+    if let Body::Proposed { plan, .. } = &record.body
+        && let Some(step) = plan.steps().first()
+    {
+        changes.push(Change::NewPlan {
+            agent: plan.requester().agent.clone(),
+            action: step.action.clone(),
+            target: step.target.clone(),
+            at: record.at_ms,
+        });
+    }
     changes.extend(record.body.event().map(Change::Move));
     match &record.body {
         Body::Genesis { inputs, .. } => changes.push(Change::SetInputs(*inputs)),

@@ -133,7 +133,7 @@ async fn attempt(gate: &Gate, identity: &Identity, proposal: Proposal) -> Result
     };
     let plan = Plan::new(requester, proposal.incident.clone(), proposal.trigger.clone(), vec![step])
         .map_err(internal)?;
-    let decision = decide(&facts, &gate.ports.judge.ladder(&facts), gate.settings.mode)?;
+    let decision = decide(&facts, &gate.ports.judge.ladder(&facts.for_policy()), gate.settings.mode)?;
 
     let mut texts = Vec::new();
     let narrative = keep_narrative(gate, &proposal.narrative, &mut texts)?;

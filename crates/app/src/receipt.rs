@@ -81,16 +81,12 @@ impl Receipt {
     /// Whether the record is the intent of this permit's run.
     #[must_use]
     pub fn is_intent_of(&self, permit: &holdpoint_domain::permit::Permit) -> bool {
-        match &self.record.body {
-            Body::Claimed { permit: claimed, nonce, epoch, .. } => {
-                let grant = permit.grant();
-                *claimed == grant.id
-                    && *nonce == grant.nonce
-                    && *epoch == grant.epoch
-                    && self.record.plan.as_ref() == Some(&grant.plan_id)
-            }
-            _ => false,
-        }
+        let grant = permit.grant();
+        let Body::Claimed { permit, nonce, epoch, .. } = &self.record.body else { return false };
+        *permit == grant.id
+            && *nonce == grant.nonce
+            && *epoch == grant.epoch
+            && self.record.plan.as_ref() == Some(&grant.plan_id)
     }
 
     /// The signed checkpoint and the inclusion proof, for whoever wants to check again.

@@ -121,7 +121,7 @@ async fn remeasure(gate: &Gate, row: &PlanRow) -> Result<(), Refusal> {
     let now = gate.now();
     let no_choice = view.step()?.params.is_empty();
     let facts = gather::facts(gate, resolved, None, no_choice, &evidence, &seen, now).await?;
-    let decision = decide(&facts, &gate.ports.judge.ladder(&facts), gate.settings.mode)?;
+    let decision = decide(&facts, &gate.ports.judge.ladder(&facts.for_policy()), gate.settings.mode)?;
     let measured = Body::Measured { evidence: Box::new(evidence) };
     let mut records = vec![Record::new(now, Actor::Observer, Some(row.id.clone()), measured)];
     conclude(gate, &row.id, &view.plan, &view.narrative, &decision, &facts, resolved, &mut records)?;

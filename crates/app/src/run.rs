@@ -6,7 +6,7 @@
 use holdpoint_domain::{
     Id, Oversight,
     actor::Actor,
-    decision::worse,
+    decision::{Mode, worse},
     flow::State,
     id::kind,
     permit::Permit,
@@ -70,6 +70,10 @@ pub async fn claim(gate: &Gate, id: &Id<kind::Plan>) -> Result<Claim, Refusal> {
     let evidence = gather::measure(gate, resolved.condition, resolved.target).await?;
     let seen = gather::observe(gate, resolved.action, resolved.target).await?;
     let now = gate.now();
+    if now >= permit.grant().start_before_ms {
+        // Measuring took the rest of the window.
+        return end(gate, &view, Body::Expired, State::Expired).await;
+    }
     let (_, decided) = view.decided.as_ref().ok_or_else(|| internal("a permit without a decision"))?;
     let no_choice = view.step()?.params.is_empty();
     let behalf = view.plan.requester().on_behalf_of.as_ref();
@@ -128,6 +132,8 @@ fn obtained(gate: &Gate, view: &PlanView, permit: &Permit) -> Result<Oversight, 
     let grant = permit.grant();
     let (_, facts) = view.decided.as_ref().ok_or_else(|| internal("a permit without a decision"))?;
     let owner = gate.controls.registry.agent(&view.plan.requester().agent).map(|agent| &agent.owner);
+    // The permit's word for it is not enough: a gate that is in production now does not take it from one in development.
+    let development = grant.development && gate.settings.mode == Mode::Development;
     let mut approvals: u32 = 0;
     for signed in &grant.approvals {
         let (Some(terms), Some(person)) =
@@ -141,14 +147,14 @@ fn obtained(gate: &Gate, view: &PlanView, permit: &Permit) -> Result<Oversight, 
             tier: grant.tier,
             approvals,
             owns_agent: owner == Some(&person.id),
-            development: grant.development,
+            development,
             facts,
         };
         if holds && gate.ports.judge.may_approve(question).allows() {
             approvals = approvals.saturating_add(1);
         }
     }
-    let strong = grant.development && approvals > 0;
+    let strong = development && approvals > 0;
     Ok(Oversight {
         review_promised: grant.tier >= holdpoint_domain::Tier::T2,
         approvals,

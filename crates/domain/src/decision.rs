@@ -81,6 +81,8 @@ pub enum ReasonEffect {
     Raised(Tier),
     /// A guardrail denied.
     Denied,
+    /// Nobody can tell yet.
+    Deferred,
     /// A policy rule permitted on the rung of the tier.
     Permitted,
     /// A policy rule forbade on the highest rung.
@@ -229,6 +231,8 @@ pub fn floor(facts: &Facts) -> (Option<Tier>, Vec<Reason>) {
 
 /// Decides. Pure: the same facts and answers give the same bytes, for ever.
 ///
+/// `ladder` holds policy's answers to [`Facts::for_policy`].
+///
 /// In this order: a guardrail that denies, denies. An error or a non-monotone answer on any rung denies. A trigger that
 /// nobody can tell defers, unless no rung would allow it anyway. Otherwise the tier is the first rung, from the floor
 /// upward, that policy allows; none is a denial.
@@ -273,7 +277,7 @@ fn climb(facts: &Facts, ladder: &Ladder, floor: Tier, reasons: &mut Vec<Reason>)
     if facts.trigger.agreement.truth == Truth::Indeterminate
         && facts.action.reversibility != Reversibility::ReadOnly
     {
-        add(reasons, &[], rule::TRIGGER_INDETERMINATE, ReasonEffect::Denied);
+        add(reasons, &[], rule::TRIGGER_INDETERMINATE, ReasonEffect::Deferred);
         return (Answer::Defer, floor);
     }
     if let Verdict::Allow { rules } = ladder.on(rung) {
@@ -307,7 +311,11 @@ fn reason(rule: &str, effect: ReasonEffect) -> Option<Reason> {
 fn highest(reasons: &[Reason]) -> Tier {
     let raised = |reason: &Reason| match reason.effect {
         ReasonEffect::Raised(tier) => Some(tier),
-        ReasonEffect::Denied | ReasonEffect::Permitted | ReasonEffect::Forbade | ReasonEffect::Failed => None,
+        ReasonEffect::Denied
+        | ReasonEffect::Deferred
+        | ReasonEffect::Permitted
+        | ReasonEffect::Forbade
+        | ReasonEffect::Failed => None,
     };
     reasons.iter().filter_map(raised).max().unwrap_or(Tier::T5)
 }

@@ -16,7 +16,7 @@ use crate::{
     digest::DigestError,
     id::kind,
     target::{Criticality, Service},
-    trigger::Agreement,
+    trigger::{Agreement, Truth},
 };
 
 /// Everything a decision is made from.
@@ -255,6 +255,21 @@ impl TargetFacts {
 }
 
 impl Facts {
+    /// The facts that policy is asked about. Where the trigger cannot be told, policy is asked what it would say if it held:
+    /// the answer to such a plan is never better than "measure again", and a rule that wants a proven trigger must not turn
+    /// "nobody can tell yet" into "no".
+    #[must_use]
+    pub fn for_policy(&self) -> std::borrow::Cow<'_, Self> {
+        if self.trigger.agreement.truth != Truth::Indeterminate {
+            return std::borrow::Cow::Borrowed(self);
+        }
+        let mut hoped = self.clone();
+        hoped.trigger.agreement.truth = Truth::Holds;
+        hoped.provenance.target = Origin::Clean;
+        hoped.provenance.action = Origin::Clean;
+        std::borrow::Cow::Owned(hoped)
+    }
+
     /// The digest that decisions and approvals name.
     pub fn digest(&self) -> Result<Digest, DigestError> {
         Digest::of(self)

@@ -5,6 +5,8 @@
     missing_docs,
     clippy::print_stdout,
     clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
     reason = "a benchmark prints, and stops when it breaks"
 )]
 

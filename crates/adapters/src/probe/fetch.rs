@@ -143,3 +143,28 @@ pub(super) fn connect_failure(err: &io::Error) -> Fetched {
         _ => Fetched::Broken,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn what_we_lack_is_our_fault_and_not_the_targets() {
+        let cases = [
+            (Errno::MFILE, Fetched::OurFault),
+            (Errno::NFILE, Fetched::OurFault),
+            (Errno::NOBUFS, Fetched::OurFault),
+            (Errno::ADDRNOTAVAIL, Fetched::OurFault),
+            (Errno::ACCESS, Fetched::OurFault),
+            (Errno::CONNREFUSED, Fetched::Refused),
+            (Errno::CONNRESET, Fetched::Broken),
+            (Errno::HOSTUNREACH, Fetched::Broken),
+            (Errno::TIMEDOUT, Fetched::Broken),
+        ];
+        for (errno, fetched) in cases {
+            assert_eq!(connect_failure(&errno.into()), fetched, "{errno:?}");
+        }
+    }
+}

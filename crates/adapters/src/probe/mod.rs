@@ -293,3 +293,18 @@ impl Sample<'_> {
         (age <= self.max_age && taken.since(self.now) <= MAX_FUTURE).then_some(age)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_that_cannot_be_reached_does_not_hang_and_is_not_healthy() {
+        // No test can make a network swallow connections; the rest of the table is tested on real sockets.
+        let seen = [HttpExpect::Unanswered, HttpExpect::Ok, HttpExpect::ServerError]
+            .map(|expect| http(expect, &Fetched::Unreachable));
+        let truths = [Truth::Indeterminate, Truth::DoesNotHold, Truth::Indeterminate];
+        assert_eq!(seen.map(|finding| finding.truth), truths);
+        assert!(seen.iter().all(|finding| finding.why == Why::TimedOut));
+    }
+}

@@ -180,8 +180,8 @@ impl From<rusqlite::Error> for Failure {
 }
 
 /// What a reader says when SQLite fails.
-pub(super) fn unreadable(err: rusqlite::Error) -> StoreError {
-    if is_damage(&err) { StoreError::Corrupt(err.to_string()) } else { StoreError::Closed(err.to_string()) }
+pub(super) fn unreadable(err: &rusqlite::Error) -> StoreError {
+    if is_damage(err) { StoreError::Corrupt(err.to_string()) } else { StoreError::Closed(err.to_string()) }
 }
 
 /// Whether the bytes are wrong, as opposed to the machine that reads them.
@@ -193,5 +193,6 @@ fn is_damage(err: &rusqlite::Error) -> bool {
             rusqlite::Error::FromSqlConversionFailure(..)
                 | rusqlite::Error::InvalidColumnType(..)
                 | rusqlite::Error::IntegralValueOutOfRange(..)
+                | rusqlite::Error::Utf8Error(..)
         )
 }

@@ -12,7 +12,7 @@ pub enum FaultPoint {
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// As if the disk were full: the batch is rolled back.
+    /// As if the disk were full: the batch is rolled back. After the commit it is too late for that, and counts as broken.
     Full,
     /// As if the disk failed: the store closes. After the commit this is "done, but not reported".
     Broken,

@@ -88,7 +88,7 @@ impl Fold {
                 let entries = next_chunk(&mut rows)?;
                 if entries.is_empty() || under_way.len() >= ahead {
                     let Some(parsed) = under_way.pop_front() else { break };
-                    fold.take(conn, parsed, remembered)?;
+                    fold.take(conn, &parsed, remembered)?;
                 }
                 if !entries.is_empty() {
                     let (answer, parsed) = sync_channel(1);
@@ -108,21 +108,23 @@ impl Fold {
     fn take(
         &mut self,
         conn: &Connection,
-        parsed: Receiver<Vec<Parsed>>,
+        parsed: &Receiver<Vec<Parsed>>,
         remembered: &[Checkpoint],
     ) -> Result<(), OpenError> {
         let stopped = |_| OpenError::corrupt(None, "a parser stopped");
         for entry in parsed.recv().map_err(stopped)? {
-            let (index, meaning) = entry.map_err(|(index, what)| self.corrupt(index, what))?;
+            let (index, meaning) = entry.map_err(|(index, what)| self.corrupt(Some(index), what))?;
             if index != self.tree.size() {
-                return Err(self.corrupt(self.tree.size(), "it is missing"));
+                return Err(self.corrupt(Some(self.tree.size()), "it is missing"));
             }
             for tile in self.tree.append(meaning.leaf)? {
                 self.compare_tile(conn, &tile)?;
             }
             let applied = apply(&mut self.memory, &mut self.scalars, index, &meaning);
             applied.map_err(|stop| match stop {
-                Stop::Refused(err) => self.corrupt(index, format!("no gate could have recorded it: {err}")),
+                Stop::Refused(err) => {
+                    self.corrupt(Some(index), format!("no gate could have recorded it: {err}"))
+                }
                 Stop::Database(err) => err.into(),
             })?;
             if let Some(plan) = meaning.plan {
@@ -133,13 +135,13 @@ impl Fold {
         Ok(())
     }
 
-    /// Names the first entry that is known to be wrong.
-    fn corrupt(&self, index: u64, what: impl Into<String>) -> OpenError {
+    /// Names the first entry that is known to be wrong: the one at hand, or one before it whose hash was not the stored one.
+    fn corrupt(&self, index: Option<u64>, what: impl Into<String>) -> OpenError {
         match &self.suspect {
-            Some((suspect, tile)) if *suspect < index => {
+            Some((suspect, tile)) if index.is_none_or(|index| *suspect < index) => {
                 OpenError::corrupt(Some(*suspect), format!("its hash is not the one in `{tile}`"))
             }
-            Some(_) | None => OpenError::corrupt(Some(index), what),
+            Some(_) | None => OpenError::corrupt(index, what),
         }
     }
 
@@ -154,10 +156,9 @@ impl Fold {
         let same =
             stored.chunks(Hash::BYTES).zip(tile.hashes()).take_while(|(was, is)| *was == is.as_bytes());
         let offset = u64::try_from(same.count()).unwrap_or(u64::MAX);
-        let width =
-            1_u64.checked_shl(u32::from(tile.level()).saturating_add(1).saturating_mul(8)).unwrap_or(0);
-        let below = width.checked_shr(8).unwrap_or(0);
-        let first = tile.index().saturating_mul(width).saturating_add(offset.saturating_mul(below));
+        // A hash at this level stands over 256^level entries.
+        let below = 1_u64.checked_shl(u32::from(tile.level()).saturating_mul(8)).unwrap_or(0);
+        let first = tile.index().saturating_mul(256).saturating_add(offset).saturating_mul(below);
         self.suspect = Some((first, path));
         Ok(())
     }
@@ -176,18 +177,14 @@ impl Fold {
             return Err(OpenError::corrupt(Some(size.min(head.size())), what));
         }
         if self.tree.root() != head.root() {
+            // Past the last full tile nothing says which one it is.
             let whole = size & !0xff;
             let what = format!("some entry from {whole} on is not the one whose hash was signed");
-            return Err(match &self.suspect {
-                Some((suspect, _)) => self.corrupt(suspect.saturating_add(1), ""),
-                None => OpenError::corrupt(None, what),
-            });
+            return Err(self.corrupt(None, what));
         }
         if let Some((index, tile)) = &self.suspect {
-            return Err(OpenError::corrupt(
-                Some(*index),
-                format!("the entry stands, but `{tile}` is damaged"),
-            ));
+            let what = format!("the entry stands, but `{tile}` is damaged");
+            return Err(OpenError::corrupt(Some(*index), what));
         }
         if let Some(size) = self.fork {
             return Err(OpenError::Forked { size });

@@ -152,7 +152,9 @@ impl SqliteStore {
         P: FnOnce(&Tree, &Tiles<'_>) -> Result<Vec<Hash>, TreeError> + Send + 'static,
     {
         let last = self.shared.published();
-        self.readers.read(move |conn| prove(&last.tree, &Tiles(conn)).map_err(read::no_proof)).await
+        self.readers
+            .read(move |conn| prove(&last.tree, &Tiles(conn)).map_err(|err| read::no_proof(&err)))
+            .await
     }
 }
 
@@ -206,7 +208,9 @@ impl Store for SqliteStore {
 
     async fn plan(&self, plan: &Id<kind::Plan>) -> Result<Option<PlanRow>, StoreError> {
         let plan = plan.clone();
-        self.readers.read(move |conn| rows::plan_by_id(conn, &plan).map_err(error::unreadable)).await
+        self.readers
+            .read(move |conn| rows::plan_by_id(conn, &plan).map_err(|err| error::unreadable(&err)))
+            .await
     }
 
     async fn plans(&self, filter: PlanFilter) -> Result<Vec<PlanRow>, StoreError> {

@@ -9,7 +9,7 @@ use holdpoint_ledger::{
     key::{NoteSigner, VerifierKey},
     tree::Tree,
 };
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::apply::{Scalars, Stop};
 use super::error::OpenError;
@@ -100,12 +100,9 @@ fn stored_head(
     origin: &str,
     key: &VerifierKey,
 ) -> Result<(Checkpoint, String), OpenError> {
-    let note: String = conn
-        .query_row("SELECT checkpoint FROM head WHERE one = 1", [], |row| row.get(0))
-        .map_err(|err| match err {
-            rusqlite::Error::QueryReturnedNoRows => OpenError::corrupt(None, "it has no head"),
-            other => other.into(),
-        })?;
+    let note =
+        conn.query_row("SELECT checkpoint FROM head WHERE one = 1", [], |row| row.get(0)).optional()?;
+    let note: String = note.ok_or_else(|| OpenError::corrupt(None, "it has no head"))?;
     let signed = SignedCheckpoint::parse(note.as_bytes()).map_err(OpenError::Head)?;
     let claimed = signed.unverified().origin();
     if claimed != origin {

@@ -47,7 +47,7 @@ impl Readers {
             let idle = pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let conn = match idle {
                 Some(conn) => conn,
-                None => open_reader(&path).map_err(unreadable)?,
+                None => open_reader(&path).map_err(|err| unreadable(&err))?,
             };
             let answer = query(&conn);
             pool.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
@@ -76,7 +76,7 @@ pub(super) fn entries(
         let rows = statement.query_map([sql_int(first)?, sql_int(end)?], entry_row)?;
         rows.collect()
     };
-    read().map_err(unreadable)
+    read().map_err(|err| unreadable(&err))
 }
 
 /// All entries of a plan below `size`, in order.
@@ -87,7 +87,7 @@ pub(super) fn history(conn: &Connection, plan: &Id<kind::Plan>, size: u64) -> Re
         let rows = statement.query_map((plan.as_str(), sql_int(size)?), entry_row)?;
         rows.collect()
     };
-    read().map_err(unreadable)
+    read().map_err(|err| unreadable(&err))
 }
 
 fn entry_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Entry> {
@@ -119,7 +119,7 @@ pub(super) fn plans(conn: &Connection, filter: &PlanFilter) -> Result<Vec<PlanRo
         found.truncate(usize::try_from(filter.limit).unwrap_or(usize::MAX));
         Ok(found)
     };
-    read().map_err(unreadable)
+    read().map_err(|err| unreadable(&err))
 }
 
 /// A kept text. One that is not what its commitment says was changed from outside.
@@ -129,7 +129,7 @@ pub(super) fn text(conn: &Connection, commitment: &Commitment) -> Result<Option<
         let row = statement.query_row([commitment.digest().as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)));
         row.optional()
     };
-    let Some((salt, text)) = read().map_err(unreadable)? else { return Ok(None) };
+    let Some((salt, text)) = read().map_err(|err| unreadable(&err))? else { return Ok(None) };
     let salt = Salt::new(salt);
     if commitment.opens_to(&salt, text.as_bytes()) {
         Ok(Some(KeptText { commitment: *commitment, salt, text }))
@@ -144,7 +144,7 @@ pub(super) fn live_leases(conn: &Connection) -> Result<Vec<(Id<kind::Plan>, Leas
         let mut statement = conn.prepare_cached("SELECT plan, info FROM leases ORDER BY lease")?;
         statement.query_map([], lease_row)?.collect()
     };
-    read().map_err(unreadable)
+    read().map_err(|err| unreadable(&err))
 }
 
 /// Whether a bad outcome of this agent and action was not looked at.
@@ -155,7 +155,7 @@ pub(super) fn suspended(
 ) -> Result<bool, StoreError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM bad_outcomes WHERE agent = ?1 AND action = ?2)";
     let read = || conn.prepare_cached(sql)?.query_row([agent.as_str(), action.as_str()], |row| row.get(0));
-    read().map_err(unreadable)
+    read().map_err(|err| unreadable(&err))
 }
 
 /// The full tiles of the log, for proofs.
@@ -192,7 +192,7 @@ pub(super) fn tile_file(
     if index == full {
         return Ok(tree.partial(level).get(..width).map(encode_tile));
     }
-    let bytes = tile_bytes(conn, level, index).map_err(unreadable)?;
+    let bytes = tile_bytes(conn, level, index).map_err(|err| unreadable(&err))?;
     let cut = bytes.as_deref().and_then(|bytes| bytes.get(..width.saturating_mul(Hash::BYTES)));
     cut.map(|cut| Some(cut.to_vec())).ok_or_else(|| StoreError::Corrupt(format!("tile `{path}` is missing")))
 }
@@ -209,12 +209,12 @@ fn bundle(conn: &Connection, size: u64, index: u64, width: usize) -> Result<Opti
 }
 
 /// What a failed proof means: the caller asked for what is not there, or the tiles are damaged.
-pub(super) fn no_proof(err: TreeError) -> StoreError {
-    let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+pub(super) fn no_proof(err: &TreeError) -> StoreError {
+    let number = |number: &u64| usize::try_from(*number).unwrap_or(usize::MAX);
     match err {
         TreeError::IndexOutOfRange { index, size } => StoreError::TooLarge {
             what: "entry index",
-            limit: number(size.saturating_sub(1)),
+            limit: number(&size.saturating_sub(1)),
             got: number(index),
         },
         TreeError::SizeOutOfRange { limit, got } => {

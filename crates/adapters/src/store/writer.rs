@@ -213,8 +213,12 @@ impl Writer {
     fn fault(&mut self, point: FaultPoint) -> Result<(), Failure> {
         match self.faults.as_mut().and_then(|faults| faults.at(point)) {
             None => Ok(()),
-            Some(Fault::Full) => Err(Failure::Full("no space left, says the test".to_owned())),
-            Some(Fault::Broken) => Err(Failure::Broken("the disk failed, says the test".to_owned())),
+            Some(Fault::Full) if point == FaultPoint::BeforeCommit => {
+                Err(Failure::Full("no space left, says the test".to_owned()))
+            }
+            Some(Fault::Full | Fault::Broken) => {
+                Err(Failure::Broken("the disk failed, says the test".to_owned()))
+            }
         }
     }
 }

@@ -5,7 +5,6 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 
 use holdpoint_adapters::store::{Fault, FaultPoint, Faults, SqliteStore};
 use holdpoint_app::port::{Store, StoreError, Txn};
@@ -16,23 +15,22 @@ use super::records::{Life, id, started, txn};
 use super::sqlite::{open, open_with};
 
 /// Faults in the order in which they strike, one a commit; `None` lets a commit pass.
-#[derive(Clone, Default)]
-struct Script(Arc<Mutex<VecDeque<Option<(FaultPoint, Fault)>>>>);
+#[derive(Default)]
+struct Script(VecDeque<Option<(FaultPoint, Fault)>>);
 
 impl Script {
-    fn then(self, fault: Option<(FaultPoint, Fault)>) -> Self {
-        self.0.lock().unwrap().push_back(fault);
+    fn then(mut self, fault: Option<(FaultPoint, Fault)>) -> Self {
+        self.0.push_back(fault);
         self
     }
 }
 
 impl Faults for Script {
     fn at(&mut self, point: FaultPoint) -> Option<Fault> {
-        let mut script = self.0.lock().unwrap();
-        let next = *script.front()?;
+        let next = *self.0.front()?;
         let strikes = next.is_some_and(|(strikes_at, _)| strikes_at == point);
         if strikes || (next.is_none() && point == FaultPoint::AfterCommit) {
-            script.pop_front();
+            self.0.pop_front();
         }
         next.filter(|_| strikes).map(|(_, fault)| fault)
     }

@@ -1,6 +1,6 @@
 //! The executor for processes: what a permit starts and stops, once, in its version, behind its fence.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, sync::Arc};
+use std::{fs, os::unix::fs::symlink, sync::Arc};
 
 use holdpoint_adapters::{
     executor::{
@@ -153,7 +153,7 @@ async fn restart_replaces_the_process_once() {
     let after = stage.observe("process.restart", "web-1").await;
     assert_ne!(after.version, before.version);
     assert!(!after.down && after.acted == acted(5, ActedPhase::Applied));
-    assert!(!exists(old));
+    assert!(!is_alive(old));
     let new = stage.pid();
 
     // inv02: the same permit again does nothing, whatever happened to the target since.
@@ -168,7 +168,7 @@ async fn stop_and_undo() {
     let ticket = stage.ticket("process.stop", "web-1", 1).await;
     stage.executor.apply(ticket.work()).await.unwrap();
     let stopped = stage.observe("process.stop", "web-1").await;
-    assert!(stopped.down && !stopped.undo_computed && !exists(old));
+    assert!(stopped.down && !stopped.undo_computed && !is_alive(old));
     assert_eq!(stopped.acted, acted(1, ActedPhase::Applied));
     assert_eq!(stage.supervisor.ensure_started().unwrap(), [], "what a permit stopped stays stopped");
 
@@ -410,12 +410,12 @@ async fn inv01_nothing_is_touched_when_the_state_cannot_be_written() {
 async fn a_program_that_cannot_be_started_again_is_not_stopped() {
     let yard = Yard::new();
     let program = yard.path().join("program");
-    fs::copy("/bin/sleep", &program).unwrap();
+    symlink("/bin/sleep", &program).unwrap();
     let unit = super::supervise::unit("web-1", &[&program.display().to_string(), "1000"], &[]);
     let stage = Stage::over(yard, vec![unit]);
     let before = stage.observe("process.restart", "web-1").await;
     let ticket = stage.ticket("process.restart", "web-1", 1).await;
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::remove_file(&program).unwrap();
     for result in [stage.executor.rehearse(ticket.work()).await, stage.executor.apply(ticket.work()).await] {
         assert!(matches!(result, Err(ExecuteError::NotDone(_))), "{result:?}");
     }

@@ -93,7 +93,7 @@ async fn a_sample_has_an_age() {
 async fn no_exposition_proves_nothing() {
     let metrics = "text/plain\r\nContent-Length: 9\r\n\r\nerrors 6\n";
     let open = "HTTP/1.1 200 OK\r\nContent-Type: application/openmetrics-text; version=1.0.0\r\n\r\nerrors 6\n# EOF\n";
-    let bad_utf8 = b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\nerrors{a=\"\xff\"} 6\n".to_vec();
+    let bad_utf8 = b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\nerrors{a=\"\xff\"} 6\n".to_vec();
     let cases = [
         ("an error page", Server::status("500 Oops", "errors 6\n"), Why::Broken),
         ("a redirect", Server::status("302 Found", "errors 6\n"), Why::Broken),

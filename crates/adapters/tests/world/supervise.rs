@@ -281,6 +281,16 @@ fn a_dead_unit_is_reaped_and_down() {
 }
 
 #[test]
+fn one_unit_that_cannot_start_keeps_no_other_down() {
+    let yard = Yard::new();
+    let units = vec![unit("absent", &["/nowhere/at/all"], &[]), sleeper("web-1")];
+    let supervisor = Supervisor::open(yard.path(), units).unwrap();
+    let failed = supervisor.ensure_started().unwrap_err();
+    assert!(matches!(&failed, SupervisorError::Start { unit, .. } if *unit == id("absent")), "{failed}");
+    assert!(look(&supervisor.reader(), "web-1").runs && !look(&supervisor.reader(), "absent").runs);
+}
+
+#[test]
 fn a_zombie_does_not_run() {
     let yard = Yard::new();
     let supervisor = Supervisor::open(yard.path(), vec![sleeper("web-1")]).unwrap();

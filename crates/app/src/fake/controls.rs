@@ -133,8 +133,8 @@ fn actions() -> Vec<Action> {
         params: BTreeMap::new(),
         triggers: ids(&["process.hung"]),
         verify: id("process.healthy"),
-        soak_ms: Millis::secs(3),
-        settle_ms: Millis::secs(10),
+        soak_ms: Millis::secs(2),
+        settle_ms: Millis::secs(4),
     };
     let switch = Action { id: id("flag.switch"), undo: UndoKind::Inverse, ..restart.clone() };
     let drop_cache = Action {

@@ -98,7 +98,7 @@ impl Judge for FakeJudge {
     }
 
     fn hints(&self, _facts: &Facts) -> Vec<Hint> {
-        vec![Hint { rule: rule("fake"), unmet: vec!["the test said so".to_owned()] }]
+        vec![Hint { rule: rule("fake"), why: None, next: None, unmet: vec!["the test said so".to_owned()] }]
     }
 }
 

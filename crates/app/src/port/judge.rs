@@ -25,11 +25,15 @@ pub struct ApproveQuestion<'a> {
     pub facts: &'a Facts,
 }
 
-/// What would have had to be different for a rule to permit.
+/// What stands in the way: a rule that forbids, or one that would have permitted and what it lacked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hint {
     /// The rule.
     pub rule: Id<kind::Rule>,
+    /// Why it stands in the way, in the words of its author.
+    pub why: Option<String>,
+    /// What can be done about it, in the words of its author.
+    pub next: Option<String>,
     /// Which of its conditions were not met, in the words of the policy file.
     pub unmet: Vec<String>,
 }

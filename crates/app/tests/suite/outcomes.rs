@@ -156,14 +156,13 @@ fn inv16_the_soak_begins_anew_when_the_target_fails_in_between() {
     let plan = proposed(&stage, "process.restart", "worker-1").id;
     let mut running = Box::pin(run(&stage.gate, &plan));
     poll_until(&stage, &mut running, "applied");
-    let mut flickers = 0_u32;
     let end = loop {
         if let Some(end) = poll_at_most(&mut running, 1) {
             break end;
         }
-        flickers += 1;
-        // Well for a second or two, never for three.
-        stage.world.change("worker-1", |thing| thing.healthy = flickers % 5 != 0);
+        // Well for a second, never for two.
+        let second = stage.gate.ports.clock.elapsed().ms() / 1_000;
+        stage.world.change("worker-1", |thing| thing.healthy = second % 2 == 0);
     };
     assert_eq!(end, Ok(State::UndoFailed));
     audit(&stage);

@@ -239,6 +239,7 @@ fn the_catalogue_and_the_guardrails_agree() {
             .map(|reason| match reason.effect {
                 ReasonEffect::Raised(tier) => (reason.rule.as_str().to_owned(), tier),
                 ReasonEffect::Denied
+                | ReasonEffect::Deferred
                 | ReasonEffect::Permitted
                 | ReasonEffect::Forbade
                 | ReasonEffect::Failed => panic!("{reason:?}"),

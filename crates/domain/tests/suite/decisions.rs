@@ -111,6 +111,7 @@ impl Case {
             .map(|reason| match reason.effect {
                 ReasonEffect::Raised(tier) => format!("{}>={tier}", reason.rule),
                 ReasonEffect::Denied => format!("{}:denied", reason.rule),
+                ReasonEffect::Deferred => format!("{}:deferred", reason.rule),
                 ReasonEffect::Permitted => format!("{}:permitted", reason.rule),
                 ReasonEffect::Forbade => format!("{}:forbade", reason.rule),
                 ReasonEffect::Failed => format!("{}:failed", reason.rule),

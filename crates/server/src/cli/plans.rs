@@ -137,8 +137,9 @@ fn print(plan: &Value, output: Output) -> Result<(), CliError> {
     for reason in plan.get("reasons").and_then(Value::as_array).into_iter().flatten() {
         say(format_args!("rule    {}: {}", text(reason, "rule"), text(reason, "fact")));
     }
+    // A proposal's answer has the hold's id, a plan has the hold.
     if let Some(hold) = plan.get("hold").filter(|hold| !hold.is_null()) {
-        say(format_args!("hold    {}", text(hold, "id")));
+        say(format_args!("hold    {}", hold.as_str().unwrap_or_else(|| text(hold, "id"))));
     }
     for line in timeline(plan) {
         say(line);

@@ -88,14 +88,22 @@ fn answer(proposed: Proposed) -> Result<Response, Problem> {
     Ok((status, [(header::LOCATION, location)], Json(body)).into_response())
 }
 
-fn denied(proposed: Proposed, reasons: Vec<wire::Reason>) -> Problem {
+fn denied(proposed: Proposed, mut reasons: Vec<wire::Reason>) -> Problem {
+    // A rule of the policy speaks for itself, where its author wrote `@why` and `@next`.
+    for reason in &mut reasons {
+        if let Some(hint) = proposed.hints.iter().find(|hint| hint.rule == reason.rule) {
+            hint.why.iter().for_each(|why| reason.fact.clone_from(why));
+            hint.next.iter().for_each(|next| reason.next.clone_from(next));
+        }
+    }
     let decisive = words::decisive(&reasons);
     let (rule, fact, next) = decisive.map_or(("denied", "the answer is no", "see the reasons"), |reason| {
         (reason.rule.as_str(), reason.fact.as_str(), reason.next.as_str())
     });
     let (rule, next) = (rule.to_owned(), next.to_owned());
     let detail = format!("plan `{}` is denied: {fact}", proposed.id);
-    let hints = proposed.hints.into_iter().map(|hint| wire::Hint { rule: hint.rule, unmet: hint.unmet });
+    let hints = proposed.hints.into_iter().filter(|hint| !hint.unmet.is_empty());
+    let hints = hints.map(|hint| wire::Hint { rule: hint.rule, unmet: hint.unmet });
     let decision =
         wire::Denial { plan: proposed.id, tier: proposed.decision.tier, reasons, hints: hints.collect() };
     Problem::denied(Denied { rule, decision }, detail, next)

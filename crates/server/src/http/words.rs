@@ -51,6 +51,7 @@ pub(super) fn reason(reason: &Reason) -> wire::Reason {
         ReasonEffect::Failed => {
             ("a rule of the policy could not be evaluated", "the operator must correct the policy")
         }
+        ReasonEffect::Deferred => ("nobody can tell yet", "the gate measures again"),
         ReasonEffect::Raised(_) => ("a rule raised the tier", "see the rule"),
     });
     wire::Reason {
@@ -65,7 +66,7 @@ pub(super) fn reason(reason: &Reason) -> wire::Reason {
 pub(super) fn decisive(reasons: &[wire::Reason]) -> Option<&wire::Reason> {
     reasons.iter().find(|reason| match reason.effect {
         ReasonEffect::Denied | ReasonEffect::Forbade | ReasonEffect::Failed => true,
-        ReasonEffect::Raised(_) | ReasonEffect::Permitted => false,
+        ReasonEffect::Raised(_) | ReasonEffect::Permitted | ReasonEffect::Deferred => false,
     })
 }
 

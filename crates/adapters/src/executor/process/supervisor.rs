@@ -36,8 +36,28 @@ const MAX_LOG: u64 = 16 * 1024 * 1024;
 pub struct Supervisor {
     dir: PathBuf,
     units: BTreeMap<Id<kind::Target>, Slot>,
-    // Held for its lock, which ends with it.
-    _lock: File,
+    _lock: DirectoryLock,
+}
+
+/// The lock on a state directory; it ends with this.
+#[derive(Debug)]
+struct DirectoryLock(File);
+
+impl DirectoryLock {
+    fn take(dir: &Path) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(false).mode(0o600).open(dir.join(".lock"))?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that another thread is just starting has a copy of the file until it runs its
+        // program, and would hold the lock that long. Unlocking is for all copies. If it fails, the copies' end does it.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
 }
 
 #[derive(Debug)]
@@ -59,6 +79,14 @@ pub enum SupervisorError {
     /// A unit whose state cannot be read or written.
     #[error("the state of unit `{unit}` cannot be used")]
     State {
+        /// The unit.
+        unit: Id<kind::Target>,
+        /// Why.
+        source: io::Error,
+    },
+    /// A unit that does not start.
+    #[error("unit `{unit}` cannot be started")]
+    Start {
         /// The unit.
         unit: Id<kind::Target>,
         /// Why.
@@ -89,12 +117,9 @@ impl Supervisor {
     pub fn open(dir: &Path, units: Vec<Unit>) -> Result<Self, SupervisorError> {
         let failed = |source: io::Error| SupervisorError::Directory { dir: dir.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
-        let mut options = OpenOptions::new();
-        let lock = options.write(true).create(true).truncate(false).mode(0o600).open(dir.join(".lock"));
-        let lock = lock.map_err(failed)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|err| match err {
-            rustix::io::Errno::WOULDBLOCK => SupervisorError::Locked(dir.to_owned()),
-            err => failed(err.into()),
+        let lock = DirectoryLock::take(dir).map_err(|err| {
+            let held = err.kind() == io::ErrorKind::WouldBlock;
+            if held { SupervisorError::Locked(dir.to_owned()) } else { failed(err) }
         })?;
         let mut slots = BTreeMap::new();
         for (id, unit) in by_id(units)? {
@@ -107,18 +132,19 @@ impl Supervisor {
     }
 
     /// Starts the units that do not run. Leaves alone what a permitted stop left stopped, and what a run has begun and
-    /// not finished: that is for a person. Returns what it started.
+    /// not finished: that is for a person. Returns what it started, or the first failure after it tried them all.
     pub fn ensure_started(&self) -> Result<Vec<Id<kind::Target>>, SupervisorError> {
-        let mut started = Vec::new();
+        let (mut started, mut failure) = (Vec::new(), None);
         for id in self.units.keys() {
-            let Some(mut unit) = self.lock(id) else { continue };
-            let start =
-                unit.start_if_due().map_err(|source| SupervisorError::State { unit: id.clone(), source })?;
-            if start {
-                started.push(id.clone());
+            match self.lock(id).map_or(Ok(false), |mut unit| unit.start_if_due()) {
+                Ok(true) => started.push(id.clone()),
+                Ok(false) => {}
+                Err(source) => {
+                    failure.get_or_insert(SupervisorError::Start { unit: id.clone(), source });
+                }
             }
         }
-        Ok(started)
+        failure.map_or(Ok(started), Err)
     }
 
     /// A reader of the same units.

@@ -118,6 +118,12 @@ impl MemStore {
         self.inner().faults.push((when, failure));
     }
 
+    /// How many faults have not struck yet.
+    #[must_use]
+    pub fn faults_left(&self) -> usize {
+        self.inner().faults.len()
+    }
+
     /// The disk is full from now on, but for the reserve: so many essential transactions still find room.
     pub fn fill(&self, reserve: u32) {
         self.inner().reserve = Some(reserve);

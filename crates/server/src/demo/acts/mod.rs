@@ -177,6 +177,7 @@ impl Play<'_> {
             let effect = match reason.effect {
                 ReasonEffect::Raised(tier) => format!("not below {tier}"),
                 ReasonEffect::Denied => "denies".to_owned(),
+                ReasonEffect::Deferred => "defers".to_owned(),
                 ReasonEffect::Permitted => "permits".to_owned(),
                 ReasonEffect::Forbade => "forbids".to_owned(),
                 ReasonEffect::Failed => "failed".to_owned(),
