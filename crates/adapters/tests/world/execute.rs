@@ -23,7 +23,10 @@ use holdpoint_domain::{
 };
 
 use super::{
-    scene::{ORIGIN, authority, catalogue, grant, intent, key, lease_info, pins, plan, receipt, sign},
+    scene::{
+        ORIGIN, approve, authority, catalogue, grant, intent, key, lease_info, pins, plan, receipt, sign,
+        unminted,
+    },
     supervise::{Yard, exists, kill, pause, pid, sleeper, state, stubborn},
     support::{NOW_MS, StoppedClock, at, id, wait_until},
 };
@@ -426,15 +429,14 @@ async fn a_program_that_cannot_be_started_again_is_not_stopped() {
 async fn what_nobody_here_can_do_is_refused() {
     let stage = Stage::new(vec![sleeper("web-1"), sleeper("web-2")]);
     let version = stage.version().await;
-    // An action of this executor's catalogue that it has no operation for.
-    let grant = plan(&stage.catalogue, "process.grant", "web-1", version);
-    let mut ticket = stage.ticket("process.stop", "web-1", 1).await;
-    let mut permit = super::scene::grant(&grant, Tier::T4, 2);
-    permit.development = true;
-    super::scene::approve(&mut permit, &["ben", "cleo"]);
-    ticket.jws = sign(&permit, &key("gate"));
-    ticket.plan = grant;
-    refused_by(&stage.executor.apply(ticket.work()).await, "development");
+    // An action of this executor's catalogue that it has no operation for, approved and all.
+    let wipe = plan(&stage.catalogue, "process.wipe", "web-1", version);
+    let mut permit = grant(&wipe, Tier::T3, 2);
+    approve(&mut permit, &["ben"]);
+    let lease = unminted(lease_info(&permit, &wipe));
+    let wiping = Ticket { jws: sign(&permit, &key("gate")), plan: wipe, lease, grant: permit };
+    refused_by(&stage.executor.apply(wiping.work()).await, "operation");
+    let ticket = stage.ticket("process.stop", "web-1", 1).await;
     // A unit that is on the list and not configured.
     let ghost = stage.sign(plan(&stage.catalogue, "process.stop", "ghost", version), 3).await;
     refused_by(&stage.executor.apply(ghost.work()).await, "unit");
