@@ -75,15 +75,31 @@ async fn step(gate: &Gate, run: &Run, lease: &mut Option<Lease>) -> Result<(), R
         State::Applying => apply(&bench, run, lease.as_ref()).await,
         State::Applied => verify(&bench).await,
         State::Undoing => undo(&bench, run, lease).await,
-        other => Err(internal(format!("a run in state `{other}` cannot be driven"))),
+        State::New
+        | State::Proposed
+        | State::Deferred
+        | State::Denied
+        | State::Held
+        | State::Rejected
+        | State::Expired
+        | State::Void
+        | State::Allowed
+        | State::Permitted
+        | State::Succeeded
+        | State::Failed
+        | State::Undone
+        | State::UndoFailed
+        | State::InDoubt
+        | State::Resolved => Err(internal(format!("a run in state `{}` cannot be driven", run.view.state))),
     }
 }
 
 /// The control inputs do not have the action or the target any more, so nobody can look.
 async fn lost(gate: &Gate, view: &PlanView) -> Result<(), Refusal> {
-    let body = match view.state {
-        State::Applying | State::Applied | State::Undoing => Body::InDoubt { why: DoubtWhy::Unobservable },
-        _ => Body::Failed { why: FailWhy::Interrupted },
+    let body = if matches!(view.state, State::Applying | State::Applied | State::Undoing) {
+        Body::InDoubt { why: DoubtWhy::Unobservable }
+    } else {
+        Body::Failed { why: FailWhy::Interrupted }
     };
     append(gate, view, Actor::Gate, vec![body]).await
 }

@@ -45,21 +45,18 @@ pub async fn unfinished(gate: &Gate) -> Result<Vec<Id<kind::Plan>>, Refusal> {
 /// target itself shows, without asking the executor to apply anything.
 pub async fn resume(gate: &Gate, id: &Id<kind::Plan>) -> Result<State, Refusal> {
     let run = reopen(gate, id).await?;
-    match run.view.state {
-        State::Claimed | State::Leased | State::Rehearsed => {
-            let body = Body::Failed { why: FailWhy::Interrupted };
-            let txn = Txn {
-                records: vec![gate.record(id, body)],
-                expect: Some((id.clone(), run.view.last_index())),
-                essential: true,
-                ..Txn::default()
-            };
-            gate.ports.store.append(txn).await?;
-            revoke::leases_of(gate, &run.view).await?;
-            Ok(State::Failed)
-        }
-        _ => drive::to_the_end(gate, run).await,
+    if !matches!(run.view.state, State::Claimed | State::Leased | State::Rehearsed) {
+        return drive::to_the_end(gate, run).await;
     }
+    let txn = Txn {
+        records: vec![gate.record(id, Body::Failed { why: FailWhy::Interrupted })],
+        expect: Some((id.clone(), run.view.last_index())),
+        essential: true,
+        ..Txn::default()
+    };
+    gate.ports.store.append(txn).await?;
+    revoke::leases_of(gate, &run.view).await?;
+    Ok(State::Failed)
 }
 
 /// Revokes leases whose run is over.

@@ -174,15 +174,14 @@ async fn end(gate: &Gate, view: &PlanView, body: Body, state: State) -> Result<C
 
 async fn append(gate: &Gate, view: &PlanView, records: Vec<Record>) -> Result<(), Refusal> {
     let expect = Some((view.id.clone(), view.last_index()));
-    gate.ports.store.append(Txn { records, expect, ..Txn::default() }).await.map(|_| ()).map_err(|err| {
-        match err {
-            StoreError::Conflict(_) => Refusal::new(
-                Blame::Conflict,
-                "claimed-before",
-                err.to_string(),
-                "the permit was claimed, or ended, by another",
-            ),
-            other => other.into(),
-        }
-    })
+    match gate.ports.store.append(Txn { records, expect, ..Txn::default() }).await {
+        Ok(_) => Ok(()),
+        Err(err) if matches!(err, StoreError::Conflict(_)) => Err(Refusal::new(
+            Blame::Conflict,
+            "claimed-before",
+            err.to_string(),
+            "the permit was claimed, or ended, by another",
+        )),
+        Err(err) => Err(err.into()),
+    }
 }

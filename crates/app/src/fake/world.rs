@@ -315,7 +315,7 @@ impl Prober for FakeWorld {
         let probe = state.probes.get(&condition.id);
         let truth = |at: usize| match (probe, thing) {
             (Some(Probe::Says(truth)), _) => *truth,
-            (Some(Probe::Contradicts), _) if at % 2 == 0 => Truth::Holds,
+            (Some(Probe::Contradicts), _) if at.is_multiple_of(2) => Truth::Holds,
             (Some(Probe::Contradicts), _) => Truth::DoesNotHold,
             (Some(Probe::Of(of)), Some(thing)) => of(thing),
             (Some(Probe::Of(_)) | None, _) => Truth::Indeterminate,

@@ -1,11 +1,9 @@
 //! What an approval and a permit bind: another plan, another hold, another world is another matter.
 
-use holdpoint_app::{
-    fake::{
-        Policy, Setup, Stage,
-        controls::{id, ids, person},
-        session, statement,
-    },
+use holdpoint_app::fake::{
+    Policy, Setup, Stage,
+    controls::{id, ids, person},
+    session, statement,
 };
 use holdpoint_domain::{
     Digest, Rung, Tier,

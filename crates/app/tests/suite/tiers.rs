@@ -1,8 +1,6 @@
 //! Tiers: what needs how many people, and what a bad outcome does to autonomy.
 
-use holdpoint_app::{
-    fake::{Deed, Policy, Setup, decider},
-};
+use holdpoint_app::fake::{Deed, Policy, Setup, decider};
 use holdpoint_domain::{
     Rung, Tier,
     approval::Choice,
