@@ -61,7 +61,7 @@ pub struct Controls {
     pub registry: Registry,
 }
 
-/// Settings with their defaults in [`Settings::default`].
+/// Settings with their defaults in [`Settings::new`].
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The id of the permit key in JWS headers.

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// A claimed permit: the run is open, its intent is in the ledger. Made only by [`claim`], which consumes the permit, and
-/// by [`reopen`], which finds the intent again after a restart.
+/// by `reopen`, which finds the intent again after a restart.
 pub struct Run {
     pub(crate) permit: Permit,
     pub(crate) receipt: Receipt,

@@ -6,6 +6,8 @@
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     clippy::cast_possible_truncation,
+    clippy::wildcard_enum_match_arm,
+    clippy::cloned_ref_to_slice_refs,
     reason = "a test that goes wrong should stop where it stands"
 )]
 

@@ -106,10 +106,10 @@ fn inv02_inv03_inv08_a_run_is_killed_at_every_point() {
 #[test]
 fn inv02_inv03_inv08_a_recovery_is_killed_at_every_point() {
     for story in &STORIES[..2] {
-        // Every seventh point of the run, and there every second point of the recovery.
+        // Every seventh point of the run, and there every fourth point of the recovery.
         for polls in (0..).step_by(7) {
             let mut run_ended = false;
-            for again in (0..).step_by(2) {
+            for again in (0..).step_by(4) {
                 let context = format!("{} {:?}, {polls} polls, then {again}", story.action, story.apply);
                 let (mut stage, plan) = story.begin();
                 let mut running = Box::pin(run(&stage.gate, &plan));

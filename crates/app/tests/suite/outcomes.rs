@@ -162,7 +162,7 @@ fn inv16_the_soak_begins_anew_when_the_target_fails_in_between() {
         }
         // Well for a second, never for two.
         let second = stage.gate.ports.clock.elapsed().ms() / 1_000;
-        stage.world.change("worker-1", |thing| thing.healthy = second % 2 == 0);
+        stage.world.change("worker-1", |thing| thing.healthy = second.is_multiple_of(2));
     };
     assert_eq!(end, Ok(State::UndoFailed));
     audit(&stage);

@@ -101,7 +101,7 @@ fn t05_two_plans_never_run_on_one_target_at_once() {
 }
 
 #[test]
-fn t09_an_older_permit_is_fenced_off_by_a_newer_one() {
+fn a_run_that_stands_still_keeps_its_target_from_a_newer_one() {
     let stage = started(Setup::default());
     let old = proposed(&stage, "process.restart", "worker-1").id;
     let new = proposed(&stage, "process.restart", "worker-1").id;

@@ -110,6 +110,19 @@ fn what_nothing_undoes_says_so() {
     audit(&stage);
 }
 
+#[test]
+fn inv02_an_undo_after_a_restart_never_overwrites_what_somebody_did_meanwhile() {
+    for word in ["applied", "undoing"] {
+        let (stage, plan) = killed_after(word);
+        stage.world.change("worker-1", |thing| thing.content = 42);
+        recovered(&stage);
+        assert_eq!(state(&stage, &plan), State::InDoubt, "{word}");
+        assert_eq!(stage.world.thing("worker-1").content, 42, "{word}");
+        no_lease_lives(&stage);
+        audit(&stage);
+    }
+}
+
 /// The gate is killed while `word` is the last that it recorded, and starts again.
 fn killed_after(word: &str) -> (Stage, Plan) {
     let (mut stage, plan) = unhelpful(Deed::Works);
