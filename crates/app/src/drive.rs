@@ -15,7 +15,7 @@ use holdpoint_domain::{
 use crate::{
     gate::{Gate, after},
     gather,
-    port::{Acted, ActedPhase, ExecuteError, Observation, StoreError, Txn, Work},
+    port::{ActedPhase, ExecuteError, Observation, StoreError, Txn, Work},
     refusal::{Refusal, internal},
     revoke,
     run::{Run, reopen},
@@ -173,9 +173,11 @@ async fn apply(bench: &Bench<'_>, run: &Run, lease: Option<&Lease>) -> Result<()
         tracing::warn!(plan = %run.view.id, "apply: {err}");
     }
     let Some(seen) = bench.observe().await else { return bench.doubt(DoubtWhy::Unobservable).await };
-    let ours = Acted { epoch: bench.epoch, phase: ActedPhase::Applied };
-    if seen.acted == Some(ours) {
-        return bench.append(Actor::Observer, vec![Body::Applied { step: 0, after: seen.version }]).await;
+    let ours = seen.acted.filter(|acted| acted.is(bench.epoch, ActedPhase::Applied));
+    if let Some(after) = ours.and_then(|acted| acted.left) {
+        // The version that our effect left, not the one that is there now: if somebody changed the target since, the
+        // verification sees it, and no undo overwrites their work.
+        return bench.append(Actor::Observer, vec![Body::Applied { step: 0, after }]).await;
     }
     if seen.version != before {
         return bench.doubt(DoubtWhy::OtherVersion).await;
@@ -231,9 +233,9 @@ async fn put_back(
     lease: &mut Option<Lease>,
     from: &Digest,
 ) -> Result<(), Refusal> {
-    let undone = Acted { epoch: bench.epoch, phase: ActedPhase::Undone };
+    let got = |seen: &Observation, phase| seen.acted.is_some_and(|acted| acted.is(bench.epoch, phase));
     let Some(seen) = bench.observe().await else { return bench.doubt(DoubtWhy::Unobservable).await };
-    if seen.acted == Some(undone) {
+    if got(&seen, ActedPhase::Undone) {
         return bench.undone(None).await;
     }
     if seen.version != *from {
@@ -248,8 +250,7 @@ async fn put_back(
         tracing::warn!(plan = %run.view.id, "undo: {err}");
     }
     let Some(seen) = bench.observe().await else { return bench.doubt(DoubtWhy::Unobservable).await };
-    let begun = Acted { epoch: bench.epoch, phase: ActedPhase::Begun };
-    if seen.acted == Some(undone) {
+    if got(&seen, ActedPhase::Undone) {
         return bench.undone(None).await;
     }
     if seen.version != *from {
@@ -257,7 +258,7 @@ async fn put_back(
     }
     match claim {
         Ok(()) | Err(ExecuteError::Refused(_) | ExecuteError::NotDone(_))
-            if seen.acted != Some(begun) && bench.is_disarmed(Some(lease)).await? =>
+            if !got(&seen, ActedPhase::Begun) && bench.is_disarmed(Some(lease)).await? =>
         {
             bench.undo_failed(FailWhy::NoEffect).await
         }

@@ -18,12 +18,15 @@ use holdpoint_domain::{
 use crate::{
     gate::{Gate, after},
     gather::{self, Resolved},
-    port::{Hint, KeptText, Txn},
+    port::{Hint, KeptText, StoreError, Txn},
     refusal::{Blame, Refusal, internal},
 };
 
 /// Longest free text of an agent, each: enough to explain, too little to fill the disk.
 pub const MAX_TEXT_LEN: usize = 32 * 1024;
+
+/// How often a permit is granted anew because another one was recorded first. Each time somebody else made progress.
+const MAX_TRIES: u32 = 64;
 
 /// What an agent asks for. Names were parsed; texts are as they came, and stay beside the decision.
 #[derive(Debug, Clone)]
@@ -143,7 +146,8 @@ async fn attempt(gate: &Gate, identity: &Identity, proposal: Proposal) -> Result
         transcript: keep(gate, proposal.transcript.as_deref(), &mut texts)?,
     };
     let id = gate.fresh("plan")?;
-    let mut records = vec![
+    let mut tries: u32 = 0;
+    let frozen = vec![
         Record::new(
             now,
             identity.actor(),
@@ -157,11 +161,18 @@ async fn attempt(gate: &Gate, identity: &Identity, proposal: Proposal) -> Result
             Body::Measured { evidence: Box::new(evidence.clone()) },
         ),
     ];
-    let terms = conclude(gate, &id, &plan, &narrative, &decision, &facts, resolved, &mut records)?;
-
-    // If we stop before this returns, nothing was promised and nothing started; after it, `recover` goes on from the
-    // records.
-    let appended = gate.ports.store.append(Txn { records, texts, ..Txn::default() }).await?;
+    let (terms, appended) = loop {
+        let mut records = frozen.clone();
+        let terms = conclude(gate, &id, &plan, &narrative, &decision, &facts, resolved, &mut records)?;
+        // If we stop before this returns, nothing was promised and nothing started; after it, `recover` goes on from the
+        // records.
+        match gate.ports.store.append(Txn { records, texts: texts.clone(), ..Txn::default() }).await {
+            Ok(appended) => break (terms, appended),
+            // A permit that was granted after ours was recorded before it: grant anew, with a higher epoch.
+            Err(StoreError::Epoch { .. }) if tries < MAX_TRIES => tries = tries.saturating_add(1),
+            Err(err) => return Err(err.into()),
+        }
+    };
     let hints = if decision.answer == Answer::Deny { gate.ports.judge.hints(&facts) } else { Vec::new() };
     Ok(Proposed { id, plan, decision, facts, evidence, terms, hints, first_index: appended.first_index })
 }

@@ -130,8 +130,13 @@ fn target(name: &str, executor: &str) -> Target {
     Target { id: id(name), service: id("web"), executor: id(executor), endpoints: [].into() }
 }
 
-fn acted(epoch: u64, phase: ActedPhase) -> Option<Acted> {
-    Some(Acted { epoch, phase })
+fn acted(epoch: u64, phase: ActedPhase) -> Option<(u64, ActedPhase)> {
+    Some((epoch, phase))
+}
+
+/// Which run acted last, and how far it got.
+fn last(seen: &Observation) -> Option<(u64, ActedPhase)> {
+    seen.acted.map(|Acted { epoch, phase, .. }| (epoch, phase))
 }
 
 fn refused_by(result: &Result<(), ExecuteError>, check: &str) {
@@ -155,7 +160,7 @@ async fn restart_replaces_the_process_once() {
     stage.executor.apply(ticket.work()).await.unwrap();
     let after = stage.observe("process.restart", "web-1").await;
     assert_ne!(after.version, before.version);
-    assert!(!after.down && after.acted == acted(5, ActedPhase::Applied));
+    assert!(!after.down && last(&after) == acted(5, ActedPhase::Applied));
     assert!(!is_alive(old));
     let new = stage.pid();
 
@@ -172,12 +177,12 @@ async fn stop_and_undo() {
     stage.executor.apply(ticket.work()).await.unwrap();
     let stopped = stage.observe("process.stop", "web-1").await;
     assert!(stopped.down && !stopped.undo_computed && !is_alive(old));
-    assert_eq!(stopped.acted, acted(1, ActedPhase::Applied));
+    assert_eq!(last(&stopped), acted(1, ActedPhase::Applied));
     assert_eq!(stage.supervisor.ensure_started().unwrap(), [], "what a permit stopped stays stopped");
 
     stage.executor.undo(ticket.work(), &stopped.version).await.unwrap();
     let undone = stage.observe("process.stop", "web-1").await;
-    assert!(!undone.down && undone.acted == acted(1, ActedPhase::Undone));
+    assert!(!undone.down && last(&undone) == acted(1, ActedPhase::Undone));
     // Undoing twice does nothing; applying after an undo is refused.
     stage.executor.undo(ticket.work(), &stopped.version).await.unwrap();
     refused_by(&stage.executor.apply(ticket.work()).await, "phase");
@@ -192,7 +197,7 @@ async fn undo_of_a_restart_leaves_a_running_process_alone() {
     let (pid, after) = (stage.pid(), stage.version().await);
     stage.executor.undo(ticket.work(), &after).await.unwrap();
     assert_eq!(stage.pid(), pid);
-    assert_eq!(stage.observe("process.restart", "web-1").await.acted, acted(1, ActedPhase::Undone));
+    assert_eq!(last(&stage.observe("process.restart", "web-1").await), acted(1, ActedPhase::Undone));
 }
 
 #[tokio::test]
@@ -290,7 +295,7 @@ async fn t09_a_permit_that_waited_at_the_lock_is_checked_after_it() {
     refused_by(&second.await.unwrap(), "epoch");
     // Revoked before it got the lock, or by then fenced by nothing but its version: it did nothing either way.
     assert!(matches!(third.await.unwrap(), Err(ExecuteError::Refused(_))));
-    assert_eq!(stage.observe("process.restart", "web-1").await.acted, acted(2, ActedPhase::Applied));
+    assert_eq!(last(&stage.observe("process.restart", "web-1").await), acted(2, ActedPhase::Applied));
 }
 
 #[tokio::test]
@@ -375,7 +380,7 @@ async fn inv03_a_crash_half_way_shows_as_begun() {
     fs::write(&path, begun.to_string()).unwrap();
     let stage = stage.restart(vec![sleeper("web-1")]);
     let seen = stage.observe("process.restart", "web-1").await;
-    assert_eq!((seen.version, seen.acted), (expected, acted(4, ActedPhase::Begun)));
+    assert_eq!((seen.version, last(&seen)), (expected, acted(4, ActedPhase::Begun)));
     // The version is exactly the one before, so the same permit may try again.
     let again = stage.lease_again(&ticket).await;
     stage.executor.apply(again.work()).await.unwrap();
@@ -388,7 +393,7 @@ async fn inv03_a_crash_half_way_shows_as_begun() {
     wait_until("it is gone", || !exists(gone));
     let stage = stage.restart(vec![sleeper("web-1")]);
     let seen = stage.observe("process.restart", "web-1").await;
-    assert!(seen.down && seen.acted == acted(4, ActedPhase::Begun), "a unit in doubt is started by nobody");
+    assert!(seen.down && last(&seen) == acted(4, ActedPhase::Begun), "a unit in doubt is started by nobody");
     let again = stage.lease_again(&ticket).await;
     refused_by(&stage.executor.apply(again.work()).await, "version");
     stage.executor.undo(again.work(), &seen.version).await.unwrap();

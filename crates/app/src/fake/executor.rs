@@ -71,7 +71,7 @@ impl FakeWorld {
                 return Err(ExecuteError::Refused(format!("epoch {} was seen before {epoch}", thing.epoch)));
             }
             thing.epoch = epoch;
-            if thing.acted == Some(Acted { epoch, phase }) {
+            if thing.acted.is_some_and(|acted| acted.is(epoch, phase)) {
                 return Ok(());
             }
             if thing.version() != *from {
@@ -87,7 +87,7 @@ impl FakeWorld {
                     return Err(unknown());
                 }
                 Deed::Works | Deed::NoHelp | Deed::UnknownAfter | Deed::Partial => {
-                    thing.acted = Some(Acted { epoch, phase: ActedPhase::Begun });
+                    thing.acted = Some(Acted { epoch, phase: ActedPhase::Begun, left: None });
                     deed
                 }
             }

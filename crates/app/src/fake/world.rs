@@ -301,7 +301,8 @@ impl Thing {
             }
             Phase::Undone => self.content = self.before,
         }
-        self.acted = Some(Acted { epoch, phase });
+        let left = (phase != Phase::Begun).then(|| self.version());
+        self.acted = Some(Acted { epoch, phase, left });
     }
 }
 

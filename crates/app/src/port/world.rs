@@ -75,6 +75,17 @@ pub struct Acted {
     pub epoch: u64,
     /// How far it got.
     pub phase: ActedPhase,
+    /// The version that it left, noted with the effect; none while it has only begun. What the target is *now* may be the
+    /// work of somebody else.
+    pub left: Option<Digest>,
+}
+
+impl Acted {
+    /// Whether it is this epoch's run, and got this far.
+    #[must_use]
+    pub fn is(&self, epoch: u64, phase: ActedPhase) -> bool {
+        self.epoch == epoch && self.phase == phase
+    }
 }
 
 /// How far a run got with a target.

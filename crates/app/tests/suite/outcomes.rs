@@ -73,7 +73,7 @@ fn inv16_an_executor_that_says_nothing_happened_is_not_believed_over_the_target(
             Body::Claimed { epoch, .. } => Some(epoch),
             _ => None,
         });
-        let acted = Acted { epoch: epoch.unwrap(), phase: ActedPhase::Begun };
+        let acted = Acted { epoch: epoch.unwrap(), phase: ActedPhase::Begun, left: None };
         stage.world.change("worker-1", |thing| thing.acted = Some(acted));
         assert_eq!(wait(running), Ok(State::InDoubt), "{deed:?}");
         audit(&stage);

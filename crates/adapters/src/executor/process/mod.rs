@@ -264,7 +264,7 @@ impl Order {
         let state = UnitState {
             highest_epoch: self.warrant.permit().grant().epoch,
             starting: starts.then(fresh_mark),
-            acted: Some(self.acted(PhaseWord::Begun)),
+            acted: Some(self.acted(PhaseWord::Begun, None)),
             ..unit.state().clone()
         };
         unit.write(state).map_err(|err| not_done("the unit's state was not written", &err))
@@ -272,13 +272,16 @@ impl Order {
 
     /// The durable end of the effect. If we stop before it, the state says `begun`.
     fn finish(&self, unit: &mut Locked<'_>, after: UnitState, phase: PhaseWord) -> Result<(), ExecuteError> {
-        let state = UnitState { acted: Some(self.acted(phase)), ..after };
+        let left = unit
+            .version_of(&after)
+            .map_err(|err| unknown("the effect was made and cannot be looked at", &err))?;
+        let state = UnitState { acted: Some(self.acted(phase, Some(left))), ..after };
         unit.write(state).map_err(|err| unknown("the effect was made and not written down", &err))
     }
 
-    fn acted(&self, phase: PhaseWord) -> ActedBy {
+    fn acted(&self, phase: PhaseWord, left: Option<Digest>) -> ActedBy {
         let grant = self.warrant.permit().grant();
-        ActedBy { epoch: grant.epoch, permit: grant.id.clone(), phase }
+        ActedBy { epoch: grant.epoch, permit: grant.id.clone(), phase, left }
     }
 }
 

@@ -58,6 +58,8 @@ pub(super) struct ActedBy {
     pub(super) epoch: u64,
     pub(super) permit: Id<kind::Permit>,
     pub(super) phase: PhaseWord,
+    /// The version that it left; none while it has only begun.
+    pub(super) left: Option<Digest>,
 }
 
 /// [`ActedPhase`], as written.
@@ -76,7 +78,7 @@ impl ActedBy {
             PhaseWord::Applied => ActedPhase::Applied,
             PhaseWord::Undone => ActedPhase::Undone,
         };
-        Acted { epoch: self.epoch, phase }
+        Acted { epoch: self.epoch, phase, left: self.left }
     }
 }
 

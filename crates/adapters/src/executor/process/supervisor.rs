@@ -186,7 +186,12 @@ impl Locked<'_> {
 
     /// The relevant version as it is now.
     pub(super) fn version(&self) -> io::Result<Digest> {
-        version_of(self.slot.unit.id(), self.slot.argv, &self.state).map(|(version, _)| version)
+        self.version_of(&self.state)
+    }
+
+    /// The relevant version with `state` as the unit's state.
+    pub(super) fn version_of(&self, state: &UnitState) -> io::Result<Digest> {
+        version_of(self.slot.unit.id(), self.slot.argv, state).map(|(version, _)| version)
     }
 
     /// Whether the unit could be started: looks, and touches nothing.
