@@ -1,12 +1,15 @@
 //! The gate: the ports, the control inputs in force, and the settings.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use holdpoint_domain::{
-    Id, Millis, Timestamp,
+    Digest, Id, Millis, Timestamp,
     action::Catalogue,
     actor::Actor,
     agent::Registry,
@@ -59,6 +62,9 @@ pub struct Controls {
     pub inventory: Inventory,
     /// People and agents.
     pub registry: Registry,
+    /// Digests of what else decides who is believed and what runs: keys of identities, the executor's pins, the units,
+    /// and whether a development flag is in force. They are part of the registry's digest.
+    pub roots: BTreeMap<&'static str, Digest>,
 }
 
 /// Settings with their defaults in [`Settings::new`].
@@ -119,7 +125,7 @@ impl Gate {
             policy: ports.judge.digest(),
             catalogue: controls.catalogue.digest()?,
             inventory: controls.inventory.digest()?,
-            registry: controls.registry.digest()?,
+            registry: Digest::of(&(controls.registry.digest()?, &controls.roots))?,
         };
         let epoch = AtomicU64::new(ports.store.last_epoch());
         Ok(Self { ports, controls, inputs, settings, epoch })

@@ -1,5 +1,7 @@
 //! Facts: what the gate measures, resolves and looks up itself before it decides.
 
+use std::collections::BTreeSet;
+
 use holdpoint_domain::{
     Digest, Id, Timestamp,
     action::{Action, UndoKind},
@@ -153,7 +155,11 @@ pub(crate) async fn facts(
             agreement: evidence.evidence.agreement,
             evidence: evidence.evidence.digest()?,
         },
-        blast: blast::radius(&gate.controls.inventory, &[target.id.clone()].into()),
+        blast: blast::radius(
+            &gate.controls.inventory,
+            &[target.id.clone()].into(),
+            &unavailable(gate, action, target).await,
+        ),
         undo: UndoFacts { computed: seen.undo_computed && action.undo != UndoKind::None },
         // The gate derived target and action itself when its own probes prove, on this target, the condition that the
         // catalogue names for this action. Parameters are clean when there is nothing to choose.
@@ -167,6 +173,23 @@ pub(crate) async fn facts(
         inputs: gate.inputs,
         at_ms: now,
     })
+}
+
+/// Most neighbours that are looked at for one decision. Beyond it, whoever was not looked at counts as unavailable.
+const MAX_NEIGHBOURS: usize = 64;
+
+/// Replicas beside `target` that do not serve: down, or not to be seen.
+async fn unavailable(gate: &Gate, action: &Action, target: &Target) -> BTreeSet<Id<kind::Target>> {
+    let beside = |other: &&Target| other.service == target.service && other.id != target.id;
+    let neighbours: Vec<_> = gate.controls.inventory.targets().filter(beside).collect();
+    let mut found: BTreeSet<_> =
+        neighbours.iter().skip(MAX_NEIGHBOURS).map(|other| other.id.clone()).collect();
+    for other in neighbours.into_iter().take(MAX_NEIGHBOURS) {
+        if gate.ports.observer.observe(action, other).await.map_or(true, |seen| seen.down) {
+            found.insert(other.id.clone());
+        }
+    }
+    found
 }
 
 /// The relevant version of a step's target now, with the resolved step.

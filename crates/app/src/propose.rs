@@ -90,7 +90,12 @@ pub(crate) async fn record_refusal(
     request: Request,
     refusal: &Refusal,
 ) -> Result<(), Refusal> {
-    if refusal.blame == Blame::Us {
+    // Whoever is not in the registry is a stranger, whatever token they have: strangers do not write to the ledger.
+    let known = match identity {
+        Identity::Agent { agent, .. } => gate.controls.registry.agent(agent).is_some(),
+        Identity::Person { person } => gate.controls.registry.person(person).is_some(),
+    };
+    if refusal.blame == Blame::Us || !known {
         return Ok(());
     }
     let rule = Id::parse(refusal.rule).map_err(internal)?;

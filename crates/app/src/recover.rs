@@ -71,9 +71,10 @@ async fn sweep(gate: &Gate) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Does what is due: expires holds, permits and deferrals, measures deferred plans again, revokes leases of ended runs.
-/// Returns the plans that have a permit and wait for their start.
-pub async fn tick(gate: &Gate) -> Result<Vec<Id<kind::Plan>>, Refusal> {
+/// Does what is due: revokes leases of ended runs, expires holds, permits and deferrals, measures deferred plans again.
+/// Revocation first: it waits for nobody's probes.
+pub async fn tick(gate: &Gate) -> Result<(), Refusal> {
+    sweep(gate).await?;
     let states = vec![State::Held, State::Deferred, State::Permitted];
     let filter = PlanFilter { states, limit: TICK_LIMIT, ..PlanFilter::default() };
     let now = gate.now();
@@ -89,8 +90,7 @@ pub async fn tick(gate: &Gate) -> Result<Vec<Id<kind::Plan>>, Refusal> {
             tracing::warn!(plan = %row.id, "tick: {err}");
         }
     }
-    sweep(gate).await?;
-    startable(gate).await
+    Ok(())
 }
 
 /// Plans with a permit that nobody claimed yet.

@@ -34,7 +34,7 @@ pub async fn start(gate: &Gate) -> Result<(), Refusal> {
                     Blame::Caller,
                     "input-not-activated",
                     first.to_string(),
-                    "put the activated file back, or begin a new log with `holdpoint init`",
+                    "put the activated file back, or begin a new log in another data folder",
                 ));
             }
         }

@@ -4,9 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Commitment, Digest, Id, Tier, Timestamp,
+    decision::{Answer, Decision},
     digest::DigestError,
+    facts::Facts,
     id::kind,
-    plan::Requester,
+    plan::{Plan, Requester},
     signature::{PublicKey, Purpose, Signature, SignatureError},
 };
 
@@ -190,6 +192,40 @@ fn difference(signed: &HoldTerms, hold: &HoldTerms) -> Option<&'static str> {
         (signed.expires_at_ms == *expires_at_ms, "expires_at_ms"),
     ];
     checks.into_iter().find_map(|(same, field)| (!same).then_some(field))
+}
+
+/// Checks that terms, plan, facts and decision belong together: what a person must know before signing the terms, and
+/// what no digest alone can tell them. A gate that shows the facts of one plan beside another is found here.
+pub fn belong_together(
+    terms: &HoldTerms,
+    plan: &Plan,
+    facts: &Facts,
+    decision: &Decision,
+) -> Result<(), ApprovalError> {
+    let target = facts.target.as_ref();
+    let mut checks = vec![
+        (plan.digest()? == terms.plan, "plan"),
+        (facts.digest()? == terms.facts && decision.facts == terms.facts, "facts"),
+        (decision.digest()? == terms.decision, "decision"),
+        (decision.policy == terms.policy && facts.inputs.policy == terms.policy, "policy"),
+        (decision.tier == terms.tier && decision.answer == Answer::Hold, "tier"),
+        (*plan.trigger() == facts.trigger.condition, "trigger"),
+        (plan.requester().agent == facts.principal.agent, "agent"),
+        (plan.requester().on_behalf_of == facts.principal.on_behalf_of, "on_behalf_of"),
+        (plan.targets().is_subset(&facts.blast.targets), "blast"),
+    ];
+    for step in plan.steps() {
+        checks.extend([
+            (step.action == facts.action.id && step.entry == facts.action.entry, "action"),
+            (step.undo == facts.action.undo, "undo"),
+            (target.is_some_and(|target| target.id == step.target), "target"),
+            (target.is_some_and(|target| target.version == step.expected_version), "expected_version"),
+        ]);
+    }
+    checks
+        .into_iter()
+        .find(|(same, _)| !same)
+        .map_or(Ok(()), |(_, field)| Err(ApprovalError::OtherTerms(field)))
 }
 
 impl Consent {

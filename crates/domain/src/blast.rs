@@ -41,10 +41,16 @@ impl Blast {
     }
 }
 
-/// The blast radius of acting on `targets`. Targets that the inventory does not know are left out: an unknown target is
-/// denied before anybody asks for its blast radius.
+/// The blast radius of acting on `targets` while `unavailable` ones do not serve. Targets that the inventory does not know
+/// are left out: an unknown target is denied before anybody asks for its blast radius.
+///
+/// The share of replicas counts both: otherwise a service could be taken down one allowed replica after the other.
 #[must_use]
-pub fn radius(inventory: &Inventory, targets: &BTreeSet<Id<kind::Target>>) -> Blast {
+pub fn radius(
+    inventory: &Inventory,
+    targets: &BTreeSet<Id<kind::Target>>,
+    unavailable: &BTreeSet<Id<kind::Target>>,
+) -> Blast {
     let mut dependents: BTreeMap<&Id<kind::Service>, BTreeSet<&Id<kind::Service>>> = BTreeMap::new();
     for service in inventory.services() {
         for on in &service.depends_on {
@@ -57,6 +63,11 @@ pub fn radius(inventory: &Inventory, targets: &BTreeSet<Id<kind::Target>>) -> Bl
     for (_, service) in targets.iter().filter_map(|id| inventory.target(id)) {
         let count = touched.entry(&service.id).or_default();
         *count = count.saturating_add(1);
+    }
+    for (_, service) in unavailable.difference(targets).filter_map(|id| inventory.target(id)) {
+        if let Some(count) = touched.get_mut(&service.id) {
+            *count = count.saturating_add(1);
+        }
     }
 
     let mut seen: BTreeSet<&Id<kind::Service>> = touched.keys().copied().collect();
@@ -148,7 +159,7 @@ mod tests {
 
     #[test]
     fn dependants_at_any_distance_and_unknown_ones_count() {
-        let blast = radius(&inventory(), &[Id::parse("db-1").unwrap()].into());
+        let blast = radius(&inventory(), &[Id::parse("db-1").unwrap()].into(), &BTreeSet::new());
         assert_eq!(names(&blast.services), ["api", "batch", "db", "ghost", "web"]);
         assert_eq!(names(&blast.critical), ["db", "ghost", "web"]);
         assert_eq!(names(&blast.unknown), ["ghost"]);
@@ -157,11 +168,22 @@ mod tests {
 
     #[test]
     fn one_replica_of_three_is_a_third_rounded_up() {
-        let blast = radius(&inventory(), &[Id::parse("api-2").unwrap()].into());
+        let blast = radius(&inventory(), &[Id::parse("api-2").unwrap()].into(), &BTreeSet::new());
         assert_eq!(names(&blast.services), ["api", "web"]);
         assert_eq!(blast.replica_share_percent, 34);
-        let leaf = radius(&inventory(), &[Id::parse("alone-1").unwrap()].into());
+        let leaf = radius(&inventory(), &[Id::parse("alone-1").unwrap()].into(), &BTreeSet::new());
         assert_eq!((names(&leaf.services), leaf.critical.len()), (vec!["alone"], 0));
         assert!(leaf.within(&leaf) && !leaf.within(&blast) && !blast.within(&leaf));
+    }
+
+    #[test]
+    fn t23_a_service_is_not_taken_down_one_replica_after_the_other() {
+        let ids = |names: &[&str]| names.iter().map(|name| Id::parse(name).unwrap()).collect::<BTreeSet<_>>();
+        let share = |down: &[&str]| radius(&inventory(), &ids(&["api-2"]), &ids(down)).replica_share_percent;
+        assert_eq!(share(&[]), 34);
+        assert_eq!(share(&["api-1"]), 67);
+        assert_eq!(share(&["api-1", "api-3"]), 100);
+        // The target itself counts once, and what belongs to others not at all.
+        assert_eq!(share(&["api-2", "db-1"]), 34);
     }
 }

@@ -76,7 +76,8 @@ pub enum Check {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HttpExpect {
-    /// No answer within the time limit although the port takes connections, or a refused connection.
+    /// No answer within the time limit although the port takes connections. A refused connection is not that: what is down
+    /// does not hang.
     Unanswered,
     /// A 2xx answer.
     Ok,

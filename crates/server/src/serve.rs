@@ -16,6 +16,8 @@ use crate::{
 
 /// The pause between two looks at what is due.
 const TICK: Duration = Duration::from_millis(500);
+/// The pause between two looks at supervised processes that ended by themselves: a crash loop costs a start each time.
+const HEAL: Duration = Duration::from_secs(2);
 /// How long runs under way may take to end after a stop was asked for. What is left is recovered at the next start.
 const LAST_WAIT: Duration = Duration::from_secs(20);
 
@@ -40,7 +42,12 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     if config.development {
         tracing::warn!("DEVELOPMENT: signatures from the command line count as strong authentication");
     }
-    tracing::info!("all roles in one process: their separation holds by construction only");
+    tracing::warn!(
+        "all roles in one process, and supervised processes under its user: separation by construction only"
+    );
+    tracing::warn!(
+        "identities come from the local development issuer: whoever can read its key can be anybody"
+    );
 
     let wired = wiring::wire(&config, inputs)?;
     let gate = Arc::new(wired.gate);
@@ -48,6 +55,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     start::start(&gate).await.map_err(|refusal| CliError::Failed(format!("{refusal}; {}", refusal.next)))?;
 
     start_units(Arc::clone(&wired.supervisor)).await?;
+    let healing = tokio::spawn(healing(Arc::clone(&wired.supervisor)));
 
     let runner = Runner::new(Arc::clone(&gate));
     let service =
@@ -61,6 +69,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     say(format_args!("holdpoint serves on {}", config.url()));
     let ended = http::serve(listener, router, stop_asked()).await;
     clockwork.abort();
+    healing.abort();
     let under_way = async {
         while runner.under_way() > 0 {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -81,6 +90,17 @@ async fn start_units(supervisor: Arc<Supervisor>) -> Result<(), CliError> {
     Ok(())
 }
 
+/// Starts supervised processes again that ended by themselves: what "heals itself" in the catalogue means. Never those
+/// that a permitted stop left stopped, nor those that a run has begun with and not finished.
+async fn healing(supervisor: Arc<Supervisor>) {
+    loop {
+        tokio::time::sleep(HEAL).await;
+        if let Err(err) = start_units(Arc::clone(&supervisor)).await {
+            tracing::error!("a supervised process was not started again: {err}");
+        }
+    }
+}
+
 /// The names that the door answers to: its address, this machine's own names for it, and what the operator adds.
 fn hosts(config: &Config) -> BTreeSet<String> {
     let own = match config.listen.ip() {
@@ -99,9 +119,12 @@ async fn clockwork(gate: Arc<Gate>, runner: Runner) {
             Ok(open) => open.into_iter().for_each(|plan| runner.resume(plan)),
             Err(refusal) => tracing::error!("the gate's clockwork: {refusal}"),
         }
-        match recover::tick(&gate).await {
+        match recover::startable(&gate).await {
             Ok(startable) => startable.into_iter().for_each(|plan| runner.start(plan)),
             Err(refusal) => tracing::error!("the gate's clockwork: {refusal}"),
+        }
+        if let Err(refusal) = recover::tick(&gate).await {
+            tracing::error!("the gate's clockwork: {refusal}");
         }
         tokio::time::sleep(TICK).await;
     }

@@ -26,12 +26,12 @@ use holdpoint_app::{
     judge::BundleJudge,
     port::{Clock, Store},
 };
-use holdpoint_domain::{Id, Millis, action::Catalogue, actor::Identity, decision::Mode, id::kind};
+use holdpoint_domain::{Digest, Id, Millis, action::Catalogue, actor::Identity, decision::Mode, id::kind};
 use serde::Deserialize;
 
 use crate::{
     cli::{CliError, failed},
-    config::{Config, Inputs, parse},
+    config::{Config, Inputs, parse, read},
     service::Identify,
 };
 
@@ -123,8 +123,12 @@ pub(crate) fn wire(config: &Config, inputs: Inputs) -> Result<Wired, CliError> {
         evidence_key: Arc::new(key(&KeyUse::Evidence, "evidence")?),
         log_key,
     };
-    let controls =
-        Controls { catalogue: inputs.catalogue, inventory: inputs.inventory, registry: inputs.registry };
+    let controls = Controls {
+        catalogue: inputs.catalogue,
+        inventory: inputs.inventory,
+        registry: inputs.registry,
+        roots: roots(config)?,
+    };
     let gate = Gate::new(ports, controls, settings(config, mode)).map_err(failed)?;
     let identities = Jwks::load(&config.identities()).map_err(failed)?;
     let verifier = Verifier::new(identities, config.trust_domain.clone(), config.audience.clone());
@@ -142,6 +146,19 @@ fn settings(config: &Config, mode: Mode) -> Settings {
     settings.review_ms = timings.review_ms.unwrap_or(settings.review_ms);
     settings.verify_every_ms = timings.verify_every_ms.unwrap_or(settings.verify_every_ms);
     settings
+}
+
+/// What else decides who is believed and what runs. A gate whose roots are not those of its ledger does not start.
+fn roots(config: &Config) -> Result<BTreeMap<&'static str, Digest>, CliError> {
+    let mut roots = BTreeMap::from([
+        ("identities", Digest::of_bytes(read(&config.identities())?.as_bytes())),
+        ("executor_pins", Digest::of_bytes(read(&config.path(&config.executor_pins))?.as_bytes())),
+        ("development", Digest::of_bytes(if config.development { b"true" } else { b"false" })),
+    ]);
+    if let Some(units) = &config.units {
+        roots.insert("units", Digest::of_bytes(read(&config.path(units))?.as_bytes()));
+    }
+    Ok(roots)
 }
 
 fn units(config: &Config) -> Result<Vec<Unit>, CliError> {

@@ -9,12 +9,13 @@
 //! | any other status, redirects too | does not hold | does not hold | does not hold | | |
 //! | connection taken | | | | **holds** | does not hold |
 //! | taken, no whole answer in time | **holds** | does not hold | indeterminate | | |
-//! | refused | **holds** | does not hold | indeterminate | does not hold | **holds** |
+//! | refused | does not hold | does not hold | indeterminate | does not hold | **holds** |
 //! | no connection in time | indeterminate | does not hold | indeterminate | does not hold | indeterminate |
 //! | broken off, not HTTP, too large | indeterminate | indeterminate | indeterminate | indeterminate | indeterminate |
 //! | we could not ask | indeterminate | indeterminate | indeterminate | indeterminate | indeterminate |
 //!
-//! A target that does not answer has not proven its health, so `ok` and `open` do not hold; that is measured. What its
+//! `unanswered` is for what hangs. What refuses connections is down, and may have been stopped on purpose: that is another
+//! condition. A target that does not answer has not proven its health, so `ok` and `open` do not hold; that is measured. What its
 //! status would have been nobody knows, so `server_error` is indeterminate. On this machine a connection that is not
 //! taken in time is one that waits in the full queue of a program that hangs: `unanswered` holds.
 //!
@@ -203,7 +204,9 @@ fn http(expect: HttpExpect, fetched: &Fetched) -> Finding {
         Fetched::Unanswered => {
             silent([Truth::Holds, Truth::DoesNotHold, Truth::Indeterminate], Why::TimedOut)
         }
-        Fetched::Refused => silent([Truth::Holds, Truth::DoesNotHold, Truth::Indeterminate], Why::Refused),
+        Fetched::Refused => {
+            silent([Truth::DoesNotHold, Truth::DoesNotHold, Truth::Indeterminate], Why::Refused)
+        }
         Fetched::Unreachable => {
             silent([Truth::Indeterminate, Truth::DoesNotHold, Truth::Indeterminate], Why::TimedOut)
         }

@@ -8,7 +8,7 @@ use std::sync::{
     mpsc::{Receiver, SyncSender, sync_channel},
 };
 
-use holdpoint_domain::{Id, id::kind, record::Record};
+use holdpoint_domain::{Id, id::kind};
 use holdpoint_ledger::{
     checkpoint::Checkpoint,
     hash::Hash,
@@ -18,7 +18,7 @@ use holdpoint_ledger::{
 use rusqlite::Connection;
 
 use super::apply::{Scalars, Stop, apply};
-use super::entry::Meaning;
+use super::entry::{Meaning, parse};
 use super::error::OpenError;
 use super::memory::Memory;
 use super::read::tile_bytes;
@@ -246,13 +246,13 @@ fn parse_all(queue: &Mutex<Receiver<Job>>) {
         let Ok(job) = waiting.recv() else { return };
         drop(waiting);
         // Nobody waits for the answer when the fold has already failed.
-        let _ = job.answer.send(job.entries.iter().map(parse).collect());
+        let _ = job.answer.send(job.entries.iter().map(read_entry).collect());
     }
 }
 
-fn parse(stored: &Stored) -> Parsed {
+fn read_entry(stored: &Stored) -> Parsed {
     let wrong = |what: String| (stored.index, what);
-    let record = Record::parse(&stored.bytes).map_err(|err| wrong(err.to_string()))?;
+    let record = parse(&stored.bytes).map_err(wrong)?;
     if record.plan.as_ref().map(Id::as_str) != stored.plan.as_deref() {
         return Err(wrong("it is filed under another plan than it is about".to_owned()));
     }

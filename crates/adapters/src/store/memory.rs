@@ -124,6 +124,8 @@ impl Memory {
         }
         let mut tables = Tables::new(conn);
         self.plans.into_values().try_for_each(|row| tables.put_plan(row))?;
+        tables.finish()?;
+        let mut tables = Tables::new(conn);
         for (nonce, row) in sorted(self.nonces) {
             tables.put_nonce(&nonce, row)?;
         }
@@ -141,7 +143,7 @@ impl Memory {
         for (agent, action, plan) in self.bad_outcomes {
             bad.execute([agent.as_str(), action.as_str(), plan.as_str()])?;
         }
-        Ok(tables.finish()?)
+        Ok(())
     }
 }
 

@@ -95,7 +95,8 @@ pub(super) fn lease_row(row: &Row<'_>) -> rusqlite::Result<(Id<kind::Plan>, Leas
     Ok((parsed(row, 0)?, info))
 }
 
-/// The tables inside a transaction. Plans that one transaction touches are read once and written once, by [`Self::finish`].
+/// The tables inside a transaction. A plan that one transaction moves several times is read once, and written once by
+/// [`Self::finish`].
 pub(super) struct Tables<'c> {
     conn: &'c Connection,
     plans: BTreeMap<Id<kind::Plan>, PlanRow>,
@@ -145,6 +146,10 @@ impl Rows for Tables<'_> {
     }
 
     fn put_plan(&mut self, row: PlanRow) -> Result<(), Stop> {
+        // A new plan at once, since other rows point to it.
+        if row.first_index == row.last_index {
+            put_plan(&mut self.conn.prepare_cached(PUT_PLAN)?, &row)?;
+        }
         self.plans.insert(row.id.clone(), row);
         Ok(())
     }

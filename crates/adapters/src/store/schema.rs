@@ -66,7 +66,7 @@ CREATE INDEX plans_by_hold ON plans (hold) WHERE hold IS NOT NULL;
 
 CREATE TABLE nonces (
     nonce TEXT PRIMARY KEY,
-    plan  TEXT NOT NULL REFERENCES plans (id) DEFERRABLE INITIALLY DEFERRED,
+    plan  TEXT NOT NULL REFERENCES plans (id),
     used  INTEGER NOT NULL CHECK (used IN (0, 1))
 ) STRICT, WITHOUT ROWID;
 
@@ -78,19 +78,19 @@ CREATE TABLE decisions_on_hold (
 
 CREATE TABLE locks (
     target TEXT PRIMARY KEY,
-    plan   TEXT NOT NULL REFERENCES plans (id) DEFERRABLE INITIALLY DEFERRED
+    plan   TEXT NOT NULL REFERENCES plans (id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE leases (
     lease TEXT PRIMARY KEY,
-    plan  TEXT NOT NULL REFERENCES plans (id) DEFERRABLE INITIALLY DEFERRED,
+    plan  TEXT NOT NULL REFERENCES plans (id),
     info  TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE bad_outcomes (
     agent  TEXT NOT NULL,
     action TEXT NOT NULL,
-    plan   TEXT NOT NULL REFERENCES plans (id) DEFERRABLE INITIALLY DEFERRED,
+    plan   TEXT NOT NULL REFERENCES plans (id),
     PRIMARY KEY (agent, action, plan)
 ) STRICT, WITHOUT ROWID;
 

@@ -100,7 +100,8 @@ async fn the_http_table() {
     }
     assert_eq!(http(&Server::hang().url(), SILENT_MS).await, ([Yes, No, Unknown], Why::TimedOut));
     let refused = format!("http://{}/", refusing());
-    assert_eq!(http(&refused, ANSWERS_MS).await, ([Yes, No, Unknown], Why::Refused));
+    // What is down does not hang: somebody may have stopped it on purpose.
+    assert_eq!(http(&refused, ANSWERS_MS).await, ([No, No, Unknown], Why::Refused));
 }
 
 #[tokio::test]

@@ -79,6 +79,7 @@ impl Parts {
             catalogue: Catalogue::new(self.actions, self.conditions).expect("the catalogue is a valid one"),
             inventory: Inventory::new(self.services, self.targets).expect("the inventory is a valid one"),
             registry: Registry::new(self.agents, self.people).expect("the registry is a valid one"),
+            roots: BTreeMap::new(),
         }
     }
 

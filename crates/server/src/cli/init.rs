@@ -1,6 +1,6 @@
 //! `holdpoint init`: the gate's keys and the executor's pins for a configuration.
 
-use std::path::PathBuf;
+use std::{os::unix::fs::DirBuilderExt as _, path::PathBuf};
 
 use clap::Args;
 use holdpoint_adapters::{
@@ -24,7 +24,7 @@ pub(crate) fn init(options: &InitOptions) -> Result<(), CliError> {
     let config = Config::load(&options.config)?;
     let inputs = load_inputs(&config)?;
     let keys = config.keys_dir();
-    std::fs::create_dir_all(&keys).map_err(failed)?;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&keys).map_err(failed)?;
     for purpose in [KeyUse::Checkpoint, KeyUse::Evidence, KeyUse::Permit] {
         Seed::load_or_create(&purpose.path(&keys)).map_err(failed)?;
     }
@@ -35,18 +35,15 @@ pub(crate) fn init(options: &InitOptions) -> Result<(), CliError> {
     let permit = Seed::load(&KeyUse::Permit.path(&keys)).map_err(failed)?;
     let checkpoint = Seed::load(&KeyUse::Checkpoint.path(&keys)).map_err(failed)?;
     let pins_path = config.path(&config.executor_pins);
-    {
-        let people = inputs.registry.people();
-        let pins = ExecutorPins {
-            name: Id::parse("process").map_err(failed)?,
-            permit_key: Ed25519Key::from_seed("permit", &permit).map_err(failed)?.public_key(),
-            approvers: people.map(|person| (person.id.clone(), person.approval_key.clone())).collect(),
-            targets: inputs.inventory.targets().map(|target| target.id.clone()).collect(),
-        };
-        let text = serde_saphyr::to_string(&pins).map_err(failed)?;
-        std::fs::write(&pins_path, text)
-            .map_err(|err| CliError::Failed(format!("{}: {err}", pins_path.display())))?;
-    }
+    let people = inputs.registry.people();
+    let pins = ExecutorPins {
+        name: Id::parse("process").map_err(failed)?,
+        permit_key: Ed25519Key::from_seed("permit", &permit).map_err(failed)?.public_key(),
+        approvers: people.map(|person| (person.id.clone(), person.approval_key.clone())).collect(),
+        targets: inputs.inventory.targets().map(|target| target.id.clone()).collect(),
+    };
+    // The pins are the executor's own: who may approve and what may be touched is not widened by running this again.
+    write_new(&pins_path, &serde_saphyr::to_string(&pins).map_err(failed)?)?;
     let log_key = Ed25519Key::from_seed(&config.origin, &checkpoint)
         .and_then(|key| key.verifier_key())
         .map_err(failed)?;

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 error, 2 usage, 3 denied, 4 waits for people, 8 gate unreachable, 9 verification failed.
 
 mod client;
+mod consent;
 mod identity;
 mod init;
 mod ledger;
@@ -137,6 +138,8 @@ pub(crate) fn failed(err: impl std::error::Error) -> CliError {
 /// Runs the command line.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Keys, the store and the texts beside it are for the user who runs this, and for nobody else.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(run(cli.command)),

@@ -11,18 +11,17 @@ use std::{
 use clap::{Args, Subcommand};
 use holdpoint_adapters::system::{Ed25519Key, Seed};
 use holdpoint_domain::{
-    Digest, Id,
-    approval::{Choice, HoldTerms, SignedStatement, Statement},
-    decision::{Decision, ReasonEffect},
+    Id,
+    approval::{Choice, HoldTerms, SignedStatement, Statement, belong_together},
+    decision::Decision,
     facts::Facts,
     id::kind,
     plan::Plan,
-    text::visible,
-    trigger::Truth,
+    text::quoted,
 };
 use serde_json::Value;
 
-use super::{CliError, Door, client::Client, failed, plans::clock_time, say};
+use super::{CliError, Door, client::Client, consent, failed, plans::clock_time, say};
 
 /// Commands on requests that wait for people.
 #[derive(Debug, Subcommand)]
@@ -113,7 +112,19 @@ async fn decide(options: DecideOptions, choice: Choice) -> Result<(), CliError> 
             terms.hold
         )));
     }
-    show(&answer, &terms, &plan, &facts, &decision);
+    if let Some(config) = client.config()
+        && terms.head.origin != config.origin
+    {
+        // One key may serve at several gates: what is signed here must be good here only.
+        return Err(CliError::NotVerified(format!(
+            "the hold belongs to the log {}: expected `{}`",
+            quoted(&terms.head.origin, 80),
+            config.origin
+        )));
+    }
+    for line in consent::lines(answer.get("narrative"), &terms, &plan, &facts, &decision) {
+        say(line);
+    }
     if !options.yes && !confirmed(choice)? {
         return Err(CliError::Failed("nothing was signed".into()));
     }
@@ -144,96 +155,12 @@ fn parts(answer: &Value) -> Result<(HoldTerms, Plan, Facts, Decision), CliError>
     let plan: Plan = field(answer, "plan")?;
     let facts: Facts = field(answer, "facts")?;
     let decision: Decision = field(answer, "decision")?;
-    let digests: [(&str, Digest, Digest); 4] = [
-        ("plan", terms.plan, plan.digest().map_err(failed)?),
-        ("facts", terms.facts, facts.digest().map_err(failed)?),
-        ("decision", terms.decision, decision.digest().map_err(failed)?),
-        ("facts of the decision", decision.facts, terms.facts),
-    ];
-    for (what, expected, got) in digests {
-        if expected != got {
-            return Err(CliError::NotVerified(format!(
-                "the {what} shown is not what would be signed: expected {expected}, got {got}. Sign nothing, and have somebody look at the gate"
-            )));
-        }
-    }
-    if decision.tier != terms.tier {
-        return Err(CliError::NotVerified("the tier of the terms is not the decision's".into()));
-    }
+    belong_together(&terms, &plan, &facts, &decision).map_err(|err| {
+        CliError::NotVerified(format!(
+            "what is shown is not what would be signed: {err}. Sign nothing, and have somebody look at the gate"
+        ))
+    })?;
     Ok((terms, plan, facts, decision))
-}
-
-/// What the bytes to be signed say. Everything of the agent stands in a marked block, made visible.
-fn show(answer: &Value, terms: &HoldTerms, plan: &Plan, facts: &Facts, decision: &Decision) {
-    say(format_args!("hold      {}  tier {} ({})", terms.hold, terms.tier, terms.tier.meaning()));
-    for step in plan.steps() {
-        say(format_args!("does      {} on {}", step.action, step.target));
-        for (name, value) in &step.params {
-            say(format_args!("  with    {name} = {value:?}"));
-        }
-        say(format_args!(
-            "  undo    {:?}; target must be in version {}",
-            step.undo,
-            step.expected_version.short()
-        ));
-    }
-    say(format_args!("undo      {}", undo(facts)));
-    say(format_args!("asked by  agent {}", plan.requester().agent));
-    if let Some(target) = &facts.target {
-        say(format_args!(
-            "target    service {} in {}, owner {}, {} criticality, {} of {} replicas",
-            target.service,
-            target.environment,
-            target.owner,
-            target.criticality.as_str(),
-            facts.blast.targets.len(),
-            target.replicas
-        ));
-    }
-    let names = |ids: Vec<&str>| if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };
-    say(format_args!("disturbs  {}", names(facts.blast.services.iter().map(Id::as_str).collect())));
-    say(format_args!("critical  {}", names(facts.blast.critical.iter().map(Id::as_str).collect())));
-    let agreement = &facts.trigger.agreement;
-    say(format_args!(
-        "trigger   {} {} ({} of {} independent sources say that it holds, {} needed)",
-        facts.trigger.condition,
-        truth(agreement.truth),
-        agreement.holding,
-        agreement.sources,
-        agreement.needed
-    ));
-    for reason in &decision.reasons {
-        if let ReasonEffect::Raised(tier) = reason.effect {
-            say(format_args!("because   {} (not below {tier})", reason.rule));
-        }
-    }
-    if decision.development {
-        say("DEVELOPMENT: a signature from the command line counts as strong authentication here");
-    }
-    let words = answer.get("narrative").cloned().unwrap_or_default();
-    let word = |name: &str| words.get(name).and_then(Value::as_str).map(visible).unwrap_or_default();
-    say("the agent's own words, which prove nothing:");
-    say(format_args!("  | {}", word("summary")));
-    say(format_args!("  | {}", word("reason")));
-    say(format_args!("plan      {}", terms.plan));
-    say(format_args!("ends      {}; unanswered means no", clock_time(terms.expires_at_ms)));
-}
-
-/// What would take the effect back, in words.
-fn undo(facts: &Facts) -> &'static str {
-    match (facts.has_undo(), facts.action.undo.restores()) {
-        (true, true) => "the gate can put the state before back",
-        (true, false) => "the target heals itself",
-        (false, _) => "nothing would undo it",
-    }
-}
-
-const fn truth(truth: Truth) -> &'static str {
-    match truth {
-        Truth::Holds => "holds",
-        Truth::DoesNotHold => "does not hold",
-        Truth::Indeterminate => "cannot be told",
-    }
 }
 
 #[allow(clippy::print_stdout, reason = "asks on the terminal")]

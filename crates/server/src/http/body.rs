@@ -1,11 +1,12 @@
-//! Bodies: read within limits, parsed strictly. Only after the caller is known (T30), and never larger than needed.
+//! Bodies: read within limits, parsed strictly. Only after the caller is known (T30), never larger than needed, and never
+//! waited for for long.
 
-use std::{cell::Cell, fmt};
+use std::{cell::Cell, fmt, time::Duration};
 
 use axum::{
     body::{Body, BodyDataStream},
-    extract::{FromRequest, Request},
-    http::{HeaderMap, StatusCode, header},
+    extract::{FromRequestParts, Request},
+    http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use futures_util::StreamExt as _;
 use serde::de::{self, DeserializeOwned, DeserializeSeed};
@@ -19,17 +20,38 @@ pub(super) const MAX_BODY_BYTES: usize = 256 * 1024;
 /// statement, has fewer than 40.
 pub(super) const MAX_VALUES: usize = 512;
 
+/// A body that has come as a whole. Only [`receive`] puts one into a request.
+#[derive(Clone)]
+struct Received(Vec<u8>);
+
 /// A JSON body of one type: right content type, within the limits, no name twice, no unknown name.
 pub(super) struct Json<T>(pub(super) T);
 
-impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Json<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        check_type(request.headers())?;
-        let bytes = read(request).await?;
-        parse(&bytes).map(Self)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let received = parts.extensions.remove::<Received>();
+        let missing = || Problem::internal(&"a handler wants a body that was not received");
+        parse(&received.ok_or_else(missing)?.0).map(Self)
     }
+}
+
+/// Waits until all of a request's body has come, if it is of the right type, but no longer than `limit`.
+pub(super) async fn receive(request: Request, limit: Duration) -> Result<Request, Problem> {
+    check_type(request.headers())?;
+    check_announced(request.headers())?;
+    let (parts, body) = request.into_parts();
+    let received = tokio::time::timeout(limit, collect(body.into_data_stream())).await;
+    let bytes = received.map_err(|_| too_slow(limit))??;
+    let mut request = Request::from_parts(parts, Body::empty());
+    request.extensions_mut().insert(Received(bytes));
+    Ok(request)
+}
+
+fn too_slow(limit: Duration) -> Problem {
+    let detail = format!("expected the whole body within {} ms", limit.as_millis());
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", detail, "send the body with its header")
 }
 
 /// `application/json`, with no parameter but `charset=utf-8`, once, and not compressed.
@@ -56,14 +78,14 @@ fn unsupported(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail, next)
 }
 
-async fn read(request: Request) -> Result<Vec<u8>, Problem> {
-    let announced = request.headers().get(header::CONTENT_LENGTH);
+fn check_announced(headers: &HeaderMap) -> Result<(), Problem> {
+    let announced = headers.get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > MAX_BODY_BYTES))
     {
         return Err(too_large());
     }
-    collect(Body::into_data_stream(request.into_body())).await
+    Ok(())
 }
 
 async fn collect(mut stream: BodyDataStream) -> Result<Vec<u8>, Problem> {

@@ -16,7 +16,8 @@ use holdpoint_domain::{
 };
 
 use super::{
-    door::Door,
+    body,
+    door::{Door, Place},
     problem::{Problem, echo},
 };
 
@@ -60,19 +61,32 @@ pub(super) struct Guard {
     pub(super) who: Who,
 }
 
-/// Lets a request through to its handler, or not. Reads headers only: nobody's body is looked at before we know whose it is.
-pub(super) async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
-    if guard.who == Who::Anyone {
-        return next.run(request).await;
-    }
-    let identity = identify(&guard.door, request.headers());
-    match identity.and_then(|identity| permit(&guard.door, guard.who, identity)) {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
+/// Lets a request through to its handler, or not. It has its place until the answer begins.
+pub(super) async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    match prepare(&guard, request).await {
+        Ok((request, _place)) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
+}
+
+/// In this order: whose it is (nobody's body is looked at before), all of its body, a place.
+async fn prepare(guard: &Guard, mut request: Request) -> Result<(Request, Place), Problem> {
+    let Guard { door, who } = guard;
+    let caller = if *who == Who::Anyone {
+        None
+    } else {
+        Some(permit(door, *who, identify(door, request.headers())?)?)
+    };
+    if !request.method().is_safe() {
+        request = body::receive(request, door.limits().body).await?;
+    }
+    let place = door.place(caller.as_ref().map(|caller| &caller.0))?;
+    let extensions = request.extensions_mut();
+    extensions.insert(place.clone());
+    if let Some(caller) = caller {
+        extensions.insert(caller);
+    }
+    Ok((request, place))
 }
 
 fn identify(door: &Door, headers: &HeaderMap) -> Result<Identity, Problem> {

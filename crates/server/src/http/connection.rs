@@ -1,61 +1,101 @@
-//! Connections: so many at once, and none that stands still.
+//! Connections: so many at once, none whose header does not come, and none that stands still.
 
 use std::{
     io,
-    net::SocketAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use axum::serve::Listener;
+use axum::{Router, serve::Listener};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Sleep, sleep},
+    task::JoinSet,
+    time::{Sleep, sleep, timeout},
 };
 
-/// Connections at once: several for every request and follower, below the usual limit on open files.
+/// Connections at once: at least one for every request and follower, below the usual limit on open files.
 const MAX_CONNECTIONS: usize = 512;
+/// How long a whole header may take, from the connection or the last answer on: whoever sends one byte at a time never
+/// stands still, and would keep a place for ever (T30). So it is also how long a connection may wait for its next request.
+const HEADER: Duration = Duration::from_secs(10);
+/// How long open requests may take to end after the shutdown began. Followers of events never end by themselves.
+const GRACE: Duration = Duration::from_secs(5);
 /// How long a connection may pass no byte in either direction. Longer than a request may take and than the event stream
 /// is silent, so only what waits for nothing is cut off.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// A listener whose connections are bounded in number and in idleness.
-pub(super) struct Bounded {
-    listener: TcpListener,
-    places: Arc<Semaphore>,
+/// Limits on connections.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Connections at once.
+    pub(super) connections: usize,
+    /// How long a whole header may take.
+    pub(super) header: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: MAX_CONNECTIONS, header: HEADER }
+    }
 }
 
 /// A connection with its place, cut off when it stands still.
-pub(super) struct Watched {
+struct Watched {
     stream: TcpStream,
     idle: Pin<Box<Sleep>>,
     _place: Option<OwnedSemaphorePermit>,
 }
 
-impl Bounded {
-    pub(super) fn new(listener: TcpListener) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(MAX_CONNECTIONS)) }
+/// Serves until `shutdown` comes, then lets open requests end within [`GRACE`], and drops those that did not.
+pub(super) async fn serve(
+    mut listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(limits.header);
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let closing = GracefulShutdown::new();
+    let mut open = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let stream = tokio::select! {
+            () = shutdown.as_mut() => break,
+            stream = accept(&mut listener, &places) => stream,
+        };
+        // Those that ended: what is kept of them is bounded by the places.
+        while open.try_join_next().is_some() {}
+        let service = TowerToHyperService::new(router.clone());
+        let served = closing.watch(http.serve_connection(TokioIo::new(stream), service));
+        open.spawn(async move {
+            if let Err(err) = served.await {
+                tracing::debug!("a connection broke off: {err}");
+            }
+        });
+    }
+    drop(listener);
+    if timeout(GRACE, closing.shutdown()).await.is_err() {
+        tracing::debug!("connections are still open, and are dropped");
     }
 }
 
-impl Listener for Bounded {
-    type Io = Watched;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Watched, SocketAddr) {
-        // The semaphore is never closed. Whoever comes beyond the limit waits in the backlog of the operating system.
-        let place = Arc::clone(&self.places).acquire_owned().await.ok();
-        let (stream, addr) = Listener::accept(&mut self.listener).await;
-        (Watched { stream, idle: Box::pin(sleep(IDLE)), _place: place }, addr)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
+async fn accept(listener: &mut TcpListener, places: &Arc<Semaphore>) -> Watched {
+    // The semaphore is never closed. Whoever comes beyond the limit waits in the backlog of the operating system.
+    let place = Arc::clone(places).acquire_owned().await.ok();
+    // axum's, which goes on after an error: one client's does not matter, and one of ours (no file left) may pass.
+    let (stream, _) = Listener::accept(listener).await;
+    Watched { stream, idle: Box::pin(sleep(IDLE)), _place: place }
 }
 
 impl Watched {

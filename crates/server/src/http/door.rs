@@ -8,6 +8,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use holdpoint_domain::actor::Identity;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::{Problem, echo};
@@ -41,17 +42,28 @@ pub(crate) struct Settings {
 /// Limits on requests.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Requests at once. More are turned away at once, so that those inside are answered in time.
+    /// Requests at work at once, of agents and of whoever needs no token. More are turned away at once, so that those
+    /// inside are answered in time.
     pub(crate) requests: usize,
+    /// Requests of people at work at once. Places of their own: whatever agents do, a person can still look and decide.
+    pub(crate) people: usize,
     /// Followers of the event stream at once.
     pub(crate) followers: usize,
     /// How long a request may take until its answer begins.
     pub(crate) timeout: Duration,
+    /// How long a body may take to come. Far longer than 256 KiB need, and short, as nobody works meanwhile.
+    pub(crate) body: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { requests: 256, followers: 64, timeout: Duration::from_secs(30) }
+        Self {
+            requests: 192,
+            people: 64,
+            followers: 64,
+            timeout: Duration::from_secs(30),
+            body: Duration::from_secs(5),
+        }
     }
 }
 
@@ -61,9 +73,10 @@ pub(super) struct Door {
     pub(super) followers: Arc<Semaphore>,
     settings: Settings,
     requests: Arc<Semaphore>,
+    people: Arc<Semaphore>,
 }
 
-/// A place among the requests at once. Work that outlives its request keeps it.
+/// A place among the requests at work. Work that outlives its request keeps it.
 #[derive(Clone)]
 pub(super) struct Place {
     _permit: Arc<OwnedSemaphorePermit>,
@@ -72,9 +85,33 @@ pub(super) struct Place {
 impl Door {
     pub(super) fn new(service: Arc<Service>, settings: Settings) -> Self {
         let semaphore = |places: usize| Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
-        let (requests, followers) =
-            (semaphore(settings.limits.requests), semaphore(settings.limits.followers));
-        Self { service, followers, settings, requests }
+        let Limits { requests, people, followers, .. } = settings.limits;
+        Self {
+            service,
+            followers: semaphore(followers),
+            settings,
+            requests: semaphore(requests),
+            people: semaphore(people),
+        }
+    }
+
+    /// Limits.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.settings.limits
+    }
+
+    /// A place for a request that is ready to be worked on: whose it is is known, and all of it has come. Before that it
+    /// has none, so that nobody keeps places by waiting (T30).
+    pub(super) fn place(&self, caller: Option<&Identity>) -> Result<Place, Problem> {
+        let places = match caller {
+            Some(Identity::Person { .. }) => &self.people,
+            Some(Identity::Agent { .. }) | None => &self.requests,
+        };
+        let permit = Arc::clone(places).try_acquire_owned().map_err(|_| {
+            let detail = "too many requests are under way";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too-busy", detail, "try again in a moment")
+        })?;
+        Ok(Place { _permit: Arc::new(permit) })
     }
 
     /// Does something that must not stop half-way when the client goes away or its time is up: it goes on in a task of its
@@ -92,12 +129,12 @@ impl Door {
     }
 }
 
-/// Passes a request on to its endpoint, in this order: a name that is ours, no browser where something changes, a free
-/// place, the time limit.
+/// Passes a request on to its endpoint, in this order: a name that is ours, no browser where something changes, the
+/// time limit.
 pub(super) async fn pass(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
     let shown = format!("{} {}", echo(request.method().as_str()), echo(request.uri().path()));
-    let mut response = match admit(&door, &request) {
-        Ok(place) => within(door.settings.limits.timeout, place, request, next).await,
+    let mut response = match check(&door, &request) {
+        Ok(()) => within(door.settings.limits.timeout, request, next).await,
         Err(problem) => problem.into_response(),
     };
     for (name, value) in HARDENING {
@@ -107,19 +144,13 @@ pub(super) async fn pass(State(door): State<Arc<Door>>, request: Request, next: 
     response
 }
 
-fn admit(door: &Door, request: &Request) -> Result<Place, Problem> {
+fn check(door: &Door, request: &Request) -> Result<(), Problem> {
     check_host(&door.settings.hosts, request)?;
-    check_not_a_browser(request)?;
-    let permit = Arc::clone(&door.requests).try_acquire_owned().map_err(|_| {
-        let detail = "too many requests are under way";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too-busy", detail, "try again in a moment")
-    })?;
-    Ok(Place { _permit: Arc::new(permit) })
+    check_not_a_browser(request)
 }
 
-async fn within(limit: Duration, place: Place, mut request: Request, next: Next) -> Response {
+async fn within(limit: Duration, request: Request, next: Next) -> Response {
     let changes = !request.method().is_safe();
-    request.extensions_mut().insert(place);
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => too_slow(limit, changes).into_response(),

@@ -1,8 +1,8 @@
 //! The HTTP API: the door through which agents propose, people decide, and everybody checks the ledger.
 //!
 //! Start at [`endpoint::ENDPOINTS`]: one table of every endpoint and who may call it, from which the router is built. A
-//! request passes [`door`] (host, browser, room, time limit), then [`caller`] (who is it, may they), then its handler.
-//! Handlers read and answer; what happens is in the use cases of `holdpoint_app`.
+//! request passes [`door`] (host, browser, time limit), then [`caller`] (who is it, may they; only then its body, and then a
+//! place among those at work), then its handler. Handlers read and answer; what happens is in the use cases of `holdpoint_app`.
 //!
 //! Never here: a decision, a session cookie, a call without a limit, an error that is not `application/problem+json`
 //! (RFC 9457), or text of an agent that is not marked and made visible.
@@ -24,7 +24,7 @@ mod tests;
 pub(crate) mod wire;
 mod words;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -32,9 +32,6 @@ use tokio::net::TcpListener;
 use crate::service::Service;
 
 pub(crate) use door::{Limits, Settings};
-
-/// How long open requests may take to end after the shutdown began. Followers of events never end by themselves.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// The API of a service.
 pub(crate) fn router(service: Arc<Service>, settings: Settings) -> Router {
@@ -54,23 +51,6 @@ pub(crate) async fn serve(
     router: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let (began, closing) = tokio::sync::oneshot::channel();
-    let listener = connection::Bounded::new(listener);
-    let served = axum::serve(listener, router).with_graceful_shutdown(async move {
-        shutdown.await;
-        // Nobody waits any more when the server has ended by itself.
-        let _ = began.send(());
-    });
-    tokio::select! {
-        ended = served => ended,
-        () = too_long(closing) => Ok(()),
-    }
-}
-
-async fn too_long(closing: tokio::sync::oneshot::Receiver<()>) {
-    match closing.await {
-        Ok(()) => tokio::time::sleep(GRACE).await,
-        // The sender is gone with the server: its branch has the result.
-        Err(_) => std::future::pending().await,
-    }
+    connection::serve(listener, router, connection::Limits::default(), shutdown).await;
+    Ok(())
 }

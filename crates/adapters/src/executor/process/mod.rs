@@ -320,8 +320,9 @@ impl Observer for ProcessObserver {
         let view = looked.map_err(|err| failed(err.to_string()))?.map_err(|err| failed(err.to_string()))?;
         let view = view.ok_or_else(|| ObserveError::Unknown(target.id.clone()))?;
         let undo_computed = match Operation::of(&action.id) {
-            // The unit is configured, so its declared state is known.
-            Some(Operation::Restart) => true,
+            // The unit is configured, so its declared state is known: it runs, and heals itself. One that a permitted stop
+            // left stopped does not: whoever starts it reverses what was permitted, and a person must want that.
+            Some(Operation::Restart) => !view.stopped,
             // The inverse of a stop is a start, and there is something to start only if it ran.
             Some(Operation::Stop) => view.runs,
             None => false,

@@ -33,6 +33,8 @@ pub struct UnitView {
     pub runs: bool,
     /// The resident memory of its process, while it runs.
     pub rss_bytes: Option<u64>,
+    /// A permitted stop left it stopped: that is its declared state now.
+    pub stopped: bool,
     /// The run that acted on it last.
     pub acted: Option<Acted>,
 }
@@ -68,7 +70,8 @@ impl UnitReader {
         let (version, runs) = version_of(id, *argv, &state)?;
         // A process that ended between the two looks has no memory any more.
         let rss_bytes = rss_bytes.filter(|_| runs);
-        Ok(Some(UnitView { version, runs, rss_bytes, acted: state.acted.as_ref().map(ActedBy::acted) }))
+        let acted = state.acted.as_ref().map(ActedBy::acted);
+        Ok(Some(UnitView { version, runs, rss_bytes, stopped: state.stopped, acted }))
     }
 }
 

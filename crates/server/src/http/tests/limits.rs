@@ -14,9 +14,10 @@ use axum::{
 };
 use futures_util::stream;
 use tokio::sync::Notify;
+use tower::ServiceExt as _;
 
 use super::bench::{Bench, HOST, plan, request};
-use crate::http::{Limits, body::MAX_BODY_BYTES, serve};
+use crate::http::{Limits, body::MAX_BODY_BYTES, connection, serve};
 
 const OWN: &str = "agent.own.decide";
 
@@ -223,6 +224,92 @@ async fn a_full_house_turns_away_at_once() {
     let bench = Bench::with(Limits { requests: 0, ..Limits::default() }, &[]).await;
     let problem = bench.get("/healthz", "").await.problem();
     assert_eq!((problem.status, problem.rule.as_str()), (503, "too-busy"));
+    let bench = Bench::with(Limits { people: 0, ..Limits::default() }, &[]).await;
+    let problem = bench.get("/v1/plans", "person.alice").await.problem();
+    assert_eq!((problem.status, problem.rule.as_str()), (503, "too-busy"));
+}
+
+#[tokio::test]
+async fn t30_bodies_that_never_come_keep_nobody_out() {
+    const SENDERS: usize = 8;
+    let limits = Limits { requests: 1, people: 1, body: Duration::MAX, ..Limits::default() };
+    let bench = Bench::with(limits, &[]).await;
+    let waited_for = Arc::new(AtomicUsize::new(0));
+    let mut senders = tokio::task::JoinSet::new();
+    for _ in 0..SENDERS {
+        for token in [OWN, "person.bob"] {
+            let counter = Arc::clone(&waited_for);
+            let mut polled = false;
+            let never = stream::poll_fn(move |_| {
+                counter.fetch_add(usize::from(!std::mem::replace(&mut polled, true)), Ordering::SeqCst);
+                std::task::Poll::<Option<Result<Bytes, std::convert::Infallible>>>::Pending
+            });
+            let mut request = raw(Body::from_stream(never));
+            let bearer = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
+            request.headers_mut().insert(header::AUTHORIZATION, bearer);
+            senders.spawn(bench.router.clone().oneshot(request));
+        }
+    }
+    while waited_for.load(Ordering::SeqCst) < 2 * SENDERS {
+        tokio::task::yield_now().await;
+    }
+    for token in ["person.alice", "agent.other.decide", OWN] {
+        assert_eq!(bench.get("/v1/plans", token).await.status, 200, "{token}");
+    }
+    assert_eq!(bench.get("/healthz", "").await.status, 200);
+    assert!(senders.try_join_next().is_none(), "they were still waiting");
+}
+
+#[tokio::test]
+async fn t30_a_body_comes_in_time_or_not_at_all() {
+    let bench = Bench::with(Limits { body: Duration::from_millis(10), ..Limits::default() }, &[]).await;
+    // Never, and always a little more: it is the whole body that counts.
+    let never = stream::pending::<Result<Bytes, std::convert::Infallible>>();
+    let trickle = stream::unfold((), |()| async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        Some((Ok::<_, std::convert::Infallible>(Bytes::from_static(b" ")), ()))
+    });
+    for body in [Body::from_stream(never), Body::from_stream(trickle)] {
+        let problem = bench.answer(raw(body)).await.problem();
+        assert_eq!((problem.status, problem.rule.as_str()), (408, "body-too-slow"));
+    }
+    assert_eq!(bench.count("proposed"), 0);
+}
+
+#[tokio::test]
+async fn t30_a_header_that_never_ends_keeps_nobody_out() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let bench = Bench::new().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let limits = connection::Limits { connections: 1, header: Duration::from_millis(50) };
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let served = tokio::spawn(connection::serve(listener, bench.router.clone(), limits, async {
+        let _ = stopped.await;
+    }));
+    // First in the queue, so it has the only place. It never stands still.
+    let mut slow = tokio::net::TcpStream::connect(address).await.unwrap();
+    slow.write_all(b"GET /healthz HTTP/1.1\r\nX: ").await.unwrap();
+    let slow = tokio::spawn(async move {
+        // As many bytes as a hundred limits, so that a failure ends too.
+        for _ in 0..5_000 {
+            if slow.write_all(b"x").await.is_err() {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        false
+    });
+    let mut other = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    other.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    // Its connection is kept for a next request, which does not come in time either.
+    other.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(slow.await.unwrap(), "the slow one was cut off");
+    stop.send(()).unwrap();
+    served.await.unwrap();
 }
 
 #[tokio::test]
@@ -236,6 +323,8 @@ async fn t38_a_proposal_that_takes_too_long_is_not_left_half_done() {
     assert!(problem.next.contains("it may still happen"), "{}", problem.next);
     // It goes on, and keeps its place until it is done.
     assert_eq!(bench.get("/healthz", "").await.problem().rule, "too-busy");
+    // People have places of their own.
+    assert_eq!(bench.get("/v1/holds", "person.alice").await.status, 200);
     while bench.count("claimed") == 0 {
         go.notify_one();
         tokio::task::yield_now().await;
