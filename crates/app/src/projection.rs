@@ -92,6 +92,11 @@ pub fn changes(record: &Record) -> Vec<Change> {
         });
     }
     changes.extend(record.body.event().map(Change::Move));
+    if let Body::Approved { statement } = &record.body {
+        // The hold goes on waiting for the others, and ends when it would have.
+        let terms = &statement.statement.terms;
+        changes.push(Change::SetHold { hold: terms.hold.clone(), until: terms.expires_at_ms });
+    }
     match &record.body {
         Body::Genesis { inputs, .. } => changes.push(Change::SetInputs(*inputs)),
         Body::Changed { change } => changes.push(Change::ChangeInput(change.clone())),

@@ -1,6 +1,9 @@
 //! Tiers: what needs how many people, and what a bad outcome does to autonomy.
 
-use holdpoint_app::fake::{Deed, Policy, Setup, decider};
+use holdpoint_app::{
+    fake::{Deed, Policy, Setup, decider},
+    recover,
+};
 use holdpoint_domain::{
     Rung, Tier,
     approval::Choice,
@@ -38,6 +41,17 @@ fn t4_in_development_needs_two_people() {
     let view = wait(stage.view(&plan)).unwrap();
     assert!(view.decided.unwrap().0.development, "the flag shows in the decision");
     audit(&stage);
+}
+
+#[test]
+fn inv05_a_hold_with_half_its_approvals_ends_when_it_said() {
+    let mode = Mode::Development;
+    let stage = started(Setup { policy: Policy::From(Rung::T4), mode, ..Setup::default() });
+    let (plan, terms) = held(&stage, "process.restart", "worker-1");
+    approved(&stage, "alice", &terms);
+    stage.clock.advance(stage.gate.settings.hold_ms);
+    wait(recover::tick(&stage.gate)).unwrap();
+    assert_eq!(state(&stage, &plan), State::Expired);
 }
 
 #[test]
