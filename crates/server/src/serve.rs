@@ -49,6 +49,12 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
         "identities come from the local development issuer: whoever can read its key can be anybody"
     );
 
+    if !config.listen.ip().is_loopback() {
+        tracing::warn!(
+            "the door is open beyond this machine and has no TLS: put a proxy with TLS in front of it"
+        );
+    }
+
     let wired = wiring::wire(&config, inputs)?;
     let gate = Arc::new(wired.gate);
     // First of all: a gate whose inputs are not activated must not even settle open runs.

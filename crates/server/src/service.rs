@@ -55,15 +55,16 @@ impl Runner {
         if !self.lock().insert(plan.clone()) {
             return;
         }
-        let (runner, work) = (self.clone(), work(Arc::clone(&self.gate), plan.clone()));
+        let (under_way, work) =
+            (UnderWay(self.clone(), plan.clone()), work(Arc::clone(&self.gate), plan.clone()));
         tokio::spawn(async move {
+            let _under_way = under_way;
             match work.await {
                 Ok(state) => tracing::info!(%plan, %state, "run of plan {plan} ended: {state}"),
                 Err(refusal) => {
                     tracing::warn!(%plan, rule = refusal.rule, "run of plan {plan} did not go on: {refusal}")
                 }
             }
-            runner.lock().remove(&plan);
         });
     }
 
@@ -75,5 +76,14 @@ impl Runner {
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<Id<kind::Plan>>> {
         // The set is whole at every point where a panic could happen.
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A run that is under way, until it ends in whatever way, a panic included: then the clockwork finds it.
+struct UnderWay(Runner, Id<kind::Plan>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.lock().remove(&self.1);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdpoint_domain::{Id, actor::Identity, facts::Facts, id::kind};
+use holdpoint_domain::{Id, actor::Identity, facts::Facts, id::kind, text::quoted};
 use serde_json::Value;
 
 use super::{CliError, Door, failed, identity};
@@ -55,6 +55,12 @@ impl Client {
             }
             (None, None, _) => std::env::var("HOLDPOINT_TOKEN").ok(),
         };
+        if token.is_some() && !is_private(&url) {
+            return Err(CliError::Usage(format!(
+                "a token is not sent in clear to another machine: expected https, got {}",
+                quoted(&url, 80)
+            )));
+        }
         let http = reqwest::Client::builder()
             .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
@@ -143,6 +149,18 @@ impl Client {
     }
 }
 
+/// Whether what is sent to this address can be read by nobody between: TLS, or this machine.
+fn is_private(url: &str) -> bool {
+    reqwest::Url::parse(url).is_ok_and(|url| match url.host_str() {
+        _ if url.scheme() == "https" => true,
+        Some("localhost") => true,
+        Some(host) => {
+            host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        }
+        None => false,
+    })
+}
+
 /// What a problem document (RFC 9457) says, for people.
 fn refused(status: reqwest::StatusCode, body: &[u8]) -> CliError {
     let Ok(problem) = serde_json::from_slice::<Value>(body) else {
@@ -172,5 +190,28 @@ impl PlanAnswer {
     /// The facts that it was decided from.
     pub(crate) fn facts(&self) -> Result<Facts, CliError> {
         serde_json::from_value(self.0.get("facts").cloned().unwrap_or_default()).map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inv12_a_token_stays_on_this_machine_or_under_tls() {
+        for url in
+            ["http://127.0.0.1:7070", "http://localhost:1", "http://[::1]:7070", "https://gate.example"]
+        {
+            assert!(is_private(url), "{url}");
+        }
+        for url in [
+            "http://gate.example",
+            "http://10.0.0.1",
+            "http://127.0.0.1.example",
+            "ftp://localhost.example",
+            "",
+        ] {
+            assert!(!is_private(url), "{url}");
+        }
     }
 }

@@ -182,8 +182,7 @@ async fn run(command: Command) -> Result<(), CliError> {
     }
 }
 
-/// Prints a line of a command's result.
-#[allow(clippy::print_stdout, reason = "a command's result goes to standard output")]
+/// Prints a line of a command's result. Whoever closed the pipe has read enough.
 pub(crate) fn say(line: impl std::fmt::Display) {
-    println!("{line}");
+    let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"));
 }
