@@ -12,6 +12,7 @@
 mod advisories;
 mod proven;
 mod repo;
+mod setup;
 mod testing;
 mod tidy;
 
@@ -33,6 +34,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[FILTER…]",
         about: "check what tests need, build, run every test, then tidy; with filters, only the tests that match",
         run: testing::run,
+    },
+    Command {
+        name: "setup",
+        arguments: "",
+        about: "install what the tests need from the machine, or say how",
+        run: setup::run,
     },
     Command { name: "tidy", arguments: "", about: "the house rules that no compiler checks", run: tidy::run },
     Command {

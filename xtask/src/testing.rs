@@ -10,28 +10,46 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// A program that some test or build step starts. Later ones (a database server, a metrics server) are added as a row.
-struct Requirement {
+pub(crate) struct Requirement {
     what: &'static str,
     needed_for: &'static str,
     program: &'static str,
+    /// The one argument with which it says its version and ends well.
+    probe: &'static str,
     /// Environment variable that names another program instead.
     variable: &'static str,
+    /// The Debian packages that bring it; `cargo xtask setup` installs them.
+    pub(crate) packages: &'static [&'static str],
     how: &'static str,
 }
 
-const REQUIREMENTS: &[Requirement] = &[Requirement {
-    what: "a C compiler",
-    needed_for: "building the crypto library and SQLite, which are C",
-    program: "cc",
-    variable: "CC",
-    how: "Debian, Ubuntu: `apt-get install gcc libc6-dev`; Fedora: `dnf install gcc`; macOS: `xcode-select --install`",
-}];
+pub(crate) const REQUIREMENTS: &[Requirement] = &[
+    Requirement {
+        what: "a C compiler",
+        needed_for: "building the crypto library and SQLite, which are C",
+        program: "cc",
+        probe: "--version",
+        variable: "CC",
+        packages: &["gcc", "libc6-dev"],
+        how: "Debian, Ubuntu: `apt-get install gcc libc6-dev`; Fedora: `dnf install gcc`; macOS: `xcode-select --install`",
+    },
+    Requirement {
+        what: "nginx",
+        needed_for: "the tests of the nginx executor, which isolate a server behind a real one",
+        program: "nginx",
+        probe: "-v",
+        variable: "HOLDPOINT_NGINX",
+        packages: &["nginx"],
+        how: "Debian, Ubuntu: `apt-get install --no-install-recommends nginx`; Fedora: `dnf install nginx-core`; macOS: `brew install nginx`",
+    },
+];
 
 pub(crate) fn run(filters: &[String]) -> Result<(), Failure> {
     let root = repo::root()?;
     let missing = missing_from(REQUIREMENTS, starts);
     if !missing.is_empty() {
-        return Err(format!("missing on this machine:\n{}", missing.join("\n")));
+        let advice = "`cargo xtask setup` installs it on Debian and its like";
+        return Err(format!("missing on this machine ({advice}):\n{}", missing.join("\n")));
     }
 
     // Tests and binaries in one build, with one set of features: nothing is compiled twice.
@@ -52,22 +70,39 @@ pub(crate) fn run(filters: &[String]) -> Result<(), Failure> {
     tidy::run(&[])
 }
 
-/// A line for each requirement whose program does not start.
-fn missing_from(requirements: &[Requirement], starts: impl Fn(&OsString) -> bool) -> Vec<String> {
-    let absent = requirements.iter().filter_map(|requirement| {
-        let program = std::env::var_os(requirement.variable).unwrap_or_else(|| requirement.program.into());
-        let line = || {
-            let Requirement { what, needed_for, how, variable, .. } = requirement;
-            let program = program.display();
-            format!("  {what} (`{program}`), for {needed_for}.\n    {how}; or name one in `{variable}`")
-        };
-        (!starts(&program)).then(line)
-    });
-    absent.collect()
+impl Requirement {
+    /// The program that is meant here: the variable's, or the usual one.
+    fn program(&self) -> OsString {
+        std::env::var_os(self.variable).unwrap_or_else(|| self.program.into())
+    }
+
+    fn line(&self) -> String {
+        let Self { what, needed_for, how, variable, .. } = self;
+        let program = self.program();
+        let program = program.display();
+        format!("  {what} (`{program}`), for {needed_for}.\n    {how}; or name one in `{variable}`")
+    }
 }
 
-fn starts(program: &OsString) -> bool {
-    let quiet = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+/// The requirements whose program does not start.
+pub(crate) fn absent(
+    requirements: &[Requirement],
+    starts: impl Fn(&OsString, &str) -> bool,
+) -> Vec<&Requirement> {
+    requirements.iter().filter(|requirement| !starts(&requirement.program(), requirement.probe)).collect()
+}
+
+/// A line for each requirement whose program does not start.
+pub(crate) fn missing_from(
+    requirements: &[Requirement],
+    starts: impl Fn(&OsString, &str) -> bool,
+) -> Vec<String> {
+    absent(requirements, starts).into_iter().map(Requirement::line).collect()
+}
+
+/// Whether a program starts with this argument, and ends well.
+pub(crate) fn starts(program: &OsString, probe: &str) -> bool {
+    let quiet = Command::new(program).arg(probe).stdout(Stdio::null()).stderr(Stdio::null()).status();
     quiet.is_ok_and(|status| status.success())
 }
 
@@ -96,13 +131,15 @@ mod tests {
         what: "a sample server",
         needed_for: "the sample tests",
         program: "sample-server",
+        probe: "-v",
         variable: "HOLDPOINT_XTASK_NO_SUCH_VARIABLE",
+        packages: &["sample-server"],
         how: "install `sample-server`",
     };
 
     #[test]
     fn what_is_missing_is_named_with_the_way_to_get_it() {
-        let lines = missing_from(&[SAMPLE], |_| false);
+        let lines = missing_from(&[SAMPLE], |_, _| false);
         assert_eq!(lines.len(), 1);
         for word in ["a sample server", "`sample-server`", "the sample tests", "install"] {
             assert!(lines[0].contains(word), "`{word}` is not in: {}", lines[0]);
@@ -111,6 +148,8 @@ mod tests {
 
     #[test]
     fn what_is_there_is_not_named() {
-        assert!(missing_from(&[SAMPLE], |program| program == "sample-server").is_empty());
+        assert!(
+            missing_from(&[SAMPLE], |program, probe| program == "sample-server" && probe == "-v").is_empty()
+        );
     }
 }

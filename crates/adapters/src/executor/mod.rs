@@ -1,10 +1,15 @@
 //! Executors: they run exactly the steps of permitted plans, and check everything for themselves.
 //!
-//! [`authority`] is the check that they share. [`process`] runs and observes programs of this machine. [`Dispatch`]
-//! sends a step to the executor that its action names.
+//! [`authority`] is the check that they share. [`process`] runs and observes programs of this machine, [`files`] edits flags,
+//! settings and secrets in files. [`Dispatch`] sends a step to the executor that its action names.
 
 pub mod authority;
 mod dispatch;
+pub mod files;
+pub mod http_job;
+mod memory;
+pub mod nginx;
+mod notebook;
 pub mod process;
 
 pub use authority::{Authority, Pins, Refusal, Use, Warrant};

@@ -2,8 +2,14 @@
 
 mod authority;
 mod execute;
+mod files_config;
+mod files_flags;
+mod files_scene;
+mod files_secret;
+mod http_job;
 mod identity;
 mod leases;
+mod nginx;
 mod probe_network;
 mod probe_process;
 mod probe_prometheus;

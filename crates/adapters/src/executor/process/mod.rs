@@ -15,22 +15,22 @@ mod state;
 mod supervisor;
 mod unit;
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use holdpoint_app::port::{Clock, ExecuteError, Executor, Observation, ObserveError, Observer, Work};
-use holdpoint_domain::{Digest, Id, Timestamp, action::Action, id::kind, lease::Lease, target::Target};
+use holdpoint_domain::{Digest, Id, action::Action, id::kind, plan::Step, target::Target};
 
 pub use reader::{UnitReader, UnitView};
 pub use supervisor::{Supervisor, SupervisorError};
 pub use unit::{MAX_STOP_GRACE, SPAWN_VARIABLE, Unit, UnitError};
 
 use super::{
-    authority::{Authority, Use, Warrant},
-    chain,
+    authority::{Authority, Use},
+    memory::{Fence, Mandate, PhaseWord, blocking, expects, not_done, refused, unknown},
 };
 use crate::lease::LeaseTable;
-use state::{ActedBy, PhaseWord, UnitState};
+use state::UnitState;
 use supervisor::{Locked, fresh_mark};
 
 /// What this executor can do. Everything else is refused.
@@ -59,23 +59,10 @@ pub struct ProcessExecutor {
     clock: Arc<dyn Clock>,
 }
 
-/// A step that the authority let through, on its way to the unit's lock.
+/// A step on its way to the unit's lock.
 struct Order {
-    warrant: Warrant,
+    mandate: Mandate,
     operation: Operation,
-    lease: Lease,
-    leases: Arc<LeaseTable>,
-    clock: Arc<dyn Clock>,
-    asked_at: Timestamp,
-}
-
-/// What the fence says about an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fence {
-    /// Go on.
-    Open,
-    /// It was done before, under the same permit and epoch.
-    Done,
 }
 
 impl ProcessExecutor {
@@ -99,14 +86,14 @@ impl ProcessExecutor {
         if !warrant.step().params.is_empty() {
             return Err(refused("parameters", format!("action `{action}` takes none here")));
         }
-        Ok(Order {
+        let mandate = Mandate {
             warrant,
-            operation,
             lease: work.lease.clone(),
             leases: Arc::clone(&self.leases),
             clock: Arc::clone(&self.clock),
             asked_at,
-        })
+        };
+        Ok(Order { mandate, operation })
     }
 
     /// Runs `effect` under the unit's lock, on a thread that may block.
@@ -116,15 +103,14 @@ impl ProcessExecutor {
         effect: impl FnOnce(&Order, &mut Locked<'_>) -> Result<(), ExecuteError> + Send + 'static,
     ) -> Result<(), ExecuteError> {
         let supervisor = Arc::clone(&self.supervisor);
-        let run = move || {
-            let target = &order.warrant.step().target;
+        blocking(move || {
+            let target = &order.step().target;
             let mut unit = supervisor
                 .lock(target)
                 .ok_or_else(|| refused("unit", format!("there is no unit `{target}` here")))?;
             effect(&order, &mut unit)
-        };
-        let ended = tokio::task::spawn_blocking(run).await;
-        ended.unwrap_or_else(|err| Err(ExecuteError::Unknown(format!("the work broke off: {err}"))))
+        })
+        .await
     }
 }
 
@@ -132,11 +118,11 @@ impl ProcessExecutor {
 impl Executor for ProcessExecutor {
     async fn rehearse(&self, work: Work<'_>) -> Result<(), ExecuteError> {
         let order = self.order(&work, Use::Apply)?;
-        self.under_lock(order, |order, unit| match order.ready(unit)? {
+        self.under_lock(order, |order, unit| match order.mandate.ready(unit.state().memory())? {
             Fence::Done => Ok(()),
             Fence::Open => {
                 order.possible(unit)?;
-                order.expects(unit, &order.warrant.step().expected_version)
+                order.expects(unit, &order.step().expected_version)
             }
         })
         .await
@@ -155,45 +141,8 @@ impl Executor for ProcessExecutor {
 }
 
 impl Order {
-    /// The checks at the moment of the write: time, lease and fence may have changed while we waited for the lock.
-    fn current(&self) -> Result<(), ExecuteError> {
-        // A clock that was set back while we waited does not make a permit young again.
-        let now = self.clock.now().max(self.asked_at);
-        self.warrant.in_time(now)?;
-        let used = self.leases.check(&self.lease, &self.warrant.scope(), now);
-        used.map_err(|err| refused("lease", err))
-    }
-
-    /// Refuses an epoch that the unit has left behind, and one that another permit used.
-    fn fenced(&self, unit: &Locked<'_>) -> Result<(), ExecuteError> {
-        let (grant, state) = (self.warrant.permit().grant(), unit.state());
-        if grant.epoch < state.highest_epoch {
-            let highest = state.highest_epoch;
-            return Err(refused("epoch", format!("expected at least {highest}, got {}", grant.epoch)));
-        }
-        let ours = |acted: &ActedBy| acted.permit == grant.id && acted.epoch == grant.epoch;
-        if grant.epoch == state.highest_epoch && !state.acted.as_ref().is_none_or(ours) {
-            return Err(refused("epoch", format!("{} was used by another permit", grant.epoch)));
-        }
-        Ok(())
-    }
-
-    /// How far this permit got with the unit.
-    fn phase(&self, unit: &Locked<'_>) -> Option<PhaseWord> {
-        let grant = self.warrant.permit().grant();
-        let acted = unit.state().acted.as_ref()?;
-        (acted.permit == grant.id && acted.epoch == grant.epoch).then_some(acted.phase)
-    }
-
-    /// Everything before the version, for an apply.
-    fn ready(&self, unit: &Locked<'_>) -> Result<Fence, ExecuteError> {
-        self.current()?;
-        self.fenced(unit)?;
-        match self.phase(unit) {
-            Some(PhaseWord::Applied) => Ok(Fence::Done),
-            Some(PhaseWord::Undone) => Err(refused("phase", "this run was undone already")),
-            Some(PhaseWord::Begun) | None => Ok(Fence::Open),
-        }
+    const fn step(&self) -> &Step {
+        self.mandate.warrant.step()
     }
 
     /// Whether the operation and what would undo it can be done. Stopping what does not run would leave an undo that
@@ -208,18 +157,15 @@ impl Order {
 
     fn expects(&self, unit: &Locked<'_>, wanted: &Digest) -> Result<(), ExecuteError> {
         let version = unit.version().map_err(|err| not_done("the unit cannot be looked at", &err))?;
-        if version == *wanted {
-            return Ok(());
-        }
-        Err(refused("version", format!("expected {wanted}, got {version}")))
+        expects(wanted, &version)
     }
 
     fn apply(&self, unit: &mut Locked<'_>) -> Result<(), ExecuteError> {
-        if self.ready(unit)? == Fence::Done {
+        if self.mandate.ready(unit.state().memory())? == Fence::Done {
             return Ok(());
         }
         self.possible(unit)?;
-        self.expects(unit, &self.warrant.step().expected_version)?;
+        self.expects(unit, &self.step().expected_version)?;
         let starts = self.operation == Operation::Restart;
         // If we stop after this write, nothing has happened yet and the version says so.
         self.begin(unit, starts)?;
@@ -237,9 +183,10 @@ impl Order {
     /// Starts the unit again if it is down. After a restart that is all there is to undo; after a stop it is the
     /// inverse.
     fn undo(&self, unit: &mut Locked<'_>, from: &Digest) -> Result<(), ExecuteError> {
-        self.current()?;
-        self.fenced(unit)?;
-        match self.phase(unit) {
+        let memory = unit.state().memory();
+        self.mandate.current()?;
+        self.mandate.fenced(memory)?;
+        match self.mandate.phase(memory) {
             Some(PhaseWord::Undone) => return Ok(()),
             Some(PhaseWord::Begun | PhaseWord::Applied) => {}
             None => return Err(refused("phase", "this run did nothing that could be undone")),
@@ -262,9 +209,9 @@ impl Order {
     /// The durable announcement of the effect.
     fn begin(&self, unit: &mut Locked<'_>, starts: bool) -> Result<(), ExecuteError> {
         let state = UnitState {
-            highest_epoch: self.warrant.permit().grant().epoch,
+            highest_epoch: self.mandate.warrant.permit().grant().epoch,
             starting: starts.then(fresh_mark),
-            acted: Some(self.acted(PhaseWord::Begun, None)),
+            acted: Some(self.mandate.acted(PhaseWord::Begun, None)),
             ..unit.state().clone()
         };
         unit.write(state).map_err(|err| not_done("the unit's state was not written", &err))
@@ -275,26 +222,9 @@ impl Order {
         let left = unit
             .version_of(&after)
             .map_err(|err| unknown("the effect was made and cannot be looked at", &err))?;
-        let state = UnitState { acted: Some(self.acted(phase, Some(left))), ..after };
+        let state = UnitState { acted: Some(self.mandate.acted(phase, Some(left))), ..after };
         unit.write(state).map_err(|err| unknown("the effect was made and not written down", &err))
     }
-
-    fn acted(&self, phase: PhaseWord, left: Option<Digest>) -> ActedBy {
-        let grant = self.warrant.permit().grant();
-        ActedBy { epoch: grant.epoch, permit: grant.id.clone(), phase, left }
-    }
-}
-
-fn refused(check: &str, why: impl std::fmt::Display) -> ExecuteError {
-    ExecuteError::Refused(format!("{check}: {why}"))
-}
-
-fn not_done(what: &str, err: &io::Error) -> ExecuteError {
-    ExecuteError::NotDone(format!("{what}: {err}"))
-}
-
-fn unknown(what: &str, err: &dyn std::error::Error) -> ExecuteError {
-    ExecuteError::Unknown(format!("{what}: {}", chain(err)))
 }
 
 /// Observes supervised processes.

@@ -7,9 +7,10 @@ use holdpoint_domain::{Digest, Id, id::kind};
 use serde::Serialize;
 
 use super::{
-    state::{ActedBy, Process, UnitState},
+    state::{Process, UnitState},
     unit::{Unit, UnitError, by_id},
 };
+use crate::executor::memory::ActedBy;
 
 /// Reads the state files of a supervisor and `/proc`. Needs no supervisor in the same process.
 #[derive(Debug, Clone)]

@@ -15,7 +15,7 @@ use std::{
 };
 
 use holdpoint_domain::{Digest, Id, digest::DigestError, id::kind};
-use rustix::fs::{Access, FlockOperation, access, flock};
+use rustix::fs::{Access, access};
 
 use super::{
     proc::{self, StopError},
@@ -23,6 +23,7 @@ use super::{
     state::{Process, UnitState},
     unit::{Unit, UnitError, by_id},
 };
+use crate::executor::memory::{DirectoryLock, PhaseWord};
 
 /// A log file above this size is put aside when its unit starts again; one that was put aside before is dropped.
 const MAX_LOG: u64 = 16 * 1024 * 1024;
@@ -37,27 +38,6 @@ pub struct Supervisor {
     dir: PathBuf,
     units: BTreeMap<Id<kind::Target>, Slot>,
     _lock: DirectoryLock,
-}
-
-/// The lock on a state directory; it ends with this.
-#[derive(Debug)]
-struct DirectoryLock(File);
-
-impl DirectoryLock {
-    fn take(dir: &Path) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(false).mode(0o600).open(dir.join(".lock"))?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Self(file))
-    }
-}
-
-impl Drop for DirectoryLock {
-    fn drop(&mut self) {
-        // Closing is not enough: a child that another thread is just starting has a copy of the file until it runs its
-        // program, and would hold the lock that long. Unlocking is for all copies. If it fails, the copies' end does it.
-        let _ = flock(&self.0, FlockOperation::Unlock);
-    }
 }
 
 #[derive(Debug)]
@@ -238,7 +218,6 @@ impl Locked<'_> {
     }
 
     fn start_if_due(&mut self) -> io::Result<bool> {
-        use super::state::PhaseWord;
         let begun = self.state.acted.as_ref().is_some_and(|acted| acted.phase == PhaseWord::Begun);
         if self.state.stopped || begun || self.runs()? {
             return Ok(false);

@@ -1,0 +1,82 @@
+//! `cargo xtask setup`: gets what the tests need from the machine.
+//!
+//! As root on Debian and its like it installs the packages of [`testing::REQUIREMENTS`] that are missing. Everywhere else
+//! it changes nothing and prints what to do: other machines are their owners'.
+
+use crate::{
+    Failure, expect_no_arguments,
+    testing::{self, REQUIREMENTS, Requirement},
+};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+/// Where the package manager of Debian is.
+const APT_GET: &str = "/usr/bin/apt-get";
+
+pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
+    expect_no_arguments(arguments)?;
+    let absent = testing::absent(REQUIREMENTS, testing::starts);
+    if absent.is_empty() {
+        println!("setup: everything that the tests need is here");
+        return Ok(());
+    }
+    let install = install_command(&absent);
+    if !(Path::new(APT_GET).exists() && is_root()) {
+        let missing = testing::missing_from(REQUIREMENTS, testing::starts).join("\n");
+        println!("setup: missing on this machine:\n{missing}");
+        return Err(format!(
+            "expected root on Debian or its like; on such a machine: `sudo apt-get update && sudo apt-get {}`",
+            install.join(" ")
+        ));
+    }
+    apt_get(&["update".to_owned()])?;
+    apt_get(&install)?;
+    let still = testing::missing_from(REQUIREMENTS, testing::starts);
+    if still.is_empty() {
+        println!("setup: installed what was missing");
+        return Ok(());
+    }
+    Err(format!("installed, and still missing:\n{}", still.join("\n")))
+}
+
+/// The arguments of `apt-get` that install what these requirements need.
+fn install_command(absent: &[&Requirement]) -> Vec<String> {
+    let packages: BTreeSet<&str> =
+        absent.iter().flat_map(|requirement| requirement.packages).copied().collect();
+    let fixed = ["install", "--yes", "--no-install-recommends"];
+    fixed.into_iter().chain(packages).map(str::to_owned).collect()
+}
+
+fn is_root() -> bool {
+    let uid = Command::new("id").arg("-u").output();
+    uid.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+fn apt_get(arguments: &[String]) -> Result<(), Failure> {
+    let call = format!("apt-get {}", arguments.join(" "));
+    println!("$ {call}");
+    // Nobody is there to answer questions.
+    let status = Command::new(APT_GET).args(arguments).env("DEBIAN_FRONTEND", "noninteractive").status();
+    let status = status.map_err(|err| format!("cannot start `apt-get`: {err}"))?;
+    if status.success() { Ok(()) } else { Err(format!("`{call}` failed ({status})")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_installed_by_one_command_and_without_questions() {
+        let absent = testing::absent(REQUIREMENTS, |program, _| program != "nginx");
+        let install = install_command(&absent);
+        assert_eq!(install, ["install", "--yes", "--no-install-recommends", "nginx"]);
+    }
+
+    #[test]
+    fn every_requirement_names_its_packages() {
+        for requirement in REQUIREMENTS {
+            assert!(!requirement.packages.is_empty());
+        }
+    }
+}
