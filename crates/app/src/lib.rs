@@ -13,6 +13,7 @@ pub mod gate;
 mod gather;
 pub mod judge;
 pub mod port;
+pub mod preview;
 pub mod projection;
 pub mod propose;
 pub mod receipt;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use holdpoint_domain::{Id, actor::Identity, facts::Facts, id::kind, text::quoted};
 use serde_json::Value;
 
-use super::{CliError, Door, failed, identity};
+use super::{CliError, Door, failed, identity, output::plain};
 use crate::{
     config::Config,
     http::wire::{Entries, Keys},
@@ -15,6 +15,12 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest life of a token that a command makes for itself.
 const TOKEN_TTL_SECS: u32 = 300;
+/// How long a stream of events may take: longer than the gate lets one live.
+const STREAM: Duration = Duration::from_secs(20 * 60);
+/// How much of a list is asked for at once: the most that the gate gives.
+const PAGE: u32 = 200;
+/// Most pages of a list: what the largest inventory has.
+const MAX_PAGES: u32 = 500;
 
 /// A client with an address and an identity.
 pub(crate) struct Client {
@@ -23,9 +29,6 @@ pub(crate) struct Client {
     token: Option<String>,
     config: Option<Config>,
 }
-
-/// A plan as the gate shows it.
-pub(crate) struct PlanAnswer(pub(crate) Value);
 
 impl Client {
     /// Finds address and identity in the options.
@@ -97,10 +100,57 @@ impl Client {
         serde_json::from_slice(&bytes).map(|value| (status, value)).map_err(failed)
     }
 
-    /// A plan.
-    pub(crate) async fn plan(&self, plan: &str) -> Result<PlanAnswer, CliError> {
+    /// A GET of something that may not be there.
+    pub(crate) async fn find(&self, path: &str) -> Result<Option<Value>, CliError> {
+        match self.raw(self.http.get(format!("{}{path}", self.url))).await? {
+            (reqwest::StatusCode::NOT_FOUND, _) => Ok(None),
+            (status, bytes) if status.is_success() => serde_json::from_slice(&bytes).map_err(failed),
+            (status, bytes) => Err(refused(status, &bytes)),
+        }
+    }
+
+    /// All pages of a list as one: what these fields have, one page after the other.
+    pub(crate) async fn pages(&self, path: &str, fields: &[&str]) -> Result<Value, CliError> {
+        let mut all = self.get(&format!("{path}?limit={PAGE}")).await?;
+        for _ in 1..MAX_PAGES {
+            let Some(next) = all.get("next").and_then(Value::as_str) else { return Ok(all) };
+            let next: Id<kind::Target> = next.parse().map_err(failed)?;
+            let mut page = self.get(&format!("{path}?limit={PAGE}&after={next}")).await?;
+            for field in fields {
+                let more = page.get_mut(*field).and_then(Value::as_array_mut).map(std::mem::take);
+                let known = all.get_mut(*field).and_then(Value::as_array_mut);
+                // What one page refers to may be what another one referred to.
+                if let (Some(more), Some(known)) = (more, known) {
+                    let fresh: Vec<_> = more.into_iter().filter(|item| !known.contains(item)).collect();
+                    known.extend(fresh);
+                }
+            }
+            let next = page.get("next").cloned().unwrap_or_default();
+            all.as_object_mut().and_then(|all| all.insert("next".to_owned(), next));
+        }
+        Ok(all)
+    }
+
+    /// The stream of events from entry `next` on.
+    pub(crate) async fn events(&self, next: u64) -> Result<reqwest::Response, CliError> {
+        let mut request = self.http.get(format!("{}/v1/events", self.url)).timeout(STREAM);
+        if let Some(last) = next.checked_sub(1) {
+            request = request.header("last-event-id", last);
+        }
+        let response = self.open(request).await?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let bytes = response.bytes().await.map_err(|err| self.unreachable(&err))?;
+        Err(refused(status, &bytes))
+    }
+
+    /// A plan's recorded facts.
+    pub(crate) async fn facts(&self, plan: &str) -> Result<Facts, CliError> {
         let plan: Id<kind::Plan> = plan.parse().map_err(failed)?;
-        self.get(&format!("/v1/plans/{plan}")).await.map(PlanAnswer)
+        let answer = self.get(&format!("/v1/plans/{plan}")).await?;
+        serde_json::from_value(answer.get("facts").cloned().unwrap_or_default()).map_err(failed)
     }
 
     /// The gate's public keys.
@@ -131,20 +181,31 @@ impl Client {
         self.send(self.http.get(format!("{}/v1/ledger/{path}", self.url))).await.map(|(_, bytes)| bytes)
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<(u16, Vec<u8>), CliError> {
+    async fn open(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, CliError> {
         let request = match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
         };
-        let unreachable = |err: reqwest::Error| {
-            CliError::Unreachable(format!(
-                "the gate at {} does not answer ({err}): nothing was started",
-                self.url
-            ))
-        };
-        let response = request.send().await.map_err(unreachable)?;
+        request.send().await.map_err(|err| self.unreachable(&err))
+    }
+
+    fn unreachable(&self, err: &reqwest::Error) -> CliError {
+        let url = plain(&self.url);
+        CliError::Unreachable(format!("the gate at {url} does not answer ({err}): nothing was started"))
+    }
+
+    async fn raw(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<(reqwest::StatusCode, Vec<u8>), CliError> {
+        let response = self.open(request).await?;
         let status = response.status();
-        let bytes = response.bytes().await.map_err(unreachable)?.to_vec();
+        let bytes = response.bytes().await.map_err(|err| self.unreachable(&err))?;
+        Ok((status, bytes.to_vec()))
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<(u16, Vec<u8>), CliError> {
+        let (status, bytes) = self.raw(request).await?;
         if status.is_success() { Ok((status.as_u16(), bytes)) } else { Err(refused(status, &bytes)) }
     }
 }
@@ -166,31 +227,24 @@ fn refused(status: reqwest::StatusCode, body: &[u8]) -> CliError {
     let Ok(problem) = serde_json::from_slice::<Value>(body) else {
         return CliError::Failed(format!("the gate answered {status}"));
     };
-    let field = |name: &str| problem.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let field = |name: &str| plain(problem.get(name).and_then(Value::as_str).unwrap_or_default());
     let mut text = format!("{} (rule `{}`)", field("detail"), field("rule"));
     for reason in problem.get("reasons").and_then(Value::as_array).into_iter().flatten() {
-        let part = |name: &str| reason.get(name).and_then(Value::as_str).unwrap_or_default();
+        let part = |name: &str| plain(reason.get(name).and_then(Value::as_str).unwrap_or_default());
         text.push_str(&format!("\n  {}: {}", part("rule"), part("fact")));
     }
     for hint in problem.get("hints").and_then(Value::as_array).into_iter().flatten() {
-        let rule = hint.get("rule").and_then(Value::as_str).unwrap_or_default();
+        let rule = plain(hint.get("rule").and_then(Value::as_str).unwrap_or_default());
         for unmet in
             hint.get("unmet").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
         {
-            text.push_str(&format!("\n  rule `{rule}` wants: {unmet}"));
+            text.push_str(&format!("\n  rule `{rule}` wants: {}", plain(unmet)));
         }
     }
     if !field("next").is_empty() {
         text.push_str(&format!("\n  next: {}", field("next")));
     }
     if status.as_u16() == 403 { CliError::Denied(text) } else { CliError::Failed(text) }
-}
-
-impl PlanAnswer {
-    /// The facts that it was decided from.
-    pub(crate) fn facts(&self) -> Result<Facts, CliError> {
-        serde_json::from_value(self.0.get("facts").cloned().unwrap_or_default()).map_err(failed)
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use holdpoint_domain::{
 };
 use serde_json::Value;
 
-use super::plans::clock_time;
+use super::output::clock_time;
 
 /// Widest line of the agent's words: what fits beside their mark on the narrowest terminal.
 const WIDTH: usize = 72;
@@ -29,11 +29,7 @@ pub(crate) fn lines(
     facts: &Facts,
     decision: &Decision,
 ) -> Vec<String> {
-    let mut lines = vec!["the agent's own words, which prove nothing:".to_owned()];
-    for field in ["summary", "reason"] {
-        let text = narrative.and_then(|words| words.get(field)).and_then(Value::as_str).unwrap_or_default();
-        lines.extend(marked(text));
-    }
+    let mut lines = words(narrative);
     lines.push("what the gate found out, and what you sign:".to_owned());
     let names = |ids: Vec<&str>| if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };
     if let Some(target) = &facts.target {
@@ -83,6 +79,16 @@ pub(crate) fn lines(
             "does      {} on {}, only while it is in version {version}",
             step.action, step.target
         ));
+    }
+    lines
+}
+
+/// What the agent says, under a line that says what that is worth.
+pub(crate) fn words(narrative: Option<&Value>) -> Vec<String> {
+    let mut lines = vec!["the agent's own words, which prove nothing:".to_owned()];
+    for field in ["summary", "reason"] {
+        let text = narrative.and_then(|words| words.get(field)).and_then(Value::as_str).unwrap_or_default();
+        lines.extend(marked(text));
     }
     lines
 }

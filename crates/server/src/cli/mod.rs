@@ -1,25 +1,43 @@
 //! The command line.
 //!
-//! Exit codes: 0 done, 1 error, 2 usage, 3 denied, 4 waits for people, 8 gate unreachable, 9 verification failed.
+//! A family of commands is a file: its options, its `run`, what it prints. To add one: the file, a row in [`Command`] and in
+//! [`run`], and its section in `docs/cli.md`, which a test compares with the commands. What commands share: [`client`]
+//! (HTTP), [`output`] (tables, JSON, YAML, colour), [`wait`] (waiting, and what an end means), [`error`] (exit codes).
 
+mod catalog;
 mod client;
 mod consent;
+mod describe;
+mod error;
+mod explain;
+mod follow;
+mod generate;
+mod get;
 mod identity;
 mod init;
 mod ledger;
-mod plans;
+mod look;
+mod output;
 mod policy;
+mod propose;
 mod requests;
+#[cfg(test)]
+mod tests;
+mod wait;
+mod wanted;
+mod watch;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{config::ConfigError, demo, serve};
+use crate::{demo, serve};
+
+pub(crate) use error::{CliError, failed};
 
 /// The hold point between an AI agent's diagnosis and production.
 #[derive(Debug, Parser)]
-#[command(name = "holdpoint", version, about, disable_help_subcommand = true)]
+#[command(name = "holdpoint", version, about, disable_help_subcommand = true, after_help = error::exit_codes())]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -39,9 +57,22 @@ enum Command {
     #[command(subcommand)]
     Identity(identity::IdentityCommand),
     /// Propose a plan, as an agent
-    Propose(plans::ProposeOptions),
-    /// Show plans, or one of them
-    Get(plans::GetOptions),
+    Propose(propose::ProposeOptions),
+    /// List plans, holds, the catalogue or the inventory, or show one thing in short
+    Get(get::GetOptions),
+    /// Show everything about a plan, a hold, an action or a target
+    Describe(describe::DescribeOptions),
+    /// Follow what happens, one line a record
+    Watch(watch::WatchOptions),
+    /// Say why a plan has its tier, or was denied
+    Explain(explain::ExplainOptions),
+    /// The actions that can be proposed
+    #[command(subcommand)]
+    Catalog(catalog::CatalogCommand),
+    /// Say what an action on a target would disturb
+    Blast(look::BlastOptions),
+    /// Measure a condition on a target now
+    Probe(look::ProbeOptions),
     /// Requests that wait for people
     #[command(subcommand)]
     Requests(requests::RequestsCommand),
@@ -51,6 +82,12 @@ enum Command {
     /// Policy: check, schema, explain
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Print completions for a shell
+    Completions(generate::CompletionsOptions),
+    /// Print the manual page, or write those of all commands
+    Man(generate::ManOptions),
+    /// Print the documentation of the HTTP API (OpenAPI 3.1)
+    Api(generate::ApiOptions),
     /// A process of the demo's stage
     #[command(hide = true)]
     DemoPart(demo::PartOptions),
@@ -73,68 +110,6 @@ pub(crate) struct Door {
     person: Option<String>,
 }
 
-/// How to print.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    /// For people
-    Text,
-    /// For programs
-    Json,
-}
-
-/// Why a command ended without success.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum CliError {
-    /// Something failed.
-    #[error("{0}")]
-    Failed(String),
-    /// The command line does not make sense.
-    #[error("{0}")]
-    Usage(String),
-    /// The gate, or its policy, said no.
-    #[error("{0}")]
-    Denied(String),
-    /// The gate could not be reached. Nothing was started.
-    #[error("{0}")]
-    Unreachable(String),
-    /// A log or a proof does not stand.
-    #[error("{0}")]
-    NotVerified(String),
-    /// The plan waits for people; not an error, but not done either.
-    #[error("{0}")]
-    Pending(String),
-}
-
-impl CliError {
-    const fn code(&self) -> u8 {
-        match self {
-            Self::Failed(_) => 1,
-            Self::Usage(_) => 2,
-            Self::Denied(_) => 3,
-            Self::Pending(_) => 4,
-            Self::Unreachable(_) => 8,
-            Self::NotVerified(_) => 9,
-        }
-    }
-}
-
-impl From<ConfigError> for CliError {
-    fn from(err: ConfigError) -> Self {
-        Self::Failed(err.to_string())
-    }
-}
-
-/// A failure with its causes on one line.
-pub(crate) fn failed(err: impl std::error::Error) -> CliError {
-    let mut text = err.to_string();
-    let mut source = err.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    CliError::Failed(text)
-}
-
 /// Runs the command line.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -154,16 +129,24 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-#[allow(clippy::print_stderr, reason = "a command's error goes to standard error")]
 fn print_error(err: &CliError) {
     match err {
-        CliError::Pending(text) => eprintln!("{text}"),
-        CliError::Failed(text)
-        | CliError::Usage(text)
-        | CliError::Denied(text)
-        | CliError::Unreachable(text)
-        | CliError::NotVerified(text) => eprintln!("error: {text}"),
+        CliError::Pending(text) => print_note(text),
+        CliError::Failed(_)
+        | CliError::Usage(_)
+        | CliError::Denied(_)
+        | CliError::Expired(_)
+        | CliError::Undone(_)
+        | CliError::UndoFailed(_)
+        | CliError::Unreachable(_)
+        | CliError::NotVerified(_) => print_note(&format!("error: {err}")),
     }
+}
+
+/// Prints what is no result of a command.
+#[allow(clippy::print_stderr, reason = "what is no result goes to standard error")]
+fn print_note(text: &str) {
+    eprintln!("{text}");
 }
 
 async fn run(command: Command) -> Result<(), CliError> {
@@ -173,11 +156,20 @@ async fn run(command: Command) -> Result<(), CliError> {
         Command::Init(options) => init::init(&options),
         Command::Keygen(options) => identity::keygen(&options),
         Command::Identity(command) => identity::run(&command),
-        Command::Propose(options) => plans::propose(options).await,
-        Command::Get(options) => plans::get(options).await,
+        Command::Propose(options) => propose::propose(options).await,
+        Command::Get(options) => get::get(options).await,
+        Command::Describe(options) => describe::describe(options).await,
+        Command::Watch(options) => watch::watch(options).await,
+        Command::Explain(options) => explain::explain(options).await,
+        Command::Catalog(command) => catalog::run(command).await,
+        Command::Blast(options) => look::blast(options).await,
+        Command::Probe(options) => look::probe(options).await,
         Command::Requests(command) => requests::run(command).await,
         Command::Ledger(command) => ledger::run(command).await,
         Command::Policy(command) => policy::run(command).await,
+        Command::Completions(options) => generate::completions(&options),
+        Command::Man(options) => generate::man(&options),
+        Command::Api(options) => generate::api(&options),
         Command::DemoPart(options) => demo::part(options).map_err(failed),
     }
 }

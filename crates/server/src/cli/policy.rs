@@ -78,7 +78,7 @@ async fn explain(options: ExplainOptions) -> Result<(), CliError> {
     let inputs = load_inputs(&Config::load(&config)?)?;
     let facts: Facts = match (&options.facts, &options.plan) {
         (Some(path), _) => serde_json::from_str(&read(path)?).map_err(failed)?,
-        (None, Some(plan)) => Client::connect(&options.door)?.plan(plan).await?.facts()?,
+        (None, Some(plan)) => Client::connect(&options.door)?.facts(plan).await?,
         (None, None) => return Err(CliError::Usage("expected a plan or --facts".into())),
     };
     let explanation = inputs.bundle.explain(&facts);

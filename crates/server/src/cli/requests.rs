@@ -21,7 +21,7 @@ use holdpoint_domain::{
 };
 use serde_json::Value;
 
-use super::{CliError, Door, client::Client, consent, failed, plans::clock_time, say};
+use super::{CliError, Door, client::Client, consent, failed, get, output::Print, say};
 
 /// Commands on requests that wait for people.
 #[derive(Debug, Subcommand)]
@@ -38,6 +38,8 @@ pub(crate) enum RequestsCommand {
 pub(crate) struct LsOptions {
     #[command(flatten)]
     door: Door,
+    #[command(flatten)]
+    print: Print,
 }
 
 #[derive(Debug, Args)]
@@ -57,39 +59,12 @@ pub(crate) struct DecideOptions {
 /// Runs a command on requests.
 pub(crate) async fn run(command: RequestsCommand) -> Result<(), CliError> {
     match command {
-        RequestsCommand::Ls(options) => ls(options).await,
+        RequestsCommand::Ls(options) => {
+            get::holds(&Client::connect(&options.door)?, None, &options.print).await
+        }
         RequestsCommand::Approve(options) => decide(options, Choice::Approve).await,
         RequestsCommand::Deny(options) => decide(options, Choice::Reject).await,
     }
-}
-
-async fn ls(options: LsOptions) -> Result<(), CliError> {
-    let answer = Client::connect(&options.door)?.get("/v1/holds").await?;
-    let holds = answer.get("holds").and_then(Value::as_array).cloned().unwrap_or_default();
-    if holds.is_empty() {
-        say("nothing waits for people");
-        return Ok(());
-    }
-    say(format_args!(
-        "{:<38} {:<5} {:<18} {:<18} {:<14} {:<9} ENDS",
-        "HOLD", "TIER", "ACTION", "TARGET", "AGENT", "APPROVED"
-    ));
-    for hold in holds {
-        let (terms, plan, _, _) = parts(&hold)?;
-        let step = plan.steps().first();
-        let approved = hold.get("approvals").and_then(Value::as_array).map_or(0, Vec::len);
-        say(format_args!(
-            "{:<38} {:<5} {:<18} {:<18} {:<14} {:<9} {}",
-            terms.hold,
-            terms.tier,
-            step.map_or("-", |step| step.action.as_str()),
-            step.map_or("-", |step| step.target.as_str()),
-            plan.requester().agent,
-            format!("{approved}/{}", holdpoint_domain::permit::needed(terms.tier)),
-            clock_time(terms.expires_at_ms),
-        ));
-    }
-    Ok(())
 }
 
 async fn decide(options: DecideOptions, choice: Choice) -> Result<(), CliError> {
@@ -146,7 +121,7 @@ async fn decide(options: DecideOptions, choice: Choice) -> Result<(), CliError> 
 }
 
 /// Reads terms, plan, facts and decision out of the gate's answer, and checks that the terms name exactly those bytes.
-fn parts(answer: &Value) -> Result<(HoldTerms, Plan, Facts, Decision), CliError> {
+pub(super) fn parts(answer: &Value) -> Result<(HoldTerms, Plan, Facts, Decision), CliError> {
     fn field<T: serde::de::DeserializeOwned>(answer: &Value, name: &str) -> Result<T, CliError> {
         serde_json::from_value(answer.get(name).cloned().unwrap_or_default())
             .map_err(|err| CliError::Failed(format!("the gate's answer has no readable `{name}`: {err}")))

@@ -62,6 +62,9 @@ pub(super) struct Guard {
 }
 
 /// Lets a request through to its handler, or not. It has its place until the answer begins.
+///
+/// Whatever answers a repeated request without doing it again (an `Idempotency-Key`) stands between [`prepare`] and the
+/// handler: the caller and the whole body are known there, and nothing has happened yet.
 pub(super) async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     match prepare(&guard, request).await {
         Ok((request, _place)) => next.run(request).await,

@@ -49,6 +49,8 @@ pub(crate) struct Limits {
     pub(crate) people: usize,
     /// Followers of the event stream at once.
     pub(crate) followers: usize,
+    /// Measurements at once that somebody asks for without proposing anything. Few: each one asks a target.
+    pub(crate) probes: usize,
     /// How long a request may take until its answer begins.
     pub(crate) timeout: Duration,
     /// How long a body may take to come. Far longer than 256 KiB need, and short, as nobody works meanwhile.
@@ -61,6 +63,7 @@ impl Default for Limits {
             requests: 192,
             people: 64,
             followers: 64,
+            probes: 8,
             timeout: Duration::from_secs(30),
             body: Duration::from_secs(5),
         }
@@ -71,6 +74,7 @@ impl Default for Limits {
 pub(super) struct Door {
     pub(super) service: Arc<Service>,
     pub(super) followers: Arc<Semaphore>,
+    pub(super) probes: Arc<Semaphore>,
     settings: Settings,
     requests: Arc<Semaphore>,
     people: Arc<Semaphore>,
@@ -85,10 +89,11 @@ pub(super) struct Place {
 impl Door {
     pub(super) fn new(service: Arc<Service>, settings: Settings) -> Self {
         let semaphore = |places: usize| Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
-        let Limits { requests, people, followers, .. } = settings.limits;
+        let Limits { requests, people, followers, probes, .. } = settings.limits;
         Self {
             service,
             followers: semaphore(followers),
+            probes: semaphore(probes),
             settings,
             requests: semaphore(requests),
             people: semaphore(people),

@@ -10,6 +10,7 @@ use axum::{
 use futures_util::stream::{self, Stream};
 use holdpoint_app::port::{Entry, Store, StoreError};
 use holdpoint_domain::record::Record;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::{
     sync::OwnedSemaphorePermit,
@@ -30,7 +31,8 @@ const BATCH: u32 = 32;
 const MAX_LIFE: Duration = Duration::from_secs(15 * 60);
 
 /// The query of the stream.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(inline)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FollowQuery {
     /// The last index that the follower has; everything when there is none.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::{Json, extract::State, http::StatusCode};
 use holdpoint_app::{approve, port::PlanFilter, view::PlanView};
 use holdpoint_domain::{Id, approval::SignedStatement, flow::State as PlanState, id::kind};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
@@ -18,7 +19,8 @@ use super::{
 };
 
 /// The query of a list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(inline)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
     /// At most this many.

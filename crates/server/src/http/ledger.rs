@@ -10,6 +10,7 @@ use axum::{
 };
 use holdpoint_app::port::Entry;
 use holdpoint_ledger::{LogProof, SignedCheckpoint, TilePath};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -22,18 +23,24 @@ use super::{
 };
 
 /// The query of a consistency proof.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(inline)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ConsistencyQuery {
+    /// The size of the older tree.
     old: u64,
+    /// The size of the newer tree.
     new: u64,
 }
 
 /// The query of entries.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(inline)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EntriesQuery {
+    /// The index of the first one.
     first: Option<u64>,
+    /// At most this many.
     limit: Option<u32>,
 }
 

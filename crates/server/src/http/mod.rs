@@ -16,13 +16,16 @@ mod events;
 mod extract;
 mod holds;
 mod ledger;
+pub(crate) mod openapi;
 mod plan;
 mod plans;
 mod problem;
+mod schema;
 #[cfg(test)]
 mod tests;
 pub(crate) mod wire;
 mod words;
+mod world;
 
 use std::{io, sync::Arc};
 
@@ -32,6 +35,7 @@ use tokio::net::TcpListener;
 use crate::service::Service;
 
 pub(crate) use door::{Limits, Settings};
+pub(crate) use words::moment;
 
 /// The API of a service.
 pub(crate) fn router(service: Arc<Service>, settings: Settings) -> Router {

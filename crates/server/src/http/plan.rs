@@ -1,8 +1,13 @@
 //! A plan as people and agents see it over HTTP.
 
-use holdpoint_app::{gate::Gate, port::PlanRow, view::PlanView};
+use holdpoint_app::{
+    gate::Gate,
+    port::{Hint, PlanRow},
+    view::PlanView,
+};
 use holdpoint_domain::{
     approval::{Choice, HoldTerms, SignedStatement},
+    decision::Answer,
     permit::{Permit, needed},
     plan::Narrative,
     text::visible,
@@ -30,13 +35,16 @@ pub(super) fn summary(row: PlanRow) -> wire::PlanSummary {
 /// Everything about a plan.
 pub(super) async fn detail(gate: &Gate, view: PlanView) -> Result<wire::PlanDetail, Problem> {
     let decision = view.decided.as_ref().map(|(decision, _)| decision);
+    let mut reasons: Vec<_> =
+        decision.map_or_else(Vec::new, |decision| decision.reasons.iter().map(words::reason).collect());
+    let hints = words::hints(hints(gate, &view), &mut reasons);
     Ok(wire::PlanDetail {
         state: view.state,
         answer: view.answer(),
         tier: view.tier(),
         floor: decision.map(|decision| decision.floor),
-        reasons: decision
-            .map_or_else(Vec::new, |decision| decision.reasons.iter().map(words::reason).collect()),
+        reasons,
+        hints,
         plan_digest: view.plan.digest().map_err(|err| Problem::internal(&err))?,
         narrative: narrative(gate, &view).await?,
         hold: view.terms.clone().map(|terms| hold(terms, &view.statements)),
@@ -53,6 +61,14 @@ pub(super) async fn detail(gate: &Gate, view: PlanView) -> Result<wire::PlanDeta
         plan: view.plan,
         id: view.id,
     })
+}
+
+/// What would have had to be different; only said under the very policy that denied it.
+fn hints(gate: &Gate, view: &PlanView) -> Vec<Hint> {
+    let denied = view.decided.as_ref().filter(|(decision, _)| {
+        decision.answer == Answer::Deny && decision.policy == gate.ports.judge.digest()
+    });
+    denied.map_or_else(Vec::new, |(_, facts)| gate.ports.judge.hints(facts))
 }
 
 /// A plan as those see it who are asked to sign; none when it never waited for anybody.

@@ -14,6 +14,7 @@ use holdpoint_app::{
     view::PlanView,
 };
 use holdpoint_domain::{Id, actor::Identity, decision::Answer, flow::State as PlanState, id::kind};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
@@ -34,7 +35,8 @@ const DEFAULT_LIST: u32 = 50;
 const MAX_SEARCH: u32 = 5_000;
 
 /// The query of a list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(inline)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
     /// States, with commas between them; all when there is none.
@@ -89,23 +91,14 @@ fn answer(proposed: Proposed) -> Result<Response, Problem> {
 }
 
 fn denied(proposed: Proposed, mut reasons: Vec<wire::Reason>) -> Problem {
-    // A rule of the policy speaks for itself, where its author wrote `@why` and `@next`.
-    for reason in &mut reasons {
-        if let Some(hint) = proposed.hints.iter().find(|hint| hint.rule == reason.rule) {
-            hint.why.iter().for_each(|why| reason.fact.clone_from(why));
-            hint.next.iter().for_each(|next| reason.next.clone_from(next));
-        }
-    }
+    let hints = words::hints(proposed.hints, &mut reasons);
     let decisive = words::decisive(&reasons);
     let (rule, fact, next) = decisive.map_or(("denied", "the answer is no", "see the reasons"), |reason| {
         (reason.rule.as_str(), reason.fact.as_str(), reason.next.as_str())
     });
     let (rule, next) = (rule.to_owned(), next.to_owned());
     let detail = format!("plan `{}` is denied: {fact}", proposed.id);
-    let hints = proposed.hints.into_iter().filter(|hint| !hint.unmet.is_empty());
-    let hints = hints.map(|hint| wire::Hint { rule: hint.rule, unmet: hint.unmet });
-    let decision =
-        wire::Denial { plan: proposed.id, tier: proposed.decision.tier, reasons, hints: hints.collect() };
+    let decision = wire::Denial { plan: proposed.id, tier: proposed.decision.tier, reasons, hints };
     Problem::denied(Denied { rule, decision }, detail, next)
 }
 

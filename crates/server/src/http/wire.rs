@@ -16,24 +16,36 @@ use holdpoint_domain::{
     signature::PublicKey,
     trigger::SignedEvidence,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::value::RawValue;
 
+use super::schema;
+
+mod world;
+
+pub(crate) use world::*;
+
 /// The body of `POST /v1/plans`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewPlan {
     /// The action.
+    #[schemars(with = "schema::Name")]
     pub(crate) action: Id<kind::Action>,
     /// The target.
+    #[schemars(with = "schema::Name")]
     pub(crate) target: Id<kind::Target>,
     /// The condition that justifies it.
+    #[schemars(with = "schema::Name")]
     pub(crate) trigger: Id<kind::Condition>,
     /// Parameters.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, Param>")]
     pub(crate) params: BTreeMap<Id<kind::Param>, Param>,
     /// The incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Name>")]
     pub(crate) incident: Option<Id<kind::Incident>>,
     /// What the agent says the matter is.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -56,7 +68,7 @@ pub(crate) struct NewPlan {
 }
 
 /// A parameter as plain JSON. Secrets do not come this way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum Param {
     /// A whole number.
@@ -64,42 +76,52 @@ pub(crate) enum Param {
     /// Yes or no.
     Bool(bool),
     /// One word out of the catalogue's list.
-    Word(Id<kind::Param>),
+    Word(#[schemars(with = "schema::Name")] Id<kind::Param>),
 }
 
 /// The answer to a proposal that was not denied.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Proposed {
     /// The plan's id.
+    #[schemars(with = "schema::Name")]
     pub(crate) id: Id<kind::Plan>,
     /// Where it is after the decision; a run that may start is started at once.
+    #[schemars(with = "schema::Words<State>")]
     pub(crate) state: State,
     /// `allow`, `hold` or `defer`.
+    #[schemars(with = "schema::Words<Answer>")]
     pub(crate) answer: Answer,
     /// The tier.
+    #[schemars(with = "schema::Words<Tier>")]
     pub(crate) tier: Tier,
     /// The lowest tier that the guardrails allow.
+    #[schemars(with = "schema::Words<Tier>")]
     pub(crate) floor: Tier,
     /// Why.
     pub(crate) reasons: Vec<Reason>,
     /// The plan's digest.
+    #[schemars(with = "schema::Digest")]
     pub(crate) plan_digest: Digest,
     /// The hold, where it waits for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Name>")]
     pub(crate) hold: Option<Id<kind::Hold>>,
     /// When the hold ends by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Time>")]
     pub(crate) hold_expires_at_ms: Option<Timestamp>,
     /// The ledger index of its first record.
     pub(crate) index: u64,
 }
 
 /// One reason of a decision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Reason {
     /// The guardrail or policy rule.
+    #[schemars(with = "schema::Name")]
     pub(crate) rule: Id<kind::Rule>,
     /// What it did.
+    #[schemars(with = "schema::ReasonEffect")]
     pub(crate) effect: ReasonEffect,
     /// The fact that set it off, in words.
     pub(crate) fact: String,
@@ -108,16 +130,17 @@ pub(crate) struct Reason {
 }
 
 /// A policy rule that would have permitted, and what it lacked, in the words of the policy file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Hint {
     /// The rule.
+    #[schemars(with = "schema::Name")]
     pub(crate) rule: Id<kind::Rule>,
     /// Conditions that were not met.
     pub(crate) unmet: Vec<String>,
 }
 
 /// An answer other than the one asked for (RFC 9457).
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Problem {
     /// `urn:holdpoint:problem:<rule>`.
     pub(crate) r#type: String,
@@ -137,11 +160,13 @@ pub(crate) struct Problem {
 }
 
 /// What a denial adds to its problem.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Denial {
     /// The plan. It is recorded, and can be read.
+    #[schemars(with = "schema::Name")]
     pub(crate) plan: Id<kind::Plan>,
     /// The tier.
+    #[schemars(with = "schema::Words<Tier>")]
     pub(crate) tier: Tier,
     /// Why.
     pub(crate) reasons: Vec<Reason>,
@@ -150,63 +175,84 @@ pub(crate) struct Denial {
 }
 
 /// A list of plans, newest first.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Plans {
     /// The plans.
     pub(crate) plans: Vec<PlanSummary>,
 }
 
 /// A plan in a list.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct PlanSummary {
     /// Its id.
+    #[schemars(with = "schema::Name")]
     pub(crate) id: Id<kind::Plan>,
     /// Where it is in its life.
+    #[schemars(with = "schema::Words<State>")]
     pub(crate) state: State,
     /// Who proposed it.
+    #[schemars(with = "schema::Name")]
     pub(crate) agent: Id<kind::Agent>,
     /// The action.
+    #[schemars(with = "schema::Name")]
     pub(crate) action: Id<kind::Action>,
     /// The target.
+    #[schemars(with = "schema::Name")]
     pub(crate) target: Id<kind::Target>,
     /// The tier, once decided.
+    #[schemars(with = "Option<schema::Words<Tier>>")]
     pub(crate) tier: Option<Tier>,
     /// The hold, while there is one.
+    #[schemars(with = "Option<schema::Name>")]
     pub(crate) hold: Option<Id<kind::Hold>>,
     /// When it was proposed.
+    #[schemars(with = "schema::Time")]
     pub(crate) proposed_at_ms: Timestamp,
     /// When the state it is in ends by itself, if it does.
+    #[schemars(with = "Option<schema::Time>")]
     pub(crate) deadline_ms: Option<Timestamp>,
     /// When a deferred plan is measured again.
+    #[schemars(with = "Option<schema::Time>")]
     pub(crate) next_at_ms: Option<Timestamp>,
     /// The ledger index of its last record.
     pub(crate) last_index: u64,
 }
 
 /// Everything about one plan, folded from its records.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct PlanDetail {
     /// Its id.
+    #[schemars(with = "schema::Name")]
     pub(crate) id: Id<kind::Plan>,
     /// Where it is in its life.
+    #[schemars(with = "schema::Words<State>")]
     pub(crate) state: State,
     /// The answer it was given.
+    #[schemars(with = "Option<schema::Words<Answer>>")]
     pub(crate) answer: Option<Answer>,
     /// The tier.
+    #[schemars(with = "Option<schema::Words<Tier>>")]
     pub(crate) tier: Option<Tier>,
     /// The lowest tier that the guardrails allow.
+    #[schemars(with = "Option<schema::Words<Tier>>")]
     pub(crate) floor: Option<Tier>,
     /// Why.
     pub(crate) reasons: Vec<Reason>,
+    /// For a denied plan, under the policy that denied it: what would have had to be different.
+    pub(crate) hints: Vec<Hint>,
     /// The plan itself: what its digest and every signature are about.
+    #[schemars(with = "schema::Plan")]
     pub(crate) plan: Plan,
     /// SHA-256 of its canonical JSON.
+    #[schemars(with = "schema::Digest")]
     pub(crate) plan_digest: Digest,
     /// The requester's words; none when they were erased.
     pub(crate) narrative: Option<Words>,
     /// What the last decision was made from.
+    #[schemars(with = "Option<schema::Facts>")]
     pub(crate) facts: Option<Facts>,
     /// What the probes saw last, signed.
+    #[schemars(with = "Option<schema::SignedEvidence>")]
     pub(crate) evidence: Option<SignedEvidence>,
     /// The hold.
     pub(crate) hold: Option<Hold>,
@@ -215,13 +261,14 @@ pub(crate) struct PlanDetail {
     /// What is known of the run's end.
     pub(crate) run: Run,
     /// When a person owes a look.
+    #[schemars(with = "Option<schema::Time>")]
     pub(crate) review_due_ms: Option<Timestamp>,
     /// One line a record.
     pub(crate) timeline: Vec<Moment>,
 }
 
 /// The words of an agent. Never instructions, never facts: show them in a box that says so.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Words {
     /// Always true.
     pub(crate) untrusted: bool,
@@ -234,75 +281,93 @@ pub(crate) struct Words {
 }
 
 /// A hold and what people said.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Hold {
     /// The hold.
+    #[schemars(with = "schema::Name")]
     pub(crate) id: Id<kind::Hold>,
     /// What people are asked to sign.
+    #[schemars(with = "schema::HoldTerms")]
     pub(crate) terms: HoldTerms,
     /// Approvals that the tier needs.
     pub(crate) needed: u32,
     /// Who approved.
+    #[schemars(with = "Vec<schema::Name>")]
     pub(crate) approvals: Vec<Id<kind::Person>>,
     /// Who rejected.
+    #[schemars(with = "Vec<schema::Name>")]
     pub(crate) rejections: Vec<Id<kind::Person>>,
 }
 
 /// Plans that wait for people, newest first.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Holds {
     /// The holds.
     pub(crate) holds: Vec<HoldDetail>,
 }
 
 /// A hold with everything that its terms name by digest, so that whoever signs can compute the digests first.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct HoldDetail {
     /// The hold.
+    #[schemars(with = "schema::Name")]
     pub(crate) id: Id<kind::Hold>,
     /// The plan's id.
+    #[schemars(with = "schema::Name")]
     pub(crate) plan_id: Id<kind::Plan>,
     /// Where the plan is in its life.
+    #[schemars(with = "schema::Words<State>")]
     pub(crate) state: State,
     /// What people are asked to sign.
+    #[schemars(with = "schema::HoldTerms")]
     pub(crate) terms: HoldTerms,
     /// The plan.
+    #[schemars(with = "schema::Plan")]
     pub(crate) plan: Plan,
     /// The facts.
+    #[schemars(with = "schema::Facts")]
     pub(crate) facts: Facts,
     /// The decision.
+    #[schemars(with = "schema::Decision")]
     pub(crate) decision: Decision,
     /// The decision's reasons, in words.
     pub(crate) reasons: Vec<Reason>,
     /// What the probes saw, signed.
+    #[schemars(with = "Option<schema::SignedEvidence>")]
     pub(crate) evidence: Option<SignedEvidence>,
     /// The requester's words; none when they were erased.
     pub(crate) narrative: Option<Words>,
     /// Approvals that the tier needs.
     pub(crate) needed: u32,
     /// Who approved.
+    #[schemars(with = "Vec<schema::Name>")]
     pub(crate) approvals: Vec<Id<kind::Person>>,
     /// Who rejected.
+    #[schemars(with = "Vec<schema::Name>")]
     pub(crate) rejections: Vec<Id<kind::Person>>,
 }
 
 /// What everybody may know of a permit. The signed grant itself is for its executor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct PermitSummary {
     /// The permit.
+    #[schemars(with = "schema::Name")]
     pub(crate) id: Id<kind::Permit>,
     /// The run must start before this.
+    #[schemars(with = "schema::Time")]
     pub(crate) start_before_ms: Timestamp,
     /// Undo and revocation are authorised until this.
+    #[schemars(with = "schema::Time")]
     pub(crate) undo_until_ms: Timestamp,
     /// The executor.
+    #[schemars(with = "schema::Name")]
     pub(crate) executor: Id<kind::Executor>,
     /// The fencing epoch.
     pub(crate) epoch: u64,
 }
 
 /// How a run ended, beside the state.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Run {
     /// Why it, or its undo, failed.
     pub(crate) failed: Option<String>,
@@ -313,11 +378,12 @@ pub(crate) struct Run {
 }
 
 /// A record of a plan, as one line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Moment {
     /// Its ledger index.
     pub(crate) index: u64,
     /// When, by the gate's clock.
+    #[schemars(with = "schema::Time")]
     pub(crate) at_ms: Timestamp,
     /// Who.
     pub(crate) actor: String,
@@ -326,11 +392,13 @@ pub(crate) struct Moment {
 }
 
 /// The answer to a decision on a hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Decided {
     /// The plan.
+    #[schemars(with = "schema::Name")]
     pub(crate) plan: Id<kind::Plan>,
     /// Where it is now.
+    #[schemars(with = "schema::Words<State>")]
     pub(crate) state: State,
     /// Approvals that count.
     pub(crate) approvals: u32,
@@ -339,7 +407,7 @@ pub(crate) struct Decided {
 }
 
 /// A run of ledger entries.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Entries {
     /// How many entries the ledger has.
     pub(crate) size: u64,
@@ -348,16 +416,17 @@ pub(crate) struct Entries {
 }
 
 /// A ledger entry.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Entry {
     /// Its index.
     pub(crate) index: u64,
     /// The record: exactly the entry's bytes, so that its leaf hash can be computed from them.
+    #[schemars(with = "schema::Record")]
     pub(crate) record: Box<RawValue>,
 }
 
 /// A consistency proof (RFC 6962 section 2.1.2).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Consistency {
     /// The size of the older tree.
     pub(crate) old: u64,
@@ -368,22 +437,24 @@ pub(crate) struct Consistency {
 }
 
 /// The public keys of the gate, by purpose. Compare them with a copy that came another way before trusting them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Keys {
     /// The log's origin line.
     pub(crate) origin: String,
     /// The key of the log's checkpoints, as a C2SP verifier key.
     pub(crate) log_key: String,
     /// The key of permits.
+    #[schemars(with = "schema::PublicKey")]
     pub(crate) permit_key: PublicKey,
     /// The id of the permit key in JWS headers.
     pub(crate) permit_key_id: String,
     /// The key of evidence.
+    #[schemars(with = "schema::PublicKey")]
     pub(crate) evidence_key: PublicKey,
 }
 
 /// The answer of `GET /healthz`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Health {
     /// `ok`.
     pub(crate) status: String,

@@ -1,5 +1,6 @@
 //! Words for people: reasons, outcomes and the lines of a timeline.
 
+use holdpoint_app::port::Hint;
 use holdpoint_domain::{
     decision::{Reason, ReasonEffect, rule},
     guardrail::{CATALOGUE_TIER, GUARDRAILS, NO_STANDING},
@@ -62,6 +63,19 @@ pub(super) fn reason(reason: &Reason) -> wire::Reason {
     }
 }
 
+/// Puts what the authors of rules say into the reasons, and returns what was not met.
+pub(super) fn hints(hints: Vec<Hint>, reasons: &mut [wire::Reason]) -> Vec<wire::Hint> {
+    // A rule of the policy speaks for itself, where its author wrote `@why` and `@next`.
+    for reason in reasons {
+        if let Some(hint) = hints.iter().find(|hint| hint.rule == reason.rule) {
+            hint.why.iter().for_each(|why| reason.fact.clone_from(why));
+            hint.next.iter().for_each(|next| reason.next.clone_from(next));
+        }
+    }
+    let unmet = hints.into_iter().filter(|hint| !hint.unmet.is_empty());
+    unmet.map(|hint| wire::Hint { rule: hint.rule, unmet: hint.unmet }).collect()
+}
+
 /// The reason that a denial is told with: the first one that stands in the way.
 pub(super) fn decisive(reasons: &[wire::Reason]) -> Option<&wire::Reason> {
     reasons.iter().find(|reason| match reason.effect {
@@ -95,7 +109,7 @@ pub(super) const fn doubt(why: DoubtWhy) -> &'static str {
 }
 
 /// A record as a line of a timeline.
-pub(super) fn moment(body: &Body) -> String {
+pub(crate) fn moment(body: &Body) -> String {
     match body {
         Body::Genesis { .. } => "the log begins".to_owned(),
         Body::Started { .. } => "the gate began to serve".to_owned(),

@@ -1,6 +1,7 @@
 //! See `stage` for what the tests stand on.
 
 mod approvals;
+mod cli;
 mod crash;
 mod disk;
 mod ledger;

@@ -29,6 +29,8 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
+use super::conform;
+
 use crate::{
     http::{Limits, Settings, router, wire},
     service::{Identify, Runner, Service},
@@ -126,12 +128,16 @@ impl Bench {
         self.router.clone().oneshot(request).await.unwrap()
     }
 
-    /// Sends a request and reads the answer to its end.
+    /// Sends a request and reads the answer to its end, which must be one that the documentation knows.
     pub(super) async fn answer(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.send(request).await;
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap().to_vec();
-        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+        let answer = Answer { status: parts.status.as_u16(), headers: parts.headers, body };
+        // Whatever a test asks for is an example of what the documentation says.
+        conform::check(&method, &path, &answer);
+        answer
     }
 
     /// A GET.

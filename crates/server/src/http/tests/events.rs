@@ -4,9 +4,9 @@ use axum::{
     body::BodyDataStream,
     http::{HeaderValue, Method, header},
 };
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 
-use super::bench::{Bench, request};
+use super::bench::{Bench, plan, request};
 use crate::http::Limits;
 
 /// A stream that is being read.
@@ -101,6 +101,20 @@ async fn a_stream_is_resumed_where_it_ended() {
     let mut reading = Reading::open(&bench, &format!("/v1/events?after={last}"), None).await;
     bench.propose("own", "cache.drop", "worker-1").await;
     assert_eq!(reading.event().await.0, all.len() as u64);
+}
+
+#[tokio::test]
+async fn inv01_what_was_not_recorded_is_no_event() {
+    let bench = Bench::new().await;
+    let before = recorded(&bench).len();
+    let mut reading = Reading::open(&bench, &format!("/v1/events?after={}", before - 1), None).await;
+    bench.store.fill(0);
+    let refused = bench.post("/v1/plans", "agent.own.decide", &plan("cache.drop", "worker-1")).await;
+    assert_eq!(refused.problem().status, 503);
+    assert!(reading.event().now_or_never().is_none(), "an event before its record");
+    bench.store.make_room();
+    bench.propose("own", "cache.drop", "worker-1").await;
+    assert_eq!(reading.events(1).await, recorded(&bench)[before..=before]);
 }
 
 #[tokio::test]

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use axum::http::Method;
 use holdpoint_domain::approval::Choice;
+use serde_json::json;
 
 use super::bench::{Bench, plan, request};
-use crate::http::endpoint::{self, ENDPOINTS};
+use crate::http::endpoint::ENDPOINTS;
 
 /// The whole matrix, as a reviewer reads it: the status that each caller gets. `{id}` is a plan, or its hold, of agent
 /// `own`; `own` and `other` are its and another agent's identities for deciding, `observe` and `execute` are identities of
@@ -20,12 +21,18 @@ GET  /v1/holds                      401    401     200     200 200   200     200
 GET  /v1/holds/{id}                 401    401     200     200 404   200     200
 POST /v1/holds/{id}/decisions       401    401     403     403 403   403     200
 GET  /v1/events                     401    401     403     403 403   403     200
+GET  /v1/catalogue                  401    401     200     200 200   200     200
+GET  /v1/catalogue/{action}         401    401     200     200 200   200     200
+GET  /v1/inventory                  401    401     200     200 200   200     200
+GET  /v1/blast                      401    401     200     200 200   200     200
+POST /v1/probes                     401    401     200     200 200   200     200
 GET  /v1/ledger/checkpoint          200    200     200     200 200   200     200
 GET  /v1/ledger/consistency         200    200     200     200 200   200     200
 GET  /v1/ledger/tile/{*path}        401    401     403     403 403   403     200
 GET  /v1/ledger/entries             401    401     403     403 403   403     200
 GET  /v1/ledger/proof/{index}       401    401     403     403 403   403     200
 GET  /v1/keys                       200    200     200     200 200   200     200
+GET  /v1/openapi.json               200    200     200     200 200   200     200
 GET  /healthz                       200    200     200     200 200   200     200
 ";
 
@@ -51,11 +58,7 @@ fn rows() -> Vec<(&'static str, &'static str, Vec<u16>)> {
 #[test]
 fn t04_the_matrix_has_every_endpoint() {
     let listed: BTreeSet<_> = rows().iter().map(|(method, path, _)| (*method, *path)).collect();
-    let word = |method| match method {
-        endpoint::Method::Get => "GET",
-        endpoint::Method::Post => "POST",
-    };
-    let served: BTreeSet<_> = ENDPOINTS.iter().map(|row| (word(row.method), row.path)).collect();
+    let served: BTreeSet<_> = ENDPOINTS.iter().map(|row| (row.method.as_str(), row.path)).collect();
     assert_eq!(listed, served);
     assert_eq!(ENDPOINTS.len(), served.len(), "an endpoint has two rows");
     let columns: Vec<_> = MATRIX.trim().lines().next().unwrap().split_whitespace().skip(1).collect();
@@ -79,10 +82,20 @@ async fn call(bench: &Bench, method: &str, path: &str, token: &str) -> u16 {
     let held = bench.propose("own", "cache.drop", "worker-1").await;
     let id =
         if path.starts_with("/v1/holds") { held.hold.as_ref().unwrap().as_str() } else { held.id.as_str() };
-    let query = if path.ends_with("/consistency") { "?old=1&new=2" } else { "" };
-    let at = path.replace("{id}", id).replace("{index}", "1").replace("{*path}", "entries/000.p/2") + query;
+    let query = match path {
+        "/v1/ledger/consistency" => "?old=1&new=2",
+        "/v1/blast" => "?action=process.restart&target=worker-1",
+        _ => "",
+    };
+    let at = path
+        .replace("{id}", id)
+        .replace("{action}", "process.restart")
+        .replace("{index}", "1")
+        .replace("{*path}", "entries/000.p/2")
+        + query;
     let body = match path {
         "/v1/plans" => Some(plan("process.restart", "worker-2")),
+        "/v1/probes" => Some(json!({"condition": "process.hung", "target": "worker-1"})),
         "/v1/holds/{id}/decisions" => Some(bench.statement("bob", &held, Choice::Approve).await),
         _ => None,
     };

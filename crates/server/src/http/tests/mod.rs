@@ -2,9 +2,12 @@
 
 mod answers;
 mod bench;
+mod conform;
 mod decisions;
 mod events;
 mod ledger;
 mod limits;
 mod matrix;
+mod openapi;
 mod readers;
+mod world;

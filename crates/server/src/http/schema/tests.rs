@@ -1,0 +1,105 @@
+//! Every mirror has the fields, or the words, of what it mirrors.
+
+use std::collections::BTreeSet;
+
+use holdpoint_domain::{
+    action, approval, blast, decision, facts as domain_facts, plan as domain_plan, trigger,
+};
+use schemars::{SchemaGenerator, generate::SchemaSettings};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::*;
+use crate::http::schema::words::names;
+
+/// The fields of a struct's schema, or the words of an enum's.
+fn shown<M: JsonSchema>() -> BTreeSet<String> {
+    let settings = SchemaSettings::draft2020_12().for_serialize();
+    let schema = SchemaGenerator::new(settings).into_root_schema_for::<M>();
+    let fields = |schema: &Value| -> Vec<String> {
+        let listed = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+        listed.map(|(name, _)| name.clone()).collect()
+    };
+    let mut shown: BTreeSet<String> = fields(schema.as_value()).into_iter().collect();
+    for variant in schema.get("oneOf").and_then(Value::as_array).into_iter().flatten() {
+        shown.extend(fields(variant));
+        let words =
+            variant.get("enum").and_then(Value::as_array).into_iter().flatten().chain(variant.get("const"));
+        shown.extend(words.filter_map(Value::as_str).map(str::to_owned));
+    }
+    shown
+}
+
+#[track_caller]
+fn mirrors<M: JsonSchema, T: DeserializeOwned>() {
+    let own: BTreeSet<_> = names::<T>().iter().map(|name| (*name).to_owned()).collect();
+    assert!(!own.is_empty(), "{} lists nothing", std::any::type_name::<T>());
+    assert_eq!(shown::<M>(), own, "{}", std::any::type_name::<T>());
+}
+
+#[test]
+fn every_mirror_has_the_fields_of_what_it_mirrors() {
+    mirrors::<Plan, domain_plan::Plan>();
+    mirrors::<Requester, domain_plan::Requester>();
+    mirrors::<Step, domain_plan::Step>();
+    mirrors::<ParamValue, domain_plan::ParamValue>();
+    mirrors::<Decision, decision::Decision>();
+    mirrors::<DecisionReason, decision::Reason>();
+    mirrors::<ReasonEffect, decision::ReasonEffect>();
+    mirrors::<TreeHead, approval::TreeHead>();
+    mirrors::<HoldTerms, approval::HoldTerms>();
+    mirrors::<Statement, approval::Statement>();
+    mirrors::<SignedStatement, approval::SignedStatement>();
+    mirrors::<Facts, domain_facts::Facts>();
+    mirrors::<Principal, domain_facts::Principal>();
+    mirrors::<ActionFacts, domain_facts::ActionFacts>();
+    mirrors::<TargetFacts, domain_facts::TargetFacts>();
+    mirrors::<TriggerFacts, domain_facts::TriggerFacts>();
+    mirrors::<UndoFacts, domain_facts::UndoFacts>();
+    mirrors::<Provenance, domain_facts::Provenance>();
+    mirrors::<Standing, domain_facts::Standing>();
+    mirrors::<Brakes, domain_facts::Brakes>();
+    mirrors::<Inputs, domain_facts::Inputs>();
+    mirrors::<Reading, trigger::Reading>();
+    mirrors::<Agreement, trigger::Agreement>();
+    mirrors::<Evidence, trigger::Evidence>();
+    mirrors::<SignedEvidence, trigger::SignedEvidence>();
+    mirrors::<Blast, blast::Blast>();
+    mirrors::<BlastCap, action::BlastCap>();
+    mirrors::<Action, action::Action>();
+    mirrors::<Condition, trigger::Condition>();
+    mirrors::<Probe, trigger::Probe>();
+    mirrors::<ProcessExpect, trigger::ProcessExpect>();
+    mirrors::<Comparison, trigger::Comparison>();
+}
+
+#[test]
+fn the_words_of_an_enum_are_its_own() {
+    assert_eq!(names::<approval::Choice>(), ["approve", "reject"]);
+    assert_eq!(names::<domain_facts::FactsType>(), ["holdpoint/facts/v1"]);
+    assert!(names::<u64>().is_empty());
+}
+
+#[test]
+fn tagged_lists_are_what_the_domain_reads() {
+    // serde does not list these: each word must be read, and none beside them.
+    for (mirror, kinds) in [
+        (shown_kinds::<ParamSpec>("type"), vec!["bool", "choice", "int", "secret"]),
+        (shown_kinds::<Check>("kind"), vec!["http", "process", "prometheus", "tcp"]),
+    ] {
+        assert_eq!(mirror, kinds);
+    }
+    let unknown = |text: &str| serde_json::from_str::<action::ParamSpec>(text).unwrap_err().to_string();
+    assert!(unknown(r#"{"type":"?"}"#).contains("expected one of `int`, `bool`, `choice`, `secret`"));
+    let unknown = |text: &str| serde_json::from_str::<trigger::Check>(text).unwrap_err().to_string();
+    assert!(unknown(r#"{"kind":"?"}"#).contains("expected one of `http`, `tcp`, `process`, `prometheus`"));
+}
+
+fn shown_kinds<M: JsonSchema>(tag: &str) -> Vec<String> {
+    let settings = SchemaSettings::draft2020_12().for_serialize();
+    let schema = SchemaGenerator::new(settings).into_root_schema_for::<M>();
+    let word = |variant: &Value| variant["properties"][tag]["const"].as_str().unwrap().to_owned();
+    let mut kinds: Vec<_> = schema.get("oneOf").unwrap().as_array().unwrap().iter().map(word).collect();
+    kinds.sort();
+    kinds
+}

@@ -1,0 +1,186 @@
+//! What the catalogue says, and what a plan can disturb.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdpoint_domain::{Tier, action, trigger};
+use schemars::JsonSchema;
+
+use super::{Name, Span, Words};
+
+/// What a plan can disturb.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::http) struct Blast {
+    /// Targets acted on directly.
+    targets: BTreeSet<Name>,
+    /// Services disturbed: those of the targets, and all that need them, at any distance.
+    services: BTreeSet<Name>,
+    /// Critical ones among them, unknown ones included.
+    critical: BTreeSet<Name>,
+    /// Dependants that the inventory does not know.
+    unknown: BTreeSet<Name>,
+    /// Environments of the services.
+    environments: BTreeSet<Name>,
+    /// The largest share of a service's replicas that is acted on, in percent, rounded up.
+    replica_share_percent: u32,
+}
+
+/// The most that one plan with this action may disturb, whatever policy says.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::http) struct BlastCap {
+    /// Targets acted on directly.
+    targets: u32,
+    /// Services disturbed, directly or through dependencies.
+    services: u32,
+    /// Critical services among them; unknown dependants count as critical.
+    critical: u32,
+    /// Share of the replicas of a service, in percent.
+    replica_share_percent: u32,
+}
+
+/// An entry of the catalogue: the operator's facts about an action.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::http) struct Action {
+    /// Dotted id, for instance `process.restart`.
+    id: Name,
+    /// One line for people.
+    title: String,
+    /// Groups for policy, beside those generated from the facts below.
+    groups: BTreeSet<Name>,
+    /// Which executor runs it.
+    executor: Name,
+    /// Whether its effect can be taken back.
+    reversibility: Words<action::Reversibility>,
+    /// Whether doing it twice is the same as once.
+    idempotent: bool,
+    /// Trust and guard state that it touches, and how.
+    touches: BTreeMap<String, Words<action::Effect>>,
+    /// The lowest tier it runs at.
+    tier: Words<Tier>,
+    /// Only adds: the named exception to "no undo needs a person".
+    additive: bool,
+    /// How it is undone.
+    undo: Words<action::UndoKind>,
+    /// How long the undo stays armed after the effect.
+    undo_window_ms: Span,
+    /// The most that one plan may disturb.
+    cap: BlastCap,
+    /// Parameters by name. All of them are required.
+    params: BTreeMap<String, ParamSpec>,
+    /// Conditions that can justify it.
+    triggers: BTreeSet<Name>,
+    /// The condition that must hold on the target afterwards.
+    verify: Name,
+    /// How long `verify` must hold without a break before the run has succeeded.
+    soak_ms: Span,
+    /// How long the target may take to reach `verify` before the run is undone or failed.
+    settle_ms: Span,
+}
+
+/// A parameter of an action.
+#[derive(JsonSchema)]
+#[schemars(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub(in crate::http) enum ParamSpec {
+    /// A whole number within bounds, both included.
+    Int {
+        /// Smallest.
+        min: i64,
+        /// Largest.
+        max: i64,
+    },
+    /// Yes or no.
+    Bool,
+    /// One word out of a list.
+    Choice {
+        /// The words.
+        of: BTreeSet<Name>,
+    },
+    /// A secret: stands in the plan as a salted commitment.
+    Secret,
+}
+
+/// A checkable condition on a target, measured by the gate's own probes.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::http) struct Condition {
+    /// Its id, for instance `process.hung`.
+    id: Name,
+    /// One line for people.
+    title: String,
+    /// How many independent sources must agree that it holds.
+    needs: u32,
+    /// What is measured.
+    probes: Vec<Probe>,
+}
+
+/// One measurement. The endpoint's address comes from the inventory, everything else from the catalogue.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::http) struct Probe {
+    /// Which endpoint of the target is asked.
+    endpoint: Name,
+    /// How long an answer may take.
+    timeout_ms: Span,
+    /// What is asked and what counts as "holds".
+    check: Check,
+}
+
+/// What a probe asks.
+#[derive(JsonSchema)]
+#[schemars(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub(in crate::http) enum Check {
+    /// A GET of the endpoint's URL.
+    Http {
+        /// What must be seen.
+        expect: Words<trigger::HttpExpect>,
+    },
+    /// A TCP connection to the endpoint's address.
+    Tcp {
+        /// What must be seen.
+        expect: Words<trigger::TcpExpect>,
+    },
+    /// The operating system's view of a supervised process.
+    Process {
+        /// What must be seen.
+        expect: ProcessExpect,
+    },
+    /// One sample of a Prometheus text exposition at the endpoint's URL.
+    Prometheus {
+        /// Metric name.
+        metric: String,
+        /// Labels that the sample must carry; `${target}` stands for the target's id.
+        labels: BTreeMap<String, String>,
+        /// How the value is compared.
+        is: Comparison,
+        /// A sample with an older time stamp is stale.
+        max_age_ms: Span,
+    },
+}
+
+/// What a process probe must see.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+pub(in crate::http) enum ProcessExpect {
+    /// It runs.
+    Running,
+    /// It does not.
+    NotRunning,
+    /// It runs and its resident memory is above so many bytes.
+    RssAbove(u64),
+    /// It runs and its resident memory is at most so many bytes.
+    RssAtMost(u64),
+}
+
+/// A comparison with a finite number.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+pub(in crate::http) enum Comparison {
+    /// Above.
+    Above(f64),
+    /// Below.
+    Below(f64),
+    /// Exactly equal.
+    Equals(f64),
+}
