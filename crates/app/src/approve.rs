@@ -15,7 +15,7 @@ use crate::{
     gate::Gate,
     gather,
     port::{ApproveQuestion, PlanFilter, StoreError, Txn},
-    propose::{grant, permitted, record_refusal},
+    propose::{Case, permitted, record_refusal},
     refusal::{Blame, Refusal, internal},
     view::PlanView,
 };
@@ -94,9 +94,10 @@ async fn attempt(
             records.push(by_person(Body::Approved { statement }));
             consents.push(consent);
             if count(&consents) >= needed {
-                let (resolved, _) = gather::resolve_plan(gate, &view.plan)?;
+                let resolved = gather::resolve_plan(gate, &view.plan)?;
+                let (id, plan, narrative) = (&view.id, &view.plan, &view.narrative);
                 let permit =
-                    grant(gate, &view.id, &view.plan, &view.narrative, decision, resolved, &consents)?;
+                    Case { id, plan, narrative, resolved: &resolved }.grant(gate, decision, &consents)?;
                 records.push(gate.record(&view.id, permitted(&permit)));
                 State::Permitted
             } else {
@@ -159,14 +160,19 @@ async fn eligible(
         })?;
     let (_, facts) = view.decided.as_ref().ok_or_else(|| internal("a hold without a decision"))?;
     let owner = gate.controls.registry.agent(&view.plan.requester().agent).map(|agent| &agent.owner);
-    let verdict = gate.ports.judge.may_approve(ApproveQuestion {
-        person: registered,
-        tier: terms.tier,
-        approvals: u32::try_from(view.statements.len()).unwrap_or(u32::MAX),
-        owns_agent: owner == Some(person),
-        development: gate.settings.mode == holdpoint_domain::decision::Mode::Development,
-        facts,
+    // Whoever approves a plan approves every step of it.
+    let verdicts = facts.steps().map(|facts| {
+        gate.ports.judge.may_approve(ApproveQuestion {
+            person: registered,
+            tier: terms.tier,
+            approvals: u32::try_from(view.statements.len()).unwrap_or(u32::MAX),
+            owns_agent: owner == Some(person),
+            development: gate.settings.mode == holdpoint_domain::decision::Mode::Development,
+            facts,
+        })
     });
+    let verdict = verdicts.into_iter().find(|verdict| !verdict.allows());
+    let verdict = verdict.unwrap_or(Verdict::Allow { rules: Vec::new() });
     match verdict {
         Verdict::Allow { .. } => Ok((view, consent)),
         Verdict::Deny { rules } | Verdict::Error { rules } => {

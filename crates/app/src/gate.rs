@@ -1,9 +1,9 @@
 //! The gate: the ports, the control inputs in force, and the settings.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -14,21 +14,28 @@ use holdpoint_domain::{
     actor::Actor,
     agent::Registry,
     approval::TreeHead,
-    decision::Mode,
+    change::Control,
+    decision::{Ladder, Mode},
     digest::DigestError,
-    facts::Inputs,
+    facts::{Inputs, PlanFacts},
+    halt::Halt,
     id::kind,
+    limits::Limits,
     record::{Body, Record},
     target::Inventory,
 };
 use holdpoint_ledger::key::VerifierKey;
 
 use crate::{
-    port::{Clock, Executor, Ids, Issuer, Judge, Observer, Prober, Signer, Store, store::root_digest},
+    port::{
+        Clock, Executor, Hint, Ids, Inputs as InputsPort, Issuer, Judge, Latch, Observer, Prober, Signer,
+        Store, store::root_digest,
+    },
     refusal::{Refusal, internal},
 };
 
 /// The ports.
+#[derive(Clone)]
 pub struct Ports {
     /// Records and projections.
     pub store: Arc<dyn Store>,
@@ -46,6 +53,10 @@ pub struct Ports {
     pub executor: Arc<dyn Executor>,
     /// Policy.
     pub judge: Arc<dyn Judge>,
+    /// The halt.
+    pub latch: Arc<dyn Latch>,
+    /// Control inputs, as texts.
+    pub inputs: Arc<dyn InputsPort>,
     /// The key that signs permits.
     pub permit_key: Arc<dyn Signer>,
     /// The key that signs evidence.
@@ -62,6 +73,8 @@ pub struct Controls {
     pub inventory: Inventory,
     /// People and agents.
     pub registry: Registry,
+    /// Budgets and freezes.
+    pub limits: Limits,
     /// Digests of what else decides who is believed and what runs: keys of identities, the executor's pins, the units,
     /// and whether a development flag is in force. They are part of the registry's digest.
     pub roots: BTreeMap<&'static str, Digest>,
@@ -105,7 +118,9 @@ impl Settings {
     }
 }
 
-/// The gate. Use cases are functions over it; it has no behaviour of its own beyond what they share.
+/// The gate under the control inputs of one moment. Use cases are functions over it; it has no behaviour of its own beyond what
+/// they share. A change of a control input makes another one ([`Gate::under`]): what began under the old one goes on under it,
+/// and the store refuses what it would decide under inputs that are not in force any more.
 pub struct Gate {
     /// The ports.
     pub ports: Ports,
@@ -115,20 +130,88 @@ pub struct Gate {
     pub inputs: Inputs,
     /// The settings.
     pub settings: Settings,
+    common: Arc<Common>,
+}
+
+/// Whether the ledger knows of a control input that is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Noted {
+    /// It does.
+    Recorded,
+    /// The store had no room: the next look at the disk writes it down.
+    NotRecorded,
+}
+
+/// What the gate before and after a change share.
+struct Common {
     epoch: AtomicU64,
+    // Control inputs on disk that are not those in force.
+    refused: Mutex<BTreeMap<Control, Noted>>,
 }
 
 impl Gate {
     /// A gate over its ports and inputs. Says nothing and touches nothing: see [`crate::start`].
     pub fn new(ports: Ports, controls: Controls, settings: Settings) -> Result<Self, DigestError> {
-        let inputs = Inputs {
-            policy: ports.judge.digest(),
-            catalogue: controls.catalogue.digest()?,
-            inventory: controls.inventory.digest()?,
-            registry: Digest::of(&(controls.registry.digest()?, &controls.roots))?,
-        };
         let epoch = AtomicU64::new(ports.store.last_epoch());
-        Ok(Self { ports, controls, inputs, settings, epoch })
+        let common = Arc::new(Common { epoch, refused: Mutex::default() });
+        let inputs = controls.digests(ports.judge.as_ref())?;
+        Ok(Self { ports, controls, inputs, settings, common })
+    }
+
+    /// The same gate under other control inputs, with ports that know them.
+    pub fn under(&self, ports: Ports, controls: Controls) -> Result<Self, DigestError> {
+        let inputs = controls.digests(ports.judge.as_ref())?;
+        Ok(Self {
+            ports,
+            controls,
+            inputs,
+            settings: self.settings.clone(),
+            common: Arc::clone(&self.common),
+        })
+    }
+
+    /// The halt in force: in memory, on disk or in the ledger. Any of them is enough.
+    #[must_use]
+    pub fn halted(&self) -> Option<Halt> {
+        match (self.ports.latch.halt(), self.ports.store.halt()) {
+            // The harder of the two: the latch may have been lost with its disk, and set anew by somebody who halts softly.
+            (Some(latched), Some(recorded)) if recorded.reach > latched.reach => Some(recorded),
+            (latched, recorded) => latched.or(recorded),
+        }
+    }
+
+    /// Whether a control input on disk is not the one in force.
+    #[must_use]
+    pub fn has_refused_input(&self) -> bool {
+        !self.refused().is_empty()
+    }
+
+    /// The control inputs on disk that are not those in force.
+    #[must_use]
+    pub fn refused_inputs(&self) -> BTreeSet<Control> {
+        self.refused().keys().copied().collect()
+    }
+
+    pub(crate) fn refused(&self) -> std::sync::MutexGuard<'_, BTreeMap<Control, Noted>> {
+        // The set is whole at every point where a panic could happen.
+        self.common.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The policy's answers on each step of a plan.
+    pub(crate) fn ladders(&self, facts: &PlanFacts) -> Vec<Ladder> {
+        facts.steps().map(|step| self.ports.judge.ladder(&step.for_policy())).collect()
+    }
+
+    /// What would have had to be different for each step of a plan, each said once.
+    #[must_use]
+    pub fn hints(&self, facts: &PlanFacts) -> Vec<Hint> {
+        let mut hints: Vec<Hint> = Vec::new();
+        for hint in facts.steps().flat_map(|step| self.ports.judge.hints(step)) {
+            if !hints.contains(&hint) {
+                hints.push(hint);
+            }
+        }
+        hints
     }
 
     /// The time now.
@@ -143,7 +226,7 @@ impl Gate {
 
     /// The next fencing epoch. Grows for the whole life of the store: it starts above every recorded one.
     pub(crate) fn next_epoch(&self) -> u64 {
-        self.epoch.fetch_add(1, Ordering::SeqCst).saturating_add(1)
+        self.common.epoch.fetch_add(1, Ordering::SeqCst).saturating_add(1)
     }
 
     /// The head of the ledger, as approvals and permits carry it.
@@ -155,6 +238,19 @@ impl Gate {
     /// A record by the gate about a plan.
     pub(crate) fn record(&self, plan: &Id<kind::Plan>, body: Body) -> Record {
         Record::new(self.now(), Actor::Gate, Some(plan.clone()), body)
+    }
+}
+
+impl Controls {
+    /// The digests of what is in force with these and this policy.
+    pub fn digests(&self, judge: &dyn Judge) -> Result<Inputs, DigestError> {
+        Ok(Inputs {
+            policy: judge.digest(),
+            catalogue: self.catalogue.digest()?,
+            inventory: self.inventory.digest()?,
+            registry: Digest::of(&(self.registry.digest()?, &self.roots))?,
+            limits: self.limits.digest()?,
+        })
     }
 }
 

@@ -1,95 +1,126 @@
 //! Facts: what the gate measures, resolves and looks up itself before it decides.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdpoint_domain::{
-    Digest, Id, Timestamp,
+    Id, Timestamp,
     action::{Action, UndoKind},
     actor::Phase,
     agent::Agent,
     blast,
     facts::{
-        ActionFacts, Brakes, Facts, FactsType, Origin, Principal, Provenance, Standing, TargetFacts,
+        ActionFacts, Facts, FactsType, Origin, PlanFacts, Principal, Provenance, Standing, TargetFacts,
         TriggerFacts, UndoFacts,
     },
     id::kind,
+    limits::Footprint,
+    plan::{MAX_STEPS, ParamValue, Plan, Requester, Step, check_params},
+    record::{Body, Record},
     signature::Purpose,
     target::{Service, Target},
     trigger::{Condition, Evidence, SignedEvidence, Truth},
 };
 
 use crate::{
+    brakes,
     gate::Gate,
     port::Observation,
     refusal::{Blame, Refusal, internal},
 };
 
-/// A proposal, resolved against registry, catalogue and inventory. Whatever is in here exists.
-#[derive(Clone, Copy)]
+/// A step as an agent asks for it. Names were parsed, and nothing else is known of them.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// The action.
+    pub action: Id<kind::Action>,
+    /// The target.
+    pub target: Id<kind::Target>,
+    /// Parameters.
+    pub params: BTreeMap<Id<kind::Param>, ParamValue>,
+}
+
+/// A plan's names, resolved against registry, catalogue and inventory. Whatever is in here exists.
 pub(crate) struct Resolved<'a> {
     pub(crate) agent: &'a Agent,
     pub(crate) phase: Phase,
-    pub(crate) action: &'a Action,
     pub(crate) condition: &'a Condition,
-    pub(crate) target: &'a Target,
-    pub(crate) service: &'a Service,
+    pub(crate) steps: Vec<ResolvedStep<'a>>,
 }
 
-/// Looks up an agent, an action, a condition and a target, and whether they go together.
+/// A step, resolved.
+#[derive(Clone, Copy)]
+pub(crate) struct ResolvedStep<'a> {
+    pub(crate) action: &'a Action,
+    pub(crate) target: &'a Target,
+    pub(crate) service: &'a Service,
+    pub(crate) no_choice: bool,
+}
+
+/// What was measured of each step's target.
+pub(crate) struct Look {
+    pub(crate) evidence: Vec<SignedEvidence>,
+    pub(crate) seen: Vec<Observation>,
+}
+
+/// Facts with what they count as, and how many claims there were when budgets were counted.
+pub(crate) struct Gathered {
+    pub(crate) facts: PlanFacts,
+    pub(crate) footprint: Footprint,
+    pub(crate) claims: u64,
+}
+
+/// Looks up an agent, a condition, and each step's action and target, and whether they go together.
 pub(crate) fn resolve<'a>(
     gate: &'a Gate,
     agent: &Id<kind::Agent>,
     phase: Phase,
-    action: &Id<kind::Action>,
     trigger: &Id<kind::Condition>,
-    target: &Id<kind::Target>,
+    wishes: &[Wish],
 ) -> Result<Resolved<'a>, Refusal> {
-    let unknown = |rule, what: String, next| Refusal::new(Blame::Caller, rule, what, next);
-    let controls = &gate.controls;
-    let agent = controls.registry.agent(agent).ok_or_else(|| {
-        Refusal::new(
-            Blame::Forbidden,
-            "unknown-agent",
-            format!("agent `{agent}` is not in the registry"),
-            "have its owner register it",
-        )
+    let agent = gate.controls.registry.agent(agent).ok_or_else(|| {
+        let fact = format!("agent `{agent}` is not in the registry");
+        Refusal::new(Blame::Forbidden, "unknown-agent", fact, "have its owner register it")
     })?;
     if !agent.phases.contains(&phase) {
         let fact = format!("agent `{}` is not registered for phase `{phase}`", agent.id);
-        return Err(Refusal::new(
-            Blame::Forbidden,
-            "wrong-phase",
-            fact,
-            "use an identity of a phase it is registered for",
-        ));
+        let next = "use an identity of a phase it is registered for";
+        return Err(Refusal::new(Blame::Forbidden, "wrong-phase", fact, next));
     }
+    if wishes.is_empty() || wishes.len() > MAX_STEPS {
+        let fact = format!("expected 1 to {MAX_STEPS} steps, got {}", wishes.len());
+        return Err(unknown("bad-steps", fact, "propose fewer steps, or several plans"));
+    }
+    let steps = wishes.iter().map(|wish| resolve_step(gate, trigger, wish)).collect::<Result<Vec<_>, _>>()?;
+    let condition = gate.controls.catalogue.condition(trigger);
+    let condition = condition.ok_or_else(|| internal("a trigger that an action admits is not there"))?;
+    Ok(Resolved { agent, phase, condition, steps })
+}
+
+fn resolve_step<'a>(
+    gate: &'a Gate,
+    trigger: &Id<kind::Condition>,
+    wish: &Wish,
+) -> Result<ResolvedStep<'a>, Refusal> {
+    let Wish { action, target, params } = wish;
+    let controls = &gate.controls;
     let action = controls.catalogue.action(action).ok_or_else(|| {
-        unknown(
-            "unknown-action",
-            format!("action `{action}` is not in the catalogue"),
-            "name an action of the catalogue",
-        )
+        let fact = format!("action `{action}` is not in the catalogue");
+        unknown("unknown-action", fact, "name an action of the catalogue")
     })?;
     let (target, service) = controls.inventory.target(target).ok_or_else(|| {
-        unknown(
-            "unknown-target",
-            format!("target `{target}` is not in the inventory"),
-            "name a target of the inventory",
-        )
+        let fact = format!("target `{target}` is not in the inventory");
+        unknown("unknown-target", fact, "name a target of the inventory")
     })?;
-    let condition = controls.catalogue.condition(trigger).filter(|_| action.triggers.contains(trigger));
-    let condition = condition.ok_or_else(|| {
+    if !action.triggers.contains(trigger) {
         let admitted: Vec<_> = action.triggers.iter().map(|id| format!("`{id}`")).collect();
-        unknown(
-            "trigger-not-for-action",
-            format!(
-                "condition `{trigger}` cannot justify action `{}`: expected {}",
-                action.id,
-                admitted.join(" or ")
-            ),
-            "name a trigger that the catalogue admits for the action",
-        )
-    })?;
+        let fact = format!(
+            "condition `{trigger}` cannot justify action `{}`: expected {}",
+            action.id,
+            admitted.join(" or ")
+        );
+        let next = "name a trigger that the catalogue admits for the action";
+        return Err(unknown("trigger-not-for-action", fact, next));
+    }
     if action.executor != target.executor {
         let fact = format!(
             "action `{}` is for executor `{}`, target `{}` belongs to `{}`",
@@ -97,7 +128,70 @@ pub(crate) fn resolve<'a>(
         );
         return Err(unknown("executor-mismatch", fact, "name an action for this kind of target"));
     }
-    Ok(Resolved { agent, phase, action, condition, target, service })
+    check_params(action, params).map_err(|err| {
+        Refusal::new(Blame::Caller, "bad-parameter", err.to_string(), "see the catalogue entry")
+    })?;
+    Ok(ResolvedStep { action, target, service, no_choice: params.is_empty() })
+}
+
+fn unknown(rule: &'static str, fact: String, next: &'static str) -> Refusal {
+    Refusal::new(Blame::Caller, rule, fact, next)
+}
+
+/// What a plan wants, resolved anew: what was decided on may not be in the control inputs any more.
+pub(crate) fn resolve_plan<'a>(gate: &'a Gate, plan: &Plan) -> Result<Resolved<'a>, Refusal> {
+    let wish = |step: &Step| Wish {
+        action: step.action.clone(),
+        target: step.target.clone(),
+        params: step.params.clone(),
+    };
+    let wishes: Vec<_> = plan.steps().iter().map(wish).collect();
+    resolve(gate, &plan.requester().agent, Phase::Decide, plan.trigger(), &wishes)
+}
+
+/// Freezes what was resolved and seen into a plan.
+pub(crate) fn freeze(
+    resolved: &Resolved<'_>,
+    wishes: &[Wish],
+    incident: Option<Id<kind::Incident>>,
+    look: &Look,
+) -> Result<Plan, Refusal> {
+    let mut steps = Vec::new();
+    for ((step, wish), seen) in resolved.steps.iter().zip(wishes).zip(&look.seen) {
+        steps.push(Step {
+            action: step.action.id.clone(),
+            entry: step.action.digest()?,
+            target: step.target.id.clone(),
+            expected_version: seen.version,
+            params: wish.params.clone(),
+            undo: step.action.undo,
+        });
+    }
+    let requester = Requester { agent: resolved.agent.id.clone(), on_behalf_of: None };
+    Plan::new(requester, incident, resolved.condition.id.clone(), steps)
+        .map_err(|err| unknown("bad-steps", err.to_string(), "propose several plans"))
+}
+
+/// Measures the trigger on each step's target, and observes it.
+pub(crate) async fn look(gate: &Gate, resolved: &Resolved<'_>) -> Result<Look, Refusal> {
+    let (mut evidence, mut seen) = (Vec::new(), Vec::new());
+    for step in &resolved.steps {
+        evidence.push(measure(gate, resolved.condition, step.target).await?);
+        seen.push(observe(gate, step.action, step.target).await?);
+    }
+    Ok(Look { evidence, seen })
+}
+
+impl Look {
+    /// The records of what was measured.
+    pub(crate) fn records(&self, plan: &Id<kind::Plan>, now: Timestamp) -> Vec<Record> {
+        use holdpoint_domain::actor::Actor;
+        let record = |evidence: &SignedEvidence| {
+            let body = Body::Measured { evidence: Box::new(evidence.clone()) };
+            Record::new(now, Actor::Observer, Some(plan.clone()), body)
+        };
+        self.evidence.iter().map(record).collect()
+    }
 }
 
 /// Measures a condition and signs what was seen.
@@ -113,74 +207,95 @@ pub(crate) async fn measure(
 }
 
 /// Observes a target.
-pub(crate) async fn observe(gate: &Gate, action: &Action, target: &Target) -> Result<Observation, Refusal> {
+async fn observe(gate: &Gate, action: &Action, target: &Target) -> Result<Observation, Refusal> {
     gate.ports.observer.observe(action, target).await.map_err(|err| {
-        Refusal::new(
-            Blame::Peer,
-            "target-unobservable",
-            err.to_string(),
-            "try again; nothing is decided about a target that cannot be seen",
-        )
+        let next = "try again; nothing is decided about a target that cannot be seen";
+        Refusal::new(Blame::Peer, "target-unobservable", err.to_string(), next)
     })
 }
 
-/// Puts the facts together. Nothing the agent wrote goes in but names that were resolved.
+/// Puts the facts of all steps together. Nothing the agent wrote goes in but names that were resolved.
 pub(crate) async fn facts(
     gate: &Gate,
-    resolved: Resolved<'_>,
+    resolved: &Resolved<'_>,
     on_behalf_of: Option<&Id<kind::Person>>,
-    scope_is_default: bool,
-    evidence: &SignedEvidence,
-    seen: &Observation,
+    incident: Option<&Id<kind::Incident>>,
+    look: &Look,
     now: Timestamp,
-) -> Result<Facts, Refusal> {
-    let Resolved { agent, phase, action, condition, target, service } = resolved;
-    let replicas = gate.controls.inventory.replicas(&service.id);
-    let truth = evidence.evidence.agreement.truth;
-    let proven = if truth == Truth::Holds { Origin::Clean } else { Origin::Tainted };
-    Ok(Facts {
-        r#type: FactsType::V1,
-        principal: Principal {
-            agent: agent.id.clone(),
-            team: agent.team.clone(),
-            phase,
-            attested_build: agent.attested_build,
-            accepted: agent.accepted,
-            on_behalf_of: on_behalf_of.cloned(),
-        },
-        action: ActionFacts::of(action)?,
-        target: Some(TargetFacts::of(target.id.clone(), service, replicas, seen.down, seen.version)),
-        trigger: TriggerFacts {
-            condition: condition.id.clone(),
-            agreement: evidence.evidence.agreement,
-            evidence: evidence.evidence.digest()?,
-        },
-        blast: blast::radius(
-            &gate.controls.inventory,
-            &[target.id.clone()].into(),
-            &unavailable(gate, action, target).await,
-        ),
-        undo: UndoFacts { computed: seen.undo_computed && action.undo != UndoKind::None },
-        // The gate derived target and action itself when its own probes prove, on this target, the condition that the
-        // catalogue names for this action. Parameters are clean when there is nothing to choose.
-        provenance: Provenance {
-            target: proven,
-            action: proven,
-            scope: if scope_is_default { Origin::Clean } else { Origin::Tainted },
-        },
-        standing: Standing::None,
-        brakes: Brakes { suspended: gate.ports.store.suspended(&agent.id, &action.id).await?, ..Brakes::OFF },
-        inputs: gate.inputs,
-        at_ms: now,
-    })
+) -> Result<Gathered, Refusal> {
+    let Resolved { agent, phase, condition, steps } = resolved;
+    let targets: BTreeSet<_> = steps.iter().map(|step| step.target.id.clone()).collect();
+    let mut down = BTreeSet::new();
+    for step in steps {
+        down.extend(unavailable(gate, step.action, step.target).await);
+    }
+    let blast = blast::radius(&gate.controls.inventory, &targets, &down);
+    let footprint = footprint(agent, incident, steps);
+    let counted = brakes::gather(gate, &footprint, now).await?;
+    let principal = Principal {
+        agent: agent.id.clone(),
+        team: agent.team.clone(),
+        phase: *phase,
+        attested_build: agent.attested_build,
+        accepted: agent.accepted,
+        on_behalf_of: on_behalf_of.cloned(),
+    };
+    let mut facts = Vec::new();
+    for ((step, evidence), seen) in steps.iter().zip(&look.evidence).zip(&look.seen) {
+        let ResolvedStep { action, target, service, no_choice } = *step;
+        let replicas = gate.controls.inventory.replicas(&service.id, &target.executor);
+        let agreement = evidence.evidence.agreement;
+        let proven = if agreement.truth == Truth::Holds { Origin::Clean } else { Origin::Tainted };
+        facts.push(Facts {
+            r#type: FactsType::V1,
+            principal: principal.clone(),
+            action: ActionFacts::of(action)?,
+            target: Some(TargetFacts::of(target.id.clone(), service, replicas, seen.down, seen.version)),
+            trigger: TriggerFacts {
+                condition: condition.id.clone(),
+                agreement,
+                evidence: evidence.evidence.digest()?,
+            },
+            blast: blast.clone(),
+            undo: UndoFacts { computed: seen.undo_computed && action.undo != UndoKind::None },
+            // The gate derived target and action itself when its own probes prove, on this target, the condition that the
+            // catalogue names for this action. Parameters are clean when there is nothing to choose.
+            provenance: Provenance {
+                target: proven,
+                action: proven,
+                scope: if no_choice { Origin::Clean } else { Origin::Tainted },
+            },
+            standing: Standing::None,
+            brakes: counted.brakes.clone(),
+            inputs: gate.inputs,
+            at_ms: now,
+        });
+    }
+    let facts = PlanFacts::new(facts).map_err(internal)?;
+    Ok(Gathered { facts, footprint, claims: counted.claims })
 }
 
-/// Most neighbours that are looked at for one decision. Beyond it, whoever was not looked at counts as unavailable.
+/// What a plan counts as in budgets.
+fn footprint(agent: &Agent, incident: Option<&Id<kind::Incident>>, steps: &[ResolvedStep<'_>]) -> Footprint {
+    let deleting = steps.iter().filter(|step| step.action.deletes());
+    Footprint {
+        agent: agent.id.clone(),
+        incident: incident.cloned(),
+        actions: steps.iter().map(|step| step.action.id.clone()).collect(),
+        environments: steps.iter().map(|step| step.service.environment.clone()).collect(),
+        data_domains: steps.iter().filter_map(|step| step.service.data_domain.clone()).collect(),
+        deletes: deleting.map(|step| step.service.id.clone()).collect(),
+    }
+}
+
+/// Most neighbours that are looked at for one step. Beyond it, whoever was not looked at counts as unavailable.
 const MAX_NEIGHBOURS: usize = 64;
 
 /// Replicas beside `target` that do not serve: down, or not to be seen.
 async fn unavailable(gate: &Gate, action: &Action, target: &Target) -> BTreeSet<Id<kind::Target>> {
-    let beside = |other: &&Target| other.service == target.service && other.id != target.id;
+    let beside = |other: &&Target| {
+        other.service == target.service && other.executor == target.executor && other.id != target.id
+    };
     let neighbours: Vec<_> = gate.controls.inventory.targets().filter(beside).collect();
     let mut found: BTreeSet<_> =
         neighbours.iter().skip(MAX_NEIGHBOURS).map(|other| other.id.clone()).collect();
@@ -190,15 +305,4 @@ async fn unavailable(gate: &Gate, action: &Action, target: &Target) -> BTreeSet<
         }
     }
     found
-}
-
-/// The relevant version of a step's target now, with the resolved step.
-pub(crate) fn resolve_plan<'a>(
-    gate: &'a Gate,
-    plan: &holdpoint_domain::plan::Plan,
-) -> Result<(Resolved<'a>, Digest), Refusal> {
-    let step = plan.steps().first().ok_or_else(|| internal("a plan without a step"))?;
-    let agent = &plan.requester().agent;
-    let resolved = resolve(gate, agent, Phase::Decide, &step.action, plan.trigger(), &step.target)?;
-    Ok((resolved, step.expected_version))
 }

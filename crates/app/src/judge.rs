@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use holdpoint_domain::{
     Digest, Millis, Oversight,
+    agent::Person,
     decision::{Ladder, Verdict},
     facts::Facts,
 };
@@ -17,14 +18,14 @@ pub const DEADLINE: Millis = Millis::secs(1);
 
 /// A policy bundle as a judge.
 pub struct BundleJudge {
-    bundle: Bundle,
+    bundle: Arc<Bundle>,
     clock: Arc<dyn Clock>,
 }
 
 impl BundleJudge {
     /// A judge over a loaded bundle.
     #[must_use]
-    pub fn new(bundle: Bundle, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(bundle: Arc<Bundle>, clock: Arc<dyn Clock>) -> Self {
         Self { bundle, clock }
     }
 
@@ -60,6 +61,10 @@ impl Judge for BundleJudge {
             development: question.development,
         };
         self.timed(|deadline| self.bundle.may_approve(&consent, deadline))
+    }
+
+    fn may_read(&self, person: &Person) -> Verdict {
+        self.timed(|deadline| self.bundle.may_read(person, deadline))
     }
 
     fn hints(&self, facts: &Facts) -> Vec<Hint> {

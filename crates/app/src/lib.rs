@@ -6,11 +6,14 @@
 //! goes through a trait in [`port`], and every effect comes after the durable record that announces it.
 
 pub mod approve;
+mod brakes;
+pub mod change;
 mod drive;
 #[cfg(any(test, feature = "fakes"))]
 pub mod fake;
 pub mod gate;
-mod gather;
+pub mod gather;
+pub mod halt;
 pub mod judge;
 pub mod port;
 pub mod preview;
@@ -19,7 +22,11 @@ pub mod propose;
 pub mod receipt;
 pub mod recover;
 pub mod refusal;
+pub mod resolve;
+pub mod review;
 mod revoke;
 pub mod run;
 pub mod start;
+mod statement;
+pub mod strangers;
 pub mod view;

@@ -1,23 +1,23 @@
 //! Propose: freeze a plan, have its trigger measured, decide, and record all of it before anybody gets an answer.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use holdpoint_domain::{
     Commitment, Id,
-    actor::{Actor, Identity, Phase},
-    approval::HoldTerms,
+    actor::{Identity, Phase},
+    approval::{Consent, HoldTerms},
     decision::{Answer, Decision, decide},
-    facts::Facts,
+    facts::PlanFacts,
     id::kind,
     permit::{Grant, GrantParts, Permit},
-    plan::{Narrative, ParamValue, Plan, Requester, Step, check_params},
+    plan::{Narrative, Plan},
     record::{AgentContext, Body, Record, Request, Submitted},
     trigger::SignedEvidence,
 };
 
 use crate::{
     gate::{Gate, after},
-    gather::{self, Resolved},
+    gather::{self, Resolved, Wish},
     port::{Hint, KeptText, StoreError, Txn},
     refusal::{Blame, Refusal, internal},
 };
@@ -31,14 +31,10 @@ const MAX_TRIES: u32 = 64;
 /// What an agent asks for. Names were parsed; texts are as they came, and stay beside the decision.
 #[derive(Debug, Clone)]
 pub struct Proposal {
-    /// The action.
-    pub action: Id<kind::Action>,
-    /// The target.
-    pub target: Id<kind::Target>,
-    /// The condition that justifies it.
+    /// The steps, in order.
+    pub steps: Vec<Wish>,
+    /// The condition that justifies each of them, on its own target.
     pub trigger: Id<kind::Condition>,
-    /// Parameters.
-    pub params: BTreeMap<Id<kind::Param>, ParamValue>,
     /// The incident.
     pub incident: Option<Id<kind::Incident>>,
     /// The agent's words.
@@ -61,9 +57,9 @@ pub struct Proposed {
     /// The decision.
     pub decision: Decision,
     /// What it was made from.
-    pub facts: Facts,
-    /// What the probes saw.
-    pub evidence: SignedEvidence,
+    pub facts: PlanFacts,
+    /// What the probes saw, for each step.
+    pub evidence: Vec<SignedEvidence>,
     /// The terms of the hold, if it waits for people.
     pub terms: Option<HoldTerms>,
     /// For a denial: what would have had to be different.
@@ -118,30 +114,13 @@ async fn attempt(gate: &Gate, identity: &Identity, proposal: Proposal) -> Result
             "propose with the agent's `decide` identity",
         ));
     }
-    let resolved =
-        gather::resolve(gate, agent, *phase, &proposal.action, &proposal.trigger, &proposal.target)?;
-    check_params(resolved.action, &proposal.params).map_err(|err| {
-        Refusal::new(Blame::Caller, "bad-parameter", err.to_string(), "see the catalogue entry")
-    })?;
-
-    let evidence = gather::measure(gate, resolved.condition, resolved.target).await?;
-    let seen = gather::observe(gate, resolved.action, resolved.target).await?;
+    let resolved = gather::resolve(gate, agent, *phase, &proposal.trigger, &proposal.steps)?;
+    let look = gather::look(gate, &resolved).await?;
     let now = gate.now();
-    let no_choice = proposal.params.is_empty();
-    let facts = gather::facts(gate, resolved, None, no_choice, &evidence, &seen, now).await?;
-
-    let requester = Requester { agent: agent.clone(), on_behalf_of: None };
-    let step = Step {
-        action: resolved.action.id.clone(),
-        entry: resolved.action.digest()?,
-        target: resolved.target.id.clone(),
-        expected_version: seen.version,
-        params: proposal.params.clone(),
-        undo: resolved.action.undo,
-    };
-    let plan = Plan::new(requester, proposal.incident.clone(), proposal.trigger.clone(), vec![step])
-        .map_err(internal)?;
-    let decision = decide(&facts, &gate.ports.judge.ladder(&facts.for_policy()), gate.settings.mode)?;
+    let plan = gather::freeze(&resolved, &proposal.steps, proposal.incident.clone(), &look)?;
+    let gathered = gather::facts(gate, &resolved, None, plan.incident(), &look, now).await?;
+    let facts = gathered.facts;
+    let decision = decide(&facts, &gate.ladders(&facts), gate.settings.mode)?;
 
     let mut texts = Vec::new();
     let narrative = keep_narrative(gate, &proposal.narrative, &mut texts)?;
@@ -152,23 +131,13 @@ async fn attempt(gate: &Gate, identity: &Identity, proposal: Proposal) -> Result
     };
     let id = gate.fresh("plan")?;
     let mut tries: u32 = 0;
-    let frozen = vec![
-        Record::new(
-            now,
-            identity.actor(),
-            Some(id.clone()),
-            Body::Proposed { plan: Box::new(plan.clone()), narrative, context },
-        ),
-        Record::new(
-            now,
-            Actor::Observer,
-            Some(id.clone()),
-            Body::Measured { evidence: Box::new(evidence.clone()) },
-        ),
-    ];
+    let proposed = Body::Proposed { plan: Box::new(plan.clone()), narrative, context };
+    let mut frozen = vec![Record::new(now, identity.actor(), Some(id.clone()), proposed)];
+    frozen.extend(look.records(&id, now));
+    let case = Case { id: &id, plan: &plan, narrative: &narrative, resolved: &resolved };
     let (terms, appended) = loop {
         let mut records = frozen.clone();
-        let terms = conclude(gate, &id, &plan, &narrative, &decision, &facts, resolved, &mut records)?;
+        let terms = case.conclude(gate, &decision, &facts, &mut records)?;
         // If we stop before this returns, nothing was promised and nothing started; after it, `recover` goes on from the
         // records.
         match gate.ports.store.append(Txn { records, texts: texts.clone(), ..Txn::default() }).await {
@@ -178,99 +147,103 @@ async fn attempt(gate: &Gate, identity: &Identity, proposal: Proposal) -> Result
             Err(err) => return Err(err.into()),
         }
     };
-    let hints = if decision.answer == Answer::Deny { gate.ports.judge.hints(&facts) } else { Vec::new() };
-    Ok(Proposed { id, plan, decision, facts, evidence, terms, hints, first_index: appended.first_index })
+    let hints = if decision.answer == Answer::Deny { gate.hints(&facts) } else { Vec::new() };
+    let (evidence, first_index) = (look.evidence, appended.first_index);
+    Ok(Proposed { id, plan, decision, facts, evidence, terms, hints, first_index })
 }
 
-/// Adds the decision and what follows from it: a permit, a hold, or the next measurement.
-#[allow(
-    clippy::too_many_arguments,
-    reason = "a decision's record needs all of these, and nothing else groups them"
-)]
-pub(crate) fn conclude(
-    gate: &Gate,
-    id: &Id<kind::Plan>,
-    plan: &Plan,
-    narrative: &Commitment,
-    decision: &Decision,
-    facts: &Facts,
-    resolved: Resolved<'_>,
-    records: &mut Vec<Record>,
-) -> Result<Option<HoldTerms>, Refusal> {
-    let now = gate.now();
-    records.push(
-        gate.record(
-            id,
-            Body::Decided { decision: Box::new(decision.clone()), facts: Box::new(facts.clone()) },
-        ),
-    );
-    match decision.answer {
-        Answer::Deny => Ok(None),
-        Answer::Allow => {
-            let permit = grant(gate, id, plan, narrative, decision, resolved, &[])?;
-            records.push(gate.record(id, permitted(&permit)));
-            Ok(None)
-        }
-        Answer::Hold => {
-            let terms = HoldTerms {
-                hold: gate.fresh("hold")?,
-                head: gate.tree_head(),
-                plan: plan.digest()?,
-                narrative: *narrative,
-                facts: decision.facts,
-                decision: decision.digest()?,
-                policy: decision.policy,
-                tier: decision.tier,
-                nonce: gate.fresh("once")?,
-                expires_at_ms: after(now, gate.settings.hold_ms)?,
-            };
-            records.push(gate.record(id, Body::Held { terms: Box::new(terms.clone()) }));
-            Ok(Some(terms))
-        }
-        Answer::Defer => {
-            let next_at_ms = after(now, gate.settings.remeasure_ms)?;
-            let expires_at_ms = after(now, gate.settings.defer_ms)?;
-            records.push(gate.record(id, Body::Deferred { next_at_ms, expires_at_ms }));
-            Ok(None)
+/// A plan that is decided on.
+pub(crate) struct Case<'a> {
+    pub(crate) id: &'a Id<kind::Plan>,
+    pub(crate) plan: &'a Plan,
+    pub(crate) narrative: &'a Commitment,
+    pub(crate) resolved: &'a Resolved<'a>,
+}
+
+impl Case<'_> {
+    /// Adds the decision and what follows from it: a permit, a hold, or the next measurement.
+    pub(crate) fn conclude(
+        &self,
+        gate: &Gate,
+        decision: &Decision,
+        facts: &PlanFacts,
+        records: &mut Vec<Record>,
+    ) -> Result<Option<HoldTerms>, Refusal> {
+        let now = gate.now();
+        let decided = Body::Decided { decision: Box::new(decision.clone()), facts: Box::new(facts.clone()) };
+        records.push(gate.record(self.id, decided));
+        match decision.answer {
+            Answer::Deny => Ok(None),
+            Answer::Allow => {
+                let permit = self.grant(gate, decision, &[])?;
+                records.push(gate.record(self.id, permitted(&permit)));
+                Ok(None)
+            }
+            Answer::Hold => {
+                let terms = HoldTerms {
+                    hold: gate.fresh("hold")?,
+                    head: gate.tree_head(),
+                    plan: self.plan.digest()?,
+                    narrative: *self.narrative,
+                    facts: decision.facts,
+                    decision: decision.digest()?,
+                    policy: decision.policy,
+                    tier: decision.tier,
+                    nonce: gate.fresh("once")?,
+                    expires_at_ms: after(now, gate.settings.hold_ms)?,
+                };
+                records.push(gate.record(self.id, Body::Held { terms: Box::new(terms.clone()) }));
+                Ok(Some(terms))
+            }
+            Answer::Defer => {
+                let next_at_ms = after(now, gate.settings.remeasure_ms)?;
+                let expires_at_ms = after(now, gate.settings.defer_ms)?;
+                records.push(gate.record(self.id, Body::Deferred { next_at_ms, expires_at_ms }));
+                Ok(None)
+            }
         }
     }
-}
 
-/// Grants a permit: decision plus the consents its tier needs, signed, and opened again so that what goes out is what an
-/// executor will read.
-pub(crate) fn grant(
-    gate: &Gate,
-    id: &Id<kind::Plan>,
-    plan: &Plan,
-    narrative: &Commitment,
-    decision: &Decision,
-    resolved: Resolved<'_>,
-    consents: &[holdpoint_domain::approval::Consent],
-) -> Result<Permit, Refusal> {
-    let now = gate.now();
-    let start_before = after(now, gate.settings.start_window_ms)?;
-    let action = resolved.action;
-    let run = [action.settle_ms, action.soak_ms, action.settle_ms, action.undo_window_ms];
-    let undo_until = run.into_iter().try_fold(start_before, after)?;
-    let parts = GrantParts {
-        id: gate.fresh("permit")?,
-        plan_id: id.clone(),
-        narrative: *narrative,
-        head: gate.tree_head(),
-        executor: action.executor.clone(),
-        nonce: gate.fresh("once")?,
-        epoch: gate.next_epoch(),
-        granted_at: now,
-        start_before,
-        undo_until,
-    };
-    let grant = Grant::new(decision, plan, consents, parts).map_err(|err| {
-        Refusal::new(Blame::Conflict, "no-permit", err.to_string(), "the hold stays; see what it still needs")
-    })?;
-    let input = grant.signing_input(&gate.settings.permit_key_id)?;
-    let signature = gate.ports.permit_key.sign(input.as_bytes());
-    let jws = holdpoint_domain::permit::compact(&input, &signature);
-    Permit::open(&jws, &gate.ports.permit_key.public_key()).map_err(internal)
+    /// Grants a permit: decision plus the consents its tier needs, signed, and opened again so that what goes out is what an
+    /// executor will read.
+    pub(crate) fn grant(
+        &self,
+        gate: &Gate,
+        decision: &Decision,
+        consents: &[Consent],
+    ) -> Result<Permit, Refusal> {
+        let now = gate.now();
+        let start_before = after(now, gate.settings.start_window_ms)?;
+        // Each step may take its time to settle, forth and back; the soak comes once, and the undo window after it.
+        let mut undo_until = start_before;
+        for step in &self.resolved.steps {
+            let action = step.action;
+            let run = [action.settle_ms, action.soak_ms, action.settle_ms, action.undo_window_ms];
+            undo_until = run.into_iter().try_fold(undo_until, after)?;
+        }
+        let executors: BTreeSet<_> =
+            self.resolved.steps.iter().map(|step| step.action.executor.clone()).collect();
+        let parts = GrantParts {
+            id: gate.fresh("permit")?,
+            plan_id: self.id.clone(),
+            narrative: *self.narrative,
+            head: gate.tree_head(),
+            executors,
+            nonce: gate.fresh("once")?,
+            epoch: gate.next_epoch(),
+            granted_at: now,
+            start_before,
+            undo_until,
+        };
+        let grant = Grant::new(decision, self.plan, consents, parts).map_err(|err| {
+            let next = "the hold stays; see what it still needs";
+            Refusal::new(Blame::Conflict, "no-permit", err.to_string(), next)
+        })?;
+        let input = grant.signing_input(&gate.settings.permit_key_id)?;
+        let signature = gate.ports.permit_key.sign(input.as_bytes());
+        let jws = holdpoint_domain::permit::compact(&input, &signature);
+        Permit::open(&jws, &gate.ports.permit_key.public_key()).map_err(internal)
+    }
 }
 
 /// The record of a permit.
@@ -289,7 +262,7 @@ fn keep_narrative(
     commit(gate, &text, texts)
 }
 
-fn keep(gate: &Gate, text: Option<&str>, texts: &mut Vec<KeptText>) -> Result<Submitted, Refusal> {
+pub(crate) fn keep(gate: &Gate, text: Option<&str>, texts: &mut Vec<KeptText>) -> Result<Submitted, Refusal> {
     match text {
         None => Ok(Submitted::Withheld),
         Some(text) => commit(gate, text, texts).map(Submitted::Committed),
@@ -301,8 +274,13 @@ fn commit(gate: &Gate, text: &str, texts: &mut Vec<KeptText>) -> Result<Commitme
         let fact = format!("a text of {} bytes: expected at most {MAX_TEXT_LEN}", text.len());
         return Err(Refusal::new(Blame::Caller, "text-too-long", fact, "send less text"));
     }
+    Ok(commit_any(gate, text, texts))
+}
+
+/// Keeps a text beside the ledger, however long, and returns what stands in the ledger for it.
+pub(crate) fn commit_any(gate: &Gate, text: &str, texts: &mut Vec<KeptText>) -> Commitment {
     let salt = gate.ports.ids.salt();
     let commitment = Commitment::to(&salt, text.as_bytes());
     texts.push(KeptText { commitment, salt, text: text.to_owned() });
-    Ok(commitment)
+    commitment
 }

@@ -2,7 +2,6 @@
 
 use holdpoint_domain::{
     Id,
-    actor::Actor,
     decision::decide,
     flow::State,
     id::kind,
@@ -14,8 +13,9 @@ use crate::{
     gate::Gate,
     gather,
     port::{PlanFilter, PlanRow, StoreError, Txn},
-    propose::conclude,
+    propose::Case,
     refusal::Refusal,
+    review::owe,
     revoke,
     run::reopen,
     view::PlanView,
@@ -32,8 +32,10 @@ pub async fn unfinished(gate: &Gate) -> Result<Vec<Id<kind::Plan>>, Refusal> {
         State::Leased,
         State::Rehearsed,
         State::Applying,
+        State::Stepped,
         State::Applied,
         State::Undoing,
+        State::Unwound,
     ];
     let filter = PlanFilter { states, limit: TICK_LIMIT, ..PlanFilter::default() };
     Ok(gate.ports.store.plans(filter).await?.into_iter().map(|row| row.id).collect())
@@ -48,8 +50,9 @@ pub async fn resume(gate: &Gate, id: &Id<kind::Plan>) -> Result<State, Refusal> 
     if !matches!(run.view.state, State::Claimed | State::Leased | State::Rehearsed) {
         return drive::to_the_end(gate, run).await;
     }
+    let bodies = std::iter::once(Body::Failed { why: FailWhy::Interrupted }).chain(owe(gate, &run.view)?);
     let txn = Txn {
-        records: vec![gate.record(id, Body::Failed { why: FailWhy::Interrupted })],
+        records: bodies.map(|body| gate.record(id, body)).collect(),
         expect: Some((id.clone(), run.view.last_index())),
         essential: true,
         ..Txn::default()
@@ -107,21 +110,21 @@ async fn expire(gate: &Gate, row: &PlanRow) -> Result<(), Refusal> {
 /// version that is gone.
 async fn remeasure(gate: &Gate, row: &PlanRow) -> Result<(), Refusal> {
     let view = PlanView::read(gate.ports.store.as_ref(), &row.id).await?;
-    let Ok((resolved, expected)) = gather::resolve_plan(gate, &view.plan) else {
+    let Ok(resolved) = gather::resolve_plan(gate, &view.plan) else {
         return expire(gate, row).await;
     };
-    let evidence = gather::measure(gate, resolved.condition, resolved.target).await?;
-    let seen = gather::observe(gate, resolved.action, resolved.target).await?;
-    if seen.version != expected {
+    let look = gather::look(gate, &resolved).await?;
+    let expected = view.plan.steps().iter().map(|step| step.expected_version);
+    if !look.seen.iter().map(|seen| seen.version).eq(expected) {
         return expire(gate, row).await;
     }
     let now = gate.now();
-    let no_choice = view.step()?.params.is_empty();
-    let facts = gather::facts(gate, resolved, None, no_choice, &evidence, &seen, now).await?;
-    let decision = decide(&facts, &gate.ports.judge.ladder(&facts.for_policy()), gate.settings.mode)?;
-    let measured = Body::Measured { evidence: Box::new(evidence) };
-    let mut records = vec![Record::new(now, Actor::Observer, Some(row.id.clone()), measured)];
-    conclude(gate, &row.id, &view.plan, &view.narrative, &decision, &facts, resolved, &mut records)?;
+    let behalf = view.plan.requester().on_behalf_of.as_ref();
+    let facts = gather::facts(gate, &resolved, behalf, view.plan.incident(), &look, now).await?.facts;
+    let decision = decide(&facts, &gate.ladders(&facts), gate.settings.mode)?;
+    let mut records = look.records(&row.id, now);
+    let (id, plan, narrative) = (&row.id, &view.plan, &view.narrative);
+    Case { id, plan, narrative, resolved: &resolved }.conclude(gate, &decision, &facts, &mut records)?;
     // A deferral does not grow by being repeated: the plan expires when the first one said so.
     if let (Some(deadline), Some(Record { body: Body::Deferred { expires_at_ms, .. }, .. })) =
         (row.deadline, records.last_mut())
@@ -134,8 +137,8 @@ async fn remeasure(gate: &Gate, row: &PlanRow) -> Result<(), Refusal> {
 async fn append(gate: &Gate, row: &PlanRow, records: Vec<Record>) -> Result<(), Refusal> {
     let expect = Some((row.id.clone(), row.last_index));
     match gate.ports.store.append(Txn { records, expect, ..Txn::default() }).await {
-        // Somebody was faster; whatever they did stands.
-        Ok(_) | Err(StoreError::Conflict(_) | StoreError::Flow(_)) => Ok(()),
+        // Somebody was faster; whatever they did stands. Under inputs that were replaced it is decided anew with the next tick.
+        Ok(_) | Err(StoreError::Conflict(_) | StoreError::Flow(_) | StoreError::StaleInputs) => Ok(()),
         Err(err) => Err(err.into()),
     }
 }

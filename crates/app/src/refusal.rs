@@ -50,6 +50,10 @@ impl From<StoreError> for Refusal {
             StoreError::Conflict(_)
             | StoreError::Flow(_)
             | StoreError::Nonce(_)
+            | StoreError::StaleInputs
+            | StoreError::Crowded
+            | StoreError::KnownRequest
+            | StoreError::NotOpen(_)
             | StoreError::DecidedBefore { .. } => {
                 Self::new(Blame::Conflict, "too-late", fact, "look at the plan as it is now")
             }

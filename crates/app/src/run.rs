@@ -6,10 +6,10 @@
 use holdpoint_domain::{
     Id, Oversight,
     actor::Actor,
-    decision::{Mode, worse},
+    decision::{Mode, Worse, worse},
     flow::State,
     id::kind,
-    permit::Permit,
+    permit::{Grant, Permit},
     record::{Body, Record},
 };
 
@@ -22,6 +22,9 @@ use crate::{
     refusal::{Blame, Refusal, internal},
     view::PlanView,
 };
+
+/// How often budgets are counted again because another run was claimed at the same moment.
+const MAX_TRIES: u32 = 16;
 
 /// A claimed permit: the run is open, its intent is in the ledger. Made only by [`claim`], which consumes the permit, and
 /// by `reopen`, which finds the intent again after a restart.
@@ -59,51 +62,87 @@ pub async fn claim(gate: &Gate, id: &Id<kind::Plan>) -> Result<Claim, Refusal> {
     }
     let permit = open(gate, &view)?;
     if gate.now() >= permit.grant().start_before_ms {
-        return end(gate, &view, Body::Expired, State::Expired).await;
+        end(gate, &view, Body::Expired, State::Expired).await?;
+        return Ok(Claim::Ended(State::Expired));
     }
 
-    let (resolved, _) = match gather::resolve_plan(gate, &view.plan) {
+    let mut tries: u32 = 0;
+    loop {
+        match attempt(gate, &view, &permit).await? {
+            Attempt::Opened => return reopen(gate, id).await.map(|run| Claim::Opened(Box::new(run))),
+            Attempt::Ended(state) => return Ok(Claim::Ended(state)),
+            // Another run was claimed while we counted what the budgets have left: count again.
+            Attempt::Crowded if tries < MAX_TRIES => tries = tries.saturating_add(1),
+            Attempt::Crowded => return Err(StoreError::Crowded.into()),
+        }
+    }
+}
+
+/// What came of one try to claim.
+enum Attempt {
+    Opened,
+    Ended(State),
+    Crowded,
+}
+
+async fn attempt(gate: &Gate, view: &PlanView, permit: &Permit) -> Result<Attempt, Refusal> {
+    let id = &view.id;
+    let resolved = match gather::resolve_plan(gate, &view.plan) {
         Ok(found) => found,
         // What was decided on is not in the control inputs any more.
-        Err(_) => return end(gate, &view, Body::Voided { worse: vec![gone()] }, State::Void).await,
+        Err(_) => return end(gate, view, Body::Voided { worse: vec![Worse::TargetGone] }, State::Void).await,
     };
-    let evidence = gather::measure(gate, resolved.condition, resolved.target).await?;
-    let seen = gather::observe(gate, resolved.action, resolved.target).await?;
+    let look = gather::look(gate, &resolved).await?;
     let now = gate.now();
     if now >= permit.grant().start_before_ms {
         // Measuring took the rest of the window.
-        return end(gate, &view, Body::Expired, State::Expired).await;
+        return end(gate, view, Body::Expired, State::Expired).await;
     }
     let (_, decided) = view.decided.as_ref().ok_or_else(|| internal("a permit without a decision"))?;
-    let no_choice = view.step()?.params.is_empty();
     let behalf = view.plan.requester().on_behalf_of.as_ref();
-    let fresh = gather::facts(gate, resolved, behalf, no_choice, &evidence, &seen, now).await?;
-    let oversight = obtained(gate, &view, &permit)?;
-    let verdict = gate.ports.judge.ask(&fresh, &oversight);
-    let differences = worse(decided, &fresh, &verdict, &oversight);
+    let gathered = gather::facts(gate, &resolved, behalf, view.plan.incident(), &look, now).await?;
+    let oversight = obtained(gate, view, permit)?;
+    let verdicts: Vec<_> =
+        gathered.facts.steps().map(|step| gate.ports.judge.ask(step, &oversight)).collect();
+    let differences = worse(decided, &gathered.facts, &verdicts, &oversight);
 
-    let measured =
-        Record::new(now, Actor::Observer, Some(id.clone()), Body::Measured { evidence: Box::new(evidence) });
-    if !differences.is_empty() {
-        let voided = gate.record(id, Body::Voided { worse: differences });
-        append(gate, &view, vec![measured, voided]).await?;
-        return Ok(Claim::Ended(State::Void));
+    let mut records = look.records(id, now);
+    let ended = if differences.is_empty() {
+        let grant = permit.grant();
+        let intent = Body::Claimed {
+            permit: grant.id.clone(),
+            nonce: grant.nonce.clone(),
+            epoch: grant.epoch,
+            executors: grant.executors.clone(),
+            facts: Box::new(gathered.facts),
+            footprint: Box::new(gathered.footprint),
+        };
+        records.push(Record::new(now, executor(grant), Some(id.clone()), intent));
+        None
+    } else {
+        records.push(gate.record(id, Body::Voided { worse: differences }));
+        Some(State::Void)
+    };
+    let expect = Some((id.clone(), view.last_index()));
+    let expect_claims = ended.is_none().then_some(gathered.claims);
+    // The last look at the halt: whoever halted before this line has stopped the run.
+    if ended.is_none() && gate.halted().is_some() {
+        return end(gate, view, Body::Voided { worse: vec![Worse::Denied] }, State::Void).await;
     }
-    let intent = Record::new(
-        now,
-        Actor::Executor { executor: permit.grant().executor.clone() },
-        Some(id.clone()),
-        Body::Claimed {
-            permit: permit.grant().id.clone(),
-            nonce: permit.grant().nonce.clone(),
-            epoch: permit.grant().epoch,
-            executor: permit.grant().executor.clone(),
-            facts: Box::new(fresh),
-        },
-    );
     // If we stop before this returns, nothing has started; after it, `recover` finds the intent and ends the run.
-    append(gate, &view, vec![measured, intent]).await?;
-    reopen(gate, id).await.map(|run| Claim::Opened(Box::new(run)))
+    match gate.ports.store.append(Txn { records, expect, expect_claims, ..Txn::default() }).await {
+        Ok(_) => Ok(ended.map_or(Attempt::Opened, Attempt::Ended)),
+        Err(StoreError::Crowded) => Ok(Attempt::Crowded),
+        Err(err) => Err(claimed_before(err)),
+    }
+}
+
+/// The executor that speaks for a run: the first of those that its permit names.
+pub(crate) fn executor(grant: &Grant) -> Actor {
+    match grant.executors.first() {
+        Some(executor) => Actor::Executor { executor: executor.clone() },
+        None => Actor::Gate,
+    }
 }
 
 /// Finds an open run again from its intent record: permit and receipt are checked anew.
@@ -142,15 +181,18 @@ fn obtained(gate: &Gate, view: &PlanView, permit: &Permit) -> Result<Oversight, 
             continue;
         };
         let holds = signed.clone().check_signed(terms, &person.approval_key, view.plan.requester()).is_ok();
-        let question = ApproveQuestion {
-            person,
-            tier: grant.tier,
-            approvals,
-            owns_agent: owner == Some(&person.id),
-            development,
-            facts,
+        let may = |facts| {
+            let question = ApproveQuestion {
+                person,
+                tier: grant.tier,
+                approvals,
+                owns_agent: owner == Some(&person.id),
+                development,
+                facts,
+            };
+            gate.ports.judge.may_approve(question).allows()
         };
-        if holds && gate.ports.judge.may_approve(question).allows() {
+        if holds && facts.steps().all(may) {
             approvals = approvals.saturating_add(1);
         }
     }
@@ -163,25 +205,19 @@ fn obtained(gate: &Gate, view: &PlanView, permit: &Permit) -> Result<Oversight, 
     })
 }
 
-fn gone() -> holdpoint_domain::decision::Worse {
-    holdpoint_domain::decision::Worse::TargetGone
-}
-
-async fn end(gate: &Gate, view: &PlanView, body: Body, state: State) -> Result<Claim, Refusal> {
-    append(gate, view, vec![gate.record(&view.id, body)]).await?;
-    Ok(Claim::Ended(state))
-}
-
-async fn append(gate: &Gate, view: &PlanView, records: Vec<Record>) -> Result<(), Refusal> {
+async fn end(gate: &Gate, view: &PlanView, body: Body, state: State) -> Result<Attempt, Refusal> {
     let expect = Some((view.id.clone(), view.last_index()));
+    let records = vec![gate.record(&view.id, body)];
     match gate.ports.store.append(Txn { records, expect, ..Txn::default() }).await {
-        Ok(_) => Ok(()),
-        Err(err) if matches!(err, StoreError::Conflict(_)) => Err(Refusal::new(
-            Blame::Conflict,
-            "claimed-before",
-            err.to_string(),
-            "the permit was claimed, or ended, by another",
-        )),
-        Err(err) => Err(err.into()),
+        Ok(_) => Ok(Attempt::Ended(state)),
+        Err(err) => Err(claimed_before(err)),
     }
+}
+
+fn claimed_before(err: StoreError) -> Refusal {
+    if matches!(err, StoreError::Conflict(_)) {
+        let next = "the permit was claimed, or ended, by another";
+        return Refusal::new(Blame::Conflict, "claimed-before", err.to_string(), next);
+    }
+    err.into()
 }

@@ -2,14 +2,16 @@
 
 use holdpoint_domain::{
     Commitment, Id, Tier, Timestamp,
+    aftercare::{ResolutionStatement, ReviewStatement},
     approval::{HoldTerms, SignedStatement},
     decision::{Answer, Decision, Worse},
-    facts::Facts,
+    facts::PlanFacts,
     flow::{self, State},
     id::kind,
     lease::LeaseInfo,
     plan::Plan,
     record::{AgentContext, Body, DoubtWhy, FailWhy, Record},
+    signed::Signed,
     trigger::SignedEvidence,
 };
 
@@ -34,9 +36,9 @@ pub struct PlanView {
     /// The agent's context.
     pub context: AgentContext,
     /// The last decision and its facts.
-    pub decided: Option<(Decision, Facts)>,
-    /// The last measurement.
-    pub evidence: Option<SignedEvidence>,
+    pub decided: Option<(Decision, PlanFacts)>,
+    /// The last measurement of each condition on each target.
+    pub evidence: Vec<SignedEvidence>,
     /// The terms of the hold.
     pub terms: Option<HoldTerms>,
     /// Statements of people, in order.
@@ -47,16 +49,24 @@ pub struct PlanView {
     pub intent: Option<u64>,
     /// Leases, in order.
     pub leases: Vec<LeaseInfo>,
-    /// The version that our effect left.
-    pub after: Option<holdpoint_domain::Digest>,
+    /// The versions that our effects left, one a step that was applied, in order.
+    pub left: Vec<holdpoint_domain::Digest>,
+    /// Why a later step could not be undone, while the earlier ones are.
+    pub not_undone: Option<FailWhy>,
+    /// The step whose undo is under way or was the last one undone.
+    pub undoing: Option<u32>,
     /// What was worse at the claim.
     pub worse: Vec<Worse>,
     /// Why it failed.
     pub failed: Option<FailWhy>,
     /// Why nobody knows.
     pub doubt: Option<DoubtWhy>,
-    /// When a review is due.
+    /// When a review is due; none when nobody owes one, or somebody has answered.
     pub review_due: Option<Timestamp>,
+    /// The last review.
+    pub review: Option<Signed<ReviewStatement>>,
+    /// How a person found a run in doubt.
+    pub resolution: Option<Signed<ResolutionStatement>>,
 }
 
 impl PlanView {
@@ -94,17 +104,21 @@ impl PlanView {
             context: *context,
             records: Vec::new(),
             decided: None,
-            evidence: None,
+            evidence: Vec::new(),
             terms: None,
             statements: Vec::new(),
             permit: None,
             intent: None,
             leases: Vec::new(),
-            after: None,
+            left: Vec::new(),
+            not_undone: None,
+            undoing: None,
             worse: Vec::new(),
             failed: None,
             doubt: None,
             review_due: None,
+            review: None,
+            resolution: None,
         };
         for (index, record) in &records {
             if let Some(event) = record.body.event() {
@@ -119,7 +133,14 @@ impl PlanView {
 
     fn note(&mut self, index: u64, body: &Body) {
         match body {
-            Body::Measured { evidence } => self.evidence = Some(evidence.as_ref().clone()),
+            Body::Measured { evidence } => {
+                let (condition, target) = (&evidence.evidence.condition, &evidence.evidence.target);
+                let same = |old: &SignedEvidence| {
+                    old.evidence.condition == *condition && old.evidence.target == *target
+                };
+                self.evidence.retain(|old| !same(old));
+                self.evidence.push(evidence.as_ref().clone());
+            }
             Body::Decided { decision, facts } => {
                 self.decided = Some((decision.as_ref().clone(), facts.as_ref().clone()));
             }
@@ -131,13 +152,28 @@ impl PlanView {
             Body::Permitted { jws, .. } => self.permit = Some(jws.clone()),
             Body::Claimed { .. } => self.intent = Some(index),
             Body::Leased { lease } | Body::LeasedAgain { lease } => self.leases.push(lease.clone()),
-            Body::Applied { after, .. } => self.after = Some(*after),
+            Body::Applied { after, .. } => self.left.push(*after),
+            Body::Undoing { step, .. } | Body::Unwound { step, .. } => self.undoing = Some(*step),
+            Body::NotUndone { step, why } => {
+                (self.undoing, self.not_undone) = (Some(*step), self.not_undone.or(Some(*why)));
+            }
             Body::Failed { why } | Body::UndoFailed { why } => self.failed = Some(*why),
             Body::InDoubt { why } => self.doubt = Some(*why),
             Body::ReviewOwed { due_at_ms, .. } => self.review_due = Some(*due_at_ms),
+            Body::Reviewed { statement, .. } => {
+                (self.review_due, self.review) = (None, Some(statement.as_ref().clone()));
+            }
+            Body::Resolved { statement, .. } => self.resolution = Some(statement.as_ref().clone()),
             Body::Genesis { .. }
             | Body::Started { .. }
+            | Body::ChangeProposed { .. }
+            | Body::ChangeDecided { .. }
             | Body::Changed { .. }
+            | Body::InputRefused { .. }
+            | Body::InputRestored { .. }
+            | Body::Halted { .. }
+            | Body::Resumed
+            | Body::Strangers { .. }
             | Body::Proposed { .. }
             | Body::Deferred { .. }
             | Body::Expired
@@ -145,7 +181,6 @@ impl PlanView {
             | Body::Rehearsed { .. }
             | Body::Applying { .. }
             | Body::Succeeded { .. }
-            | Body::Undoing { .. }
             | Body::Undone { .. }
             | Body::Refused { .. } => {}
         }
@@ -169,9 +204,10 @@ impl PlanView {
         self.decided.as_ref().map(|(decision, _)| decision.answer)
     }
 
-    /// The one step; see [`holdpoint_domain::plan::MAX_STEPS`].
-    pub(crate) fn step(&self) -> Result<&holdpoint_domain::plan::Step, Refusal> {
-        self.plan.steps().first().ok_or_else(|| internal("a plan without a step"))
+    /// The number of the step that comes next when all goes well: how many were applied.
+    #[must_use]
+    pub fn applied(&self) -> u32 {
+        u32::try_from(self.left.len()).unwrap_or(u32::MAX)
     }
 
     /// When it was proposed.

@@ -13,15 +13,26 @@
 
 mod suite {
     mod binding;
+    mod budgets;
+    mod changes;
+    mod containment;
     mod crashes;
     mod failing_appends;
+    mod guards;
+    mod halts;
     mod leases;
     mod life;
     mod outcomes;
     mod races;
     mod refusals;
+    mod resolutions;
+    mod reviews;
     mod start;
+    mod steps;
+    mod steps_crashes;
     mod store;
+    mod store_contract;
+    mod strangers;
     mod support;
     mod texts;
     mod tiers;

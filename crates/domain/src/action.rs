@@ -14,6 +14,14 @@ use crate::{
 /// Most actions and conditions in one catalogue; a bound on load time and schema size.
 pub const MAX_CATALOGUE: usize = 2_000;
 
+/// Longest time that an undo may stay armed: a working day and the night after it.
+pub const MAX_UNDO_WINDOW_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Longest time that a target may take to settle, and longest soak: beyond it a person should decide.
+pub const MAX_SETTLE_MS: u64 = 60 * 60 * 1000;
+/// Most guards of an action: the evidence of all steps of the longest plan is recorded together, in one transaction of the store.
+pub const MAX_GUARDS: usize = 4;
+
 /// Largest whole number that a parameter may have, up and down: what canonical JSON carries exactly.
 pub const MAX_INT: i64 = (1 << 53) - 1;
 
@@ -166,8 +174,16 @@ pub struct BlastCap {
     pub services: u32,
     /// Critical services among them; unknown dependants count as critical.
     pub critical: u32,
+    /// Environments that those services run in.
+    #[serde(default = "one")]
+    pub environments: u32,
     /// Share of the replicas of a service, in percent.
     pub replica_share_percent: u32,
+}
+
+/// One environment: what a plan that nobody thought about may reach.
+const fn one() -> u32 {
+    1
 }
 
 /// A parameter of an action: typed and bounded, so that nothing needs to be escaped later.
@@ -230,6 +246,9 @@ pub struct Action {
     pub triggers: BTreeSet<Id<kind::Condition>>,
     /// The condition that must hold on the target afterwards.
     pub verify: Id<kind::Condition>,
+    /// Conditions that must not get worse: what held on the target before the first effect must hold when the run ends.
+    #[serde(default)]
+    pub guards: BTreeSet<Id<kind::Condition>>,
     /// How long `verify` must hold without a break before the run has succeeded.
     pub soak_ms: Millis,
     /// How long the target may take to reach `verify` before the run is undone or failed.
@@ -297,6 +316,26 @@ pub enum CatalogueError {
         /// What is wrong with it.
         fault: ConditionFault,
     },
+    /// A time that outlives every lease, or that nobody would wait for.
+    #[error("`{field}` of action `{action}`: expected at most {limit} ms, got {got}")]
+    Time {
+        /// The action.
+        action: Id<kind::Action>,
+        /// Which time.
+        field: &'static str,
+        /// The most.
+        limit: u64,
+        /// What the entry says.
+        got: u64,
+    },
+    /// Too many guards.
+    #[error("action `{action}`: expected at most {MAX_GUARDS} guards, got {got}")]
+    Guards {
+        /// The action.
+        action: Id<kind::Action>,
+        /// How many.
+        got: usize,
+    },
     /// Nothing in it, or too much.
     #[error("expected 1 to {MAX_CATALOGUE} actions and at most as many conditions, got {0}")]
     Size(usize),
@@ -329,6 +368,18 @@ impl Action {
         }
         // Names built here follow the grammar (tested), so nothing is lost by `ok`.
         self.groups.iter().cloned().chain(names.iter().filter_map(|name| Id::parse(name).ok())).collect()
+    }
+
+    /// The class of actions that budgets count together: the first part of the id, for instance `process`.
+    #[must_use]
+    pub fn class(&self) -> &str {
+        self.id.as_str().split('.').next().unwrap_or_default()
+    }
+
+    /// Whether it deletes data.
+    #[must_use]
+    pub fn deletes(&self) -> bool {
+        deletes(&self.touches)
     }
 
     /// The digest of the entry: a changed entry is another action as far as a plan is concerned.
@@ -388,23 +439,40 @@ impl Catalogue {
     }
 }
 
+/// Whether an action that touches this deletes data.
+#[must_use]
+pub fn deletes(touches: &BTreeMap<State, Effect>) -> bool {
+    touches.values().any(|effect| *effect == Effect::Deletes)
+}
+
 fn action_faults(
     action: &Action,
     conditions: &BTreeMap<Id<kind::Condition>, Condition>,
 ) -> Vec<CatalogueError> {
     let mut faults = Vec::new();
-    let named = action.triggers.iter().chain([&action.verify]);
+    let named = action.triggers.iter().chain([&action.verify]).chain(&action.guards);
     for condition in named.filter(|id| !conditions.contains_key(*id)) {
         faults.push(CatalogueError::UnknownCondition {
             action: action.id.clone(),
             condition: condition.clone(),
         });
     }
+    if action.guards.len() > MAX_GUARDS {
+        faults.push(CatalogueError::Guards { action: action.id.clone(), got: action.guards.len() });
+    }
     if action.triggers.is_empty() {
         faults.push(CatalogueError::NoTrigger(action.id.clone()));
     }
     if (action.tier == Tier::T0) != (action.reversibility == Reversibility::ReadOnly) {
         faults.push(CatalogueError::ReadOnlyMismatch(action.id.clone()));
+    }
+    let times = [
+        ("undo_window_ms", action.undo_window_ms, MAX_UNDO_WINDOW_MS),
+        ("soak_ms", action.soak_ms, MAX_SETTLE_MS),
+        ("settle_ms", action.settle_ms, MAX_SETTLE_MS),
+    ];
+    for (field, time, limit) in times.into_iter().filter(|(_, time, limit)| time.ms() > *limit) {
+        faults.push(CatalogueError::Time { action: action.id.clone(), field, limit, got: time.ms() });
     }
     for (param, spec) in &action.params {
         let empty = match spec {

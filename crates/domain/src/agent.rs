@@ -35,6 +35,9 @@ pub struct Person {
     /// Teams that they are in.
     #[serde(default)]
     pub teams: BTreeSet<Id<kind::Team>>,
+    /// May approve changes of control inputs that somebody else wrote.
+    #[serde(default)]
+    pub administrator: bool,
     /// The key that they sign approvals with.
     pub approval_key: PublicKey,
 }
@@ -119,6 +122,19 @@ impl Registry {
     /// All people, by name.
     pub fn people(&self) -> impl Iterator<Item = &Person> {
         self.people.values()
+    }
+
+    /// Whether a person is an administrator now.
+    #[must_use]
+    pub fn is_administrator(&self, id: &Id<kind::Person>) -> bool {
+        self.person(id).is_some_and(|person| person.administrator)
+    }
+
+    /// Administrators and the keys that they sign with.
+    #[must_use]
+    pub fn administrators(&self) -> BTreeMap<Id<kind::Person>, PublicKey> {
+        let people = self.people.values().filter(|person| person.administrator);
+        people.map(|person| (person.id.clone(), person.approval_key.clone())).collect()
     }
 
     /// The digest of the whole registry.

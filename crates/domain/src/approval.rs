@@ -6,7 +6,7 @@ use crate::{
     Commitment, Digest, Id, Tier, Timestamp,
     decision::{Answer, Decision},
     digest::DigestError,
-    facts::Facts,
+    facts::PlanFacts,
     id::kind,
     plan::{Plan, Requester},
     signature::{PublicKey, Purpose, Signature, SignatureError},
@@ -199,23 +199,25 @@ fn difference(signed: &HoldTerms, hold: &HoldTerms) -> Option<&'static str> {
 pub fn belong_together(
     terms: &HoldTerms,
     plan: &Plan,
-    facts: &Facts,
+    facts: &PlanFacts,
     decision: &Decision,
 ) -> Result<(), ApprovalError> {
-    let target = facts.target.as_ref();
     let mut checks = vec![
         (plan.digest()? == terms.plan, "plan"),
         (facts.digest()? == terms.facts && decision.facts == terms.facts, "facts"),
         (decision.digest()? == terms.decision, "decision"),
-        (decision.policy == terms.policy && facts.inputs.policy == terms.policy, "policy"),
+        (decision.policy == terms.policy, "policy"),
         (decision.tier == terms.tier && decision.answer == Answer::Hold, "tier"),
-        (*plan.trigger() == facts.trigger.condition, "trigger"),
-        (plan.requester().agent == facts.principal.agent, "agent"),
-        (plan.requester().on_behalf_of == facts.principal.on_behalf_of, "on_behalf_of"),
-        (plan.targets().is_subset(&facts.blast.targets), "blast"),
+        (plan.steps().len() == facts.steps().count(), "steps"),
     ];
-    for step in plan.steps() {
+    for (step, facts) in plan.steps().iter().zip(facts.steps()) {
+        let target = facts.target.as_ref();
         checks.extend([
+            (facts.inputs.policy == terms.policy, "policy"),
+            (*plan.trigger() == facts.trigger.condition, "trigger"),
+            (plan.requester().agent == facts.principal.agent, "agent"),
+            (plan.requester().on_behalf_of == facts.principal.on_behalf_of, "on_behalf_of"),
+            (plan.targets().is_subset(&facts.blast.targets), "blast"),
             (step.action == facts.action.id && step.entry == facts.action.entry, "action"),
             (step.undo == facts.action.undo, "undo"),
             (target.is_some_and(|target| target.id == step.target), "target"),

@@ -59,18 +59,18 @@ pub fn radius(
         dependents.entry(&service.id).or_default().extend(&service.dependents);
     }
 
-    let mut touched: BTreeMap<&Id<kind::Service>, u32> = BTreeMap::new();
-    for (_, service) in targets.iter().filter_map(|id| inventory.target(id)) {
-        let count = touched.entry(&service.id).or_default();
+    let mut touched: BTreeMap<(&Id<kind::Service>, &Id<kind::Executor>), u32> = BTreeMap::new();
+    for (target, service) in targets.iter().filter_map(|id| inventory.target(id)) {
+        let count = touched.entry((&service.id, &target.executor)).or_default();
         *count = count.saturating_add(1);
     }
-    for (_, service) in unavailable.difference(targets).filter_map(|id| inventory.target(id)) {
-        if let Some(count) = touched.get_mut(&service.id) {
+    for (target, service) in unavailable.difference(targets).filter_map(|id| inventory.target(id)) {
+        if let Some(count) = touched.get_mut(&(&service.id, &target.executor)) {
             *count = count.saturating_add(1);
         }
     }
 
-    let mut seen: BTreeSet<&Id<kind::Service>> = touched.keys().copied().collect();
+    let mut seen: BTreeSet<&Id<kind::Service>> = touched.keys().map(|(service, _)| *service).collect();
     let mut queue: VecDeque<_> = seen.iter().copied().collect();
     while let Some(service) = queue.pop_front() {
         for dependent in dependents.get(service).into_iter().flatten() {
@@ -92,7 +92,7 @@ pub fn radius(
         services: seen.into_iter().cloned().collect(),
         replica_share_percent: touched
             .iter()
-            .map(|(service, count)| share_percent(*count, inventory.replicas(service)))
+            .map(|((service, executor), count)| share_percent(*count, inventory.replicas(service, executor)))
             .max()
             .unwrap_or(0),
     }
@@ -118,6 +118,8 @@ mod tests {
             owner: Id::parse("sre").unwrap(),
             criticality,
             data_classes: BTreeSet::new(),
+            data_domain: None,
+            backup_of: BTreeSet::new(),
             stateless: true,
             depends_on: ids(depends_on),
             dependents: ids(dependents),

@@ -2,7 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Id, facts::Inputs, id::kind};
+use crate::{
+    Commitment, Digest, Id, Timestamp,
+    agent::Registry,
+    approval::{Choice, TreeHead},
+    facts::Inputs,
+    id::kind,
+    signature::Purpose,
+    signed::Statement,
+};
+
+/// How long a proposed change waits for its approvals.
+pub const MAX_CHANGE_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
 /// What steers decisions. Each is in force only by a digest that the ledger activated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -16,12 +27,16 @@ pub enum Control {
     Inventory,
     /// People, agents and trust roots.
     Registry,
+    /// Budgets and freezes.
+    Limits,
 }
 
-/// A replacement of one control input.
+/// A replacement of one control input that is in force from its record on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
+    /// The change that people approved.
+    pub id: Id<kind::Change>,
     /// Which one.
     pub control: Control,
     /// The digest in force before.
@@ -30,6 +45,62 @@ pub struct Change {
     pub new: Digest,
     /// Who wrote it, and so may not approve it.
     pub author: Id<kind::Person>,
+}
+
+/// What a proposed change asks administrators to sign.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeTerms {
+    /// The change.
+    pub id: Id<kind::Change>,
+    /// The head of the ledger when it was proposed.
+    pub head: TreeHead,
+    /// Which input.
+    pub control: Control,
+    /// The digest in force, which it replaces.
+    pub old: Digest,
+    /// The digest that will be in force: exactly the content that the approvers read.
+    pub new: Digest,
+    /// The commitment to that content, as it was sent.
+    pub content: Commitment,
+    /// Who wrote it.
+    pub author: Id<kind::Person>,
+    /// How many other administrators must approve.
+    pub needed: u32,
+    /// Used once.
+    pub nonce: Id<kind::Nonce>,
+    /// When it is given up; a statement signed for it ends with it.
+    pub expires_at_ms: Timestamp,
+}
+
+/// What an administrator signs: the terms, who they are, and their choice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeStatement {
+    /// `holdpoint/change-approval/v1`.
+    pub r#type: ChangeStatementType,
+    /// The terms.
+    pub terms: ChangeTerms,
+    /// Who signs.
+    pub approver: Id<kind::Person>,
+    /// Yes or no. One rejection ends the change.
+    pub choice: Choice,
+}
+
+/// The type tag of [`ChangeStatement`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChangeStatementType {
+    /// Version 1.
+    #[serde(rename = "holdpoint/change-approval/v1")]
+    V1,
+}
+
+impl Statement for ChangeStatement {
+    const PURPOSE: Purpose = Purpose::Change;
+
+    fn by(&self) -> &Id<kind::Person> {
+        &self.approver
+    }
 }
 
 /// Why a change, or an input at start-up, is refused.
@@ -56,11 +127,14 @@ pub enum ChangeError {
     /// It changes nothing.
     #[error("the change replaces {0} by itself")]
     Nothing(Digest),
+    /// Nobody could approve it.
+    #[error("`{0}` wrote the change, and there is no other administrator who could approve it")]
+    NobodyElse(Id<kind::Person>),
 }
 
 impl Control {
     /// All control inputs.
-    pub const ALL: [Self; 4] = [Self::Policy, Self::Catalogue, Self::Inventory, Self::Registry];
+    pub const ALL: [Self; 5] = [Self::Policy, Self::Catalogue, Self::Inventory, Self::Registry, Self::Limits];
 
     /// The word in messages.
     #[must_use]
@@ -70,7 +144,14 @@ impl Control {
             Self::Catalogue => "catalogue",
             Self::Inventory => "inventory",
             Self::Registry => "registry",
+            Self::Limits => "limits",
         }
+    }
+
+    /// The input with this word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|control| control.as_str() == word)
     }
 
     /// This input's digest among those in force.
@@ -81,6 +162,7 @@ impl Control {
             Self::Catalogue => inputs.catalogue,
             Self::Inventory => inputs.inventory,
             Self::Registry => inputs.registry,
+            Self::Limits => inputs.limits,
         }
     }
 }
@@ -88,6 +170,16 @@ impl Control {
 impl std::fmt::Display for Control {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+/// How many administrators must approve what `author` wrote: two where two others are there, else the one other. Never none.
+pub fn approvals_needed(registry: &Registry, author: &Id<kind::Person>) -> Result<u32, ChangeError> {
+    let others = registry.administrators().into_keys().filter(|id| id != author).count();
+    match others {
+        0 => Err(ChangeError::NobodyElse(author.clone())),
+        1 => Ok(1),
+        _ => Ok(2),
     }
 }
 
@@ -119,6 +211,7 @@ impl Change {
             Control::Catalogue => after.catalogue = self.new,
             Control::Inventory => after.inventory = self.new,
             Control::Registry => after.registry = self.new,
+            Control::Limits => after.limits = self.new,
         }
         Ok(after)
     }
@@ -130,16 +223,25 @@ mod tests {
 
     fn inputs(n: u8) -> Inputs {
         let digest = |m: u8| Digest::of_bytes(&[n, m]);
-        Inputs { policy: digest(0), catalogue: digest(1), inventory: digest(2), registry: digest(3) }
+        Inputs {
+            policy: digest(0),
+            catalogue: digest(1),
+            inventory: digest(2),
+            registry: digest(3),
+            limits: digest(4),
+        }
     }
 
     #[test]
     fn inv13_only_what_the_ledger_activated_is_in_force() {
         assert!(not_activated(&inputs(1), &inputs(1)).is_empty());
         for control in Control::ALL {
+            assert_eq!(Control::parse(control.as_str()), Some(control));
             let active = inputs(1);
             let new = Digest::of_bytes(b"new");
-            let change = Change { control, old: control.of(&active), new, author: Id::parse("ada").unwrap() };
+            let id = Id::parse("change-1").unwrap();
+            let change =
+                Change { id, control, old: control.of(&active), new, author: Id::parse("ada").unwrap() };
             let after = change.apply(&active).unwrap();
             assert_eq!(not_activated(&active, &after).len(), 1);
             assert_eq!(control.of(&after), new);

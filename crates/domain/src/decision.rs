@@ -8,7 +8,7 @@ use crate::{
     Digest, Id, Oversight, Rung, Tier,
     action::Reversibility,
     digest::DigestError,
-    facts::Facts,
+    facts::{Facts, PlanFacts},
     guardrail::{self, CATALOGUE_TIER, Demand, GUARDRAILS, NO_STANDING},
     id::kind,
     trigger::Truth,
@@ -49,18 +49,19 @@ pub struct Ladder {
     pub t4: Verdict,
 }
 
-/// What the gate concluded. The words of AARM v1.0 are ALLOW, STEP_UP, DENY and DEFER.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What the gate concluded, from the mildest to the strictest: a plan has the strictest answer of its steps. The words of AARM v1.0
+/// are ALLOW, STEP_UP, DEFER and DENY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// It may run by itself.
     Allow,
     /// It waits for people.
     Hold,
-    /// No.
-    Deny,
     /// Nobody can tell yet; the gate measures again.
     Defer,
+    /// No.
+    Deny,
 }
 
 /// One reason: which rule, and what it did.
@@ -229,29 +230,43 @@ pub fn floor(facts: &Facts) -> (Option<Tier>, Vec<Reason>) {
     ((!denied).then_some(floor), reasons.into_iter().flatten().collect())
 }
 
-/// Decides. Pure: the same facts and answers give the same bytes, for ever.
+/// Decides on a plan. Pure: the same facts and answers give the same bytes, for ever.
 ///
-/// `ladder` holds policy's answers to [`Facts::for_policy`].
+/// `ladders` holds policy's answers to [`Facts::for_policy`] of each step, in order. Each step is decided for itself; the plan
+/// has the strictest answer and the highest tier among them.
 ///
 /// In this order: a guardrail that denies, denies. An error or a non-monotone answer on any rung denies. A trigger that
 /// nobody can tell defers, unless no rung would allow it anyway. Otherwise the tier is the first rung, from the floor
 /// upward, that policy allows; none is a denial.
-pub fn decide(facts: &Facts, ladder: &Ladder, mode: Mode) -> Result<Decision, DigestError> {
-    let (floor, mut reasons) = floor(facts);
-    let (answer, tier) = match floor {
-        None => (Answer::Deny, highest(&reasons)),
-        Some(floor) => climb(facts, ladder, floor, &mut reasons),
-    };
-    Ok(Decision {
+pub fn decide(facts: &PlanFacts, ladders: &[Ladder], mode: Mode) -> Result<Decision, DigestError> {
+    let mut decision = Decision {
         r#type: DecisionType::V1,
-        answer,
-        tier,
-        floor: floor.unwrap_or(Tier::T5),
-        reasons,
+        answer: Answer::Allow,
+        tier: Tier::T0,
+        floor: Tier::T0,
+        reasons: Vec::new(),
         facts: facts.digest()?,
-        policy: facts.inputs.policy,
+        policy: facts.first().inputs.policy,
         development: mode == Mode::Development,
-    })
+    };
+    // A step that policy was not asked about failed.
+    let unasked = Ladder::all(&Verdict::Error { rules: Vec::new() });
+    for (facts, ladder) in facts.steps().zip(ladders.iter().chain(std::iter::repeat(&unasked))) {
+        let (floor, mut reasons) = floor(facts);
+        let (answer, tier) = match floor {
+            None => (Answer::Deny, highest(&reasons)),
+            Some(floor) => climb(facts, ladder, floor, &mut reasons),
+        };
+        decision.answer = decision.answer.max(answer);
+        decision.tier = decision.tier.max(tier);
+        decision.floor = decision.floor.max(floor.unwrap_or(Tier::T5));
+        for reason in reasons {
+            if !decision.reasons.contains(&reason) {
+                decision.reasons.push(reason);
+            }
+        }
+    }
+    Ok(decision)
 }
 
 fn climb(facts: &Facts, ladder: &Ladder, floor: Tier, reasons: &mut Vec<Reason>) -> (Answer, Tier) {
@@ -357,10 +372,37 @@ pub enum Worse {
 
 /// Checks at the claim that nothing is worse than what was decided and approved.
 ///
-/// `fresh` are the facts measured at the claim, `verdict` the policy's answer to them with the oversight `obtained`.
+/// `fresh` are the facts measured at the claim, `verdicts` the policy's answer to each step's with the oversight `obtained`.
 /// Returns every difference; an empty list means go.
 #[must_use]
-pub fn worse(decided: &Facts, fresh: &Facts, verdict: &Verdict, obtained: &Oversight) -> Vec<Worse> {
+pub fn worse(
+    decided: &PlanFacts,
+    fresh: &PlanFacts,
+    verdicts: &[Verdict],
+    obtained: &Oversight,
+) -> Vec<Worse> {
+    let mut found = Vec::new();
+    let missing = Verdict::Error { rules: Vec::new() };
+    let verdicts = verdicts.iter().chain(std::iter::repeat(&missing));
+    let mut fresh_steps = fresh.steps();
+    for (before, verdict) in decided.steps().zip(verdicts) {
+        let differences = match fresh_steps.next() {
+            Some(now) => worse_step(before, now, verdict, obtained),
+            None => vec![Worse::TargetGone],
+        };
+        for difference in differences {
+            if !found.contains(&difference) {
+                found.push(difference);
+            }
+        }
+    }
+    if fresh_steps.next().is_some() {
+        found.push(Worse::Blast);
+    }
+    found
+}
+
+fn worse_step(decided: &Facts, fresh: &Facts, verdict: &Verdict, obtained: &Oversight) -> Vec<Worse> {
     let mut found = Vec::new();
     match (&decided.target, &fresh.target) {
         (Some(before), Some(now)) if before.id == now.id => {

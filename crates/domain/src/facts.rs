@@ -15,11 +15,22 @@ use crate::{
     blast::Blast,
     digest::DigestError,
     id::kind,
+    plan::{MAX_STEPS, PlanError},
     target::{Criticality, Service},
     trigger::{Agreement, Truth},
 };
 
-/// Everything a decision is made from.
+/// The facts of a plan: one [`Facts`] a step, in the order of the steps. Principal, blast radius, brakes and inputs are those of
+/// the whole plan and stand in each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Facts>", into = "Vec<Facts>")]
+pub struct PlanFacts {
+    // INVARIANT: 1 to MAX_STEPS.
+    first: Facts,
+    rest: Vec<Facts>,
+}
+
+/// Everything a decision about one step is made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
@@ -115,6 +126,8 @@ pub struct TargetFacts {
     pub criticality: Criticality,
     /// Classes of data that it holds.
     pub data_classes: BTreeSet<Id<kind::DataClass>>,
+    /// The set of data that it keeps, or keeps a copy of.
+    pub data_domain: Option<Id<kind::DataDomain>>,
     /// Whether an instance can be lost without losing state.
     pub stateless: bool,
     /// Instances of the service.
@@ -186,7 +199,7 @@ pub enum Standing {
 }
 
 /// What holds things back, whoever asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Brakes {
     /// Somebody halted everything.
@@ -195,13 +208,34 @@ pub struct Brakes {
     pub frozen: bool,
     /// T1 and T2 are suspended for this action and agent until a person has looked.
     pub suspended: bool,
-    /// The budget is used up until this time.
-    pub over_budget_until_ms: Option<Timestamp>,
+    /// A budget is used up.
+    pub over_budget: Option<OverBudget>,
+    /// Data that this deletes has a backup, or is one, whose other half was or would be deleted as well.
+    pub counterpart_deleted: bool,
+    /// A control input on disk is not the one in force: broken, or never approved.
+    pub input_refused: bool,
+}
+
+/// A budget that is used up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OverBudget {
+    /// Which one.
+    pub budget: Id<kind::Budget>,
+    /// When it frees up; none when that waits for runs to end.
+    pub until_ms: Option<Timestamp>,
 }
 
 impl Brakes {
     /// Nothing holds anything back.
-    pub const OFF: Self = Self { halted: false, frozen: false, suspended: false, over_budget_until_ms: None };
+    pub const OFF: Self = Self {
+        halted: false,
+        frozen: false,
+        suspended: false,
+        over_budget: None,
+        counterpart_deleted: false,
+        input_refused: false,
+    };
 }
 
 /// Digests of the control inputs in force.
@@ -216,6 +250,55 @@ pub struct Inputs {
     pub inventory: Digest,
     /// People, agents and trust roots.
     pub registry: Digest,
+    /// Budgets and freezes.
+    pub limits: Digest,
+}
+
+impl PlanFacts {
+    /// The facts of all steps of a plan.
+    pub fn new(steps: Vec<Facts>) -> Result<Self, PlanError> {
+        let count = steps.len();
+        let mut steps = steps.into_iter();
+        match steps.next() {
+            Some(first) if count <= MAX_STEPS => Ok(Self { first, rest: steps.collect() }),
+            Some(_) | None => Err(PlanError::Steps(count)),
+        }
+    }
+
+    /// The first step's: whoever looks at what is the same in all of them looks here.
+    #[must_use]
+    pub const fn first(&self) -> &Facts {
+        &self.first
+    }
+
+    /// Each step's, in order.
+    pub fn steps(&self) -> impl Iterator<Item = &Facts> {
+        std::iter::once(&self.first).chain(&self.rest)
+    }
+
+    /// The digest that decisions and approvals name.
+    pub fn digest(&self) -> Result<Digest, DigestError> {
+        Digest::of(self)
+    }
+}
+
+impl From<Facts> for PlanFacts {
+    fn from(first: Facts) -> Self {
+        Self { first, rest: Vec::new() }
+    }
+}
+
+impl From<PlanFacts> for Vec<Facts> {
+    fn from(facts: PlanFacts) -> Self {
+        std::iter::once(facts.first).chain(facts.rest).collect()
+    }
+}
+
+impl TryFrom<Vec<Facts>> for PlanFacts {
+    type Error = PlanError;
+    fn try_from(steps: Vec<Facts>) -> Result<Self, PlanError> {
+        Self::new(steps)
+    }
 }
 
 impl ActionFacts {
@@ -246,6 +329,7 @@ impl TargetFacts {
             owner: service.owner.clone(),
             criticality: service.criticality,
             data_classes: service.data_classes.clone(),
+            data_domain: service.data_domain.clone(),
             stateless: service.stateless,
             replicas,
             down,
@@ -268,11 +352,6 @@ impl Facts {
         hoped.provenance.target = Origin::Clean;
         hoped.provenance.action = Origin::Clean;
         std::borrow::Cow::Owned(hoped)
-    }
-
-    /// The digest that decisions and approvals name.
-    pub fn digest(&self) -> Result<Digest, DigestError> {
-        Digest::of(self)
     }
 
     /// The tier that the track record has earned. An unattested build earns nothing, whatever the ledger says.

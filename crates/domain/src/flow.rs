@@ -36,10 +36,14 @@ pub enum State {
     Rehearsed,
     /// The effect may be happening.
     Applying,
-    /// The effect happened; it is being verified.
+    /// A step's effect happened, and there are more steps.
+    Stepped,
+    /// The last effect happened; the result is being verified.
     Applied,
-    /// The undo may be happening.
+    /// The undo of a step may be happening.
     Undoing,
+    /// A step was undone, and there are earlier ones to undo.
+    Unwound,
     /// Succeeded. Final.
     Succeeded,
     /// Failed, nothing left changed. Final.
@@ -84,17 +88,21 @@ pub enum Event {
     Lease,
     /// The dry run passed.
     Rehearse,
-    /// The effect begins.
+    /// A step's effect begins.
     Apply,
-    /// The effect was observed.
+    /// A step's effect was observed, and there are more steps.
+    Advance,
+    /// The last effect was observed.
     Observe,
     /// The result was verified.
     Succeed,
     /// It ended without an effect.
     Fail,
-    /// The undo begins.
+    /// The undo of a step begins.
     Undo,
-    /// The undo was observed.
+    /// The undo of a step was observed, and there are earlier ones to undo.
+    Unwind,
+    /// The last undo was observed.
     FinishUndo,
     /// The undo did not work.
     FailUndo,
@@ -116,7 +124,7 @@ pub struct FlowError {
 
 impl State {
     /// All states.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::New,
         Self::Proposed,
         Self::Deferred,
@@ -131,8 +139,10 @@ impl State {
         Self::Leased,
         Self::Rehearsed,
         Self::Applying,
+        Self::Stepped,
         Self::Applied,
         Self::Undoing,
+        Self::Unwound,
         Self::Succeeded,
         Self::Failed,
         Self::Undone,
@@ -159,8 +169,10 @@ impl State {
             Self::Leased => "leased",
             Self::Rehearsed => "rehearsed",
             Self::Applying => "applying",
+            Self::Stepped => "stepped",
             Self::Applied => "applied",
             Self::Undoing => "undoing",
+            Self::Unwound => "unwound",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Undone => "undone",
@@ -190,8 +202,10 @@ impl State {
             | Self::Leased
             | Self::Rehearsed
             | Self::Applying
+            | Self::Stepped
             | Self::Applied
             | Self::Undoing
+            | Self::Unwound
             | Self::InDoubt => true,
             Self::New
             | Self::Proposed
@@ -214,7 +228,7 @@ impl State {
 
 impl Event {
     /// All events.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Propose,
         Self::Allow,
         Self::Hold,
@@ -229,10 +243,12 @@ impl Event {
         Self::Lease,
         Self::Rehearse,
         Self::Apply,
+        Self::Advance,
         Self::Observe,
         Self::Succeed,
         Self::Fail,
         Self::Undo,
+        Self::Unwind,
         Self::FinishUndo,
         Self::FailUndo,
         Self::Doubt,
@@ -257,10 +273,12 @@ impl Event {
             Self::Lease => "lease",
             Self::Rehearse => "rehearse",
             Self::Apply => "apply",
+            Self::Advance => "advance",
             Self::Observe => "observe",
             Self::Succeed => "succeed",
             Self::Fail => "fail",
             Self::Undo => "undo",
+            Self::Unwind => "unwind",
             Self::FinishUndo => "finish_undo",
             Self::FailUndo => "fail_undo",
             Self::Doubt => "doubt",
@@ -302,15 +320,18 @@ pub const fn next(state: State, event: Event) -> Result<State, FlowError> {
         (E::Claim, S::Permitted) => S::Claimed,
         (E::Lease, S::Claimed) => S::Leased,
         (E::Rehearse, S::Leased) => S::Rehearsed,
-        (E::Apply, S::Rehearsed) => S::Applying,
+        (E::Apply, S::Rehearsed | S::Stepped) => S::Applying,
+        (E::Advance, S::Applying) => S::Stepped,
         (E::Observe, S::Applying) => S::Applied,
         (E::Succeed, S::Applied) => S::Succeeded,
-        // Nothing was touched yet, or it was observed that nothing changed.
+        // Nothing was touched yet, or it was observed that nothing changed. The store refuses it once a step was applied.
         (E::Fail, S::Claimed | S::Leased | S::Rehearsed | S::Applying) => S::Failed,
-        (E::Undo, S::Applied) => S::Undoing,
+        // From `applying`: the step at hand had no effect, and those before it are undone.
+        (E::Undo, S::Applying | S::Stepped | S::Applied | S::Unwound) => S::Undoing,
+        (E::Unwind, S::Undoing) => S::Unwound,
         (E::FinishUndo, S::Undoing) => S::Undone,
-        (E::FailUndo, S::Undoing) => S::UndoFailed,
-        (E::Doubt, S::Applying | S::Applied | S::Undoing) => S::InDoubt,
+        (E::FailUndo, S::Undoing | S::Unwound) => S::UndoFailed,
+        (E::Doubt, S::Applying | S::Stepped | S::Applied | S::Undoing | S::Unwound) => S::InDoubt,
         (E::Resolve, S::InDoubt) => S::Resolved,
 
         (
@@ -328,10 +349,12 @@ pub const fn next(state: State, event: Event) -> Result<State, FlowError> {
             | E::Lease
             | E::Rehearse
             | E::Apply
+            | E::Advance
             | E::Observe
             | E::Succeed
             | E::Fail
             | E::Undo
+            | E::Unwind
             | E::FinishUndo
             | E::FailUndo
             | E::Doubt
@@ -372,9 +395,10 @@ mod tests {
     }
 
     #[test]
-    fn inv02_no_path_applies_twice() {
-        // From `applying` on, no sequence of events leads back to a state from which `apply` is legal.
-        let mut reach = vec![State::Applying];
+    fn inv02_nothing_applies_after_the_last_step_or_an_undo() {
+        // From `applied` and from `undoing` on, no sequence of events leads back to a state from which `apply` is legal. That a
+        // step comes once, and in its order, is the store's guard on its number.
+        let mut reach = vec![State::Applied, State::Undoing];
         let mut at = 0;
         while let Some(state) = reach.get(at).copied() {
             at += 1;

@@ -73,7 +73,14 @@ pub const GUARDRAILS: &[Guardrail] = &[
         demand: Demand::Deny,
         fact: "the budget is used up",
         next: "wait until the budget frees up",
-        applies: |facts| facts.brakes.over_budget_until_ms.is_some() && changes(facts),
+        applies: |facts| facts.brakes.over_budget.is_some() && changes(facts),
+    },
+    Guardrail {
+        id: "data-and-its-backup",
+        demand: Demand::Deny,
+        fact: "the other half of this data, its backup or what it is a backup of, was or would be deleted as well",
+        next: "keep one of the two until the incident and the window are over",
+        applies: |facts| facts.brakes.counterpart_deleted && changes(facts),
     },
     Guardrail {
         id: "over-blast-cap",
@@ -158,6 +165,13 @@ pub const GUARDRAILS: &[Guardrail] = &[
         next: "a person must approve",
         applies: |facts| changes(facts) && facts.brakes.suspended,
     },
+    Guardrail {
+        id: "input-refused",
+        demand: Demand::AtLeast(Tier::T3),
+        fact: "a control input on disk is broken or was never approved, so T1 and T2 are suspended",
+        next: "a person must approve; an operator must put the activated file back",
+        applies: |facts| changes(facts) && facts.brakes.input_refused,
+    },
 ];
 
 /// The rule that lifts newcomers one rung.
@@ -223,5 +237,6 @@ fn over_cap(facts: &Facts) -> bool {
         && (more(blast.targets.len(), cap.targets)
             || more(blast.services.len(), cap.services)
             || more(blast.critical.len(), cap.critical)
+            || more(blast.environments.len(), cap.environments)
             || blast.replica_share_percent > cap.replica_share_percent)
 }

@@ -190,6 +190,18 @@ pub mod kind {
     /// A number used once.
     #[derive(Debug)]
     pub enum Nonce {}
+    /// A change of a control input.
+    #[derive(Debug)]
+    pub enum Change {}
+    /// A set of data and its copies, such as `orders`.
+    #[derive(Debug)]
+    pub enum DataDomain {}
+    /// A budget of runs.
+    #[derive(Debug)]
+    pub enum Budget {}
+    /// A time in which nothing is changed.
+    #[derive(Debug)]
+    pub enum Freeze {}
 
     impl Kind for Agent {
         const WHAT: &'static str = "agent name";
@@ -253,6 +265,18 @@ pub mod kind {
     }
     impl Kind for Nonce {
         const WHAT: &'static str = "nonce";
+    }
+    impl Kind for Change {
+        const WHAT: &'static str = "change id";
+    }
+    impl Kind for DataDomain {
+        const WHAT: &'static str = "data domain";
+    }
+    impl Kind for Budget {
+        const WHAT: &'static str = "budget name";
+    }
+    impl Kind for Freeze {
+        const WHAT: &'static str = "freeze name";
     }
 }
 

@@ -10,6 +10,7 @@
 
 pub mod action;
 pub mod actor;
+pub mod aftercare;
 pub mod agent;
 pub mod approval;
 pub mod blast;
@@ -19,12 +20,15 @@ pub mod digest;
 pub mod facts;
 pub mod flow;
 pub mod guardrail;
+pub mod halt;
 pub mod id;
 pub mod lease;
+pub mod limits;
 pub mod permit;
 pub mod plan;
 pub mod record;
 pub mod signature;
+pub mod signed;
 pub mod target;
 pub mod text;
 pub mod tier;

@@ -50,8 +50,8 @@ pub struct Grant {
     pub approvals: Vec<SignedStatement>,
     /// Consent from the command line counted as strong (development only).
     pub development: bool,
-    /// The executor that may claim it.
-    pub executor: Id<kind::Executor>,
+    /// The executors that may act under it, each on the steps that are its own.
+    pub executors: BTreeSet<Id<kind::Executor>>,
     /// Used once, by the claim.
     pub nonce: Id<kind::Nonce>,
     /// Grows with every permit: a target that has seen a higher one refuses a lower one.
@@ -75,8 +75,8 @@ pub struct GrantParts {
     pub narrative: Commitment,
     /// The head of the ledger.
     pub head: TreeHead,
-    /// The executor.
-    pub executor: Id<kind::Executor>,
+    /// The executors of its steps.
+    pub executors: BTreeSet<Id<kind::Executor>>,
     /// The nonce.
     pub nonce: Id<kind::Nonce>,
     /// The fencing epoch.
@@ -200,7 +200,7 @@ impl Grant {
             terms: terms.cloned(),
             approvals: consents.iter().map(|consent| consent.signed().clone()).collect(),
             development: decision.development,
-            executor: parts.executor,
+            executors: parts.executors,
             nonce: parts.nonce,
             epoch: parts.epoch,
             granted_at_ms: parts.granted_at,

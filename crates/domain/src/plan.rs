@@ -11,14 +11,14 @@ use crate::{
     id::kind,
 };
 
-/// Most steps in a plan. Plans of several steps need the brakes between steps; until then, one.
-pub const MAX_STEPS: usize = 1;
+/// Most steps in a plan. What needs more is several plans, each with a decision and a verification of its own.
+pub const MAX_STEPS: usize = 4;
 
 /// A plan: who asked, why, and the steps. Immutable; a change makes another plan with another digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RawPlan")]
 pub struct Plan {
-    // INVARIANT: 1 to MAX_STEPS steps.
+    // INVARIANT: 1 to MAX_STEPS steps, each on a target of its own.
     r#type: PlanType,
     requester: Requester,
     incident: Option<Id<kind::Incident>>,
@@ -92,6 +92,9 @@ pub enum PlanError {
     /// Too few or too many steps.
     #[error("expected 1 to {MAX_STEPS} steps, got {0}")]
     Steps(usize),
+    /// Two steps on one target: what the second one expects would be what the first one leaves, which nobody can approve yet.
+    #[error("two steps act on target `{0}`: expected a target of its own for each step")]
+    SameTarget(Id<kind::Target>),
     /// A parameter that the action does not have.
     #[error("action `{action}` has no parameter `{param}`")]
     UnknownParam {
@@ -136,6 +139,10 @@ impl Plan {
     ) -> Result<Self, PlanError> {
         if steps.is_empty() || steps.len() > MAX_STEPS {
             return Err(PlanError::Steps(steps.len()));
+        }
+        let mut seen = BTreeSet::new();
+        if let Some(step) = steps.iter().find(|step| !seen.insert(&step.target)) {
+            return Err(PlanError::SameTarget(step.target.clone()));
         }
         Ok(Self { r#type: PlanType::V1, requester, incident, trigger, steps })
     }

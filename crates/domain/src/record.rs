@@ -1,19 +1,26 @@
 //! Records: the entries of the ledger. They are the source of truth; every state is a fold over them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Commitment, Digest, Id, Timestamp,
     actor::Actor,
+    aftercare::{ResolutionStatement, ReviewStatement},
     approval::{HoldTerms, SignedStatement},
-    change::Change,
+    change::{Change, ChangeStatement, ChangeTerms, Control},
     decision::{Decision, Worse},
     digest::DigestError,
-    facts::{Facts, Inputs},
+    facts::{Inputs, PlanFacts},
     flow::Event,
+    halt::Halt,
     id::kind,
     lease::LeaseInfo,
+    limits::Footprint,
     plan::Plan,
+    signature::PublicKey,
+    signed::Signed,
     trigger::SignedEvidence,
 };
 
@@ -76,6 +83,10 @@ pub enum Body {
         origin: String,
         /// Digests of the control inputs.
         inputs: Inputs,
+        /// The first administrators and their keys: who may approve changes from now on.
+        administrators: BTreeMap<Id<kind::Person>, PublicKey>,
+        /// The commitments to the control inputs' contents, which are kept beside the ledger.
+        contents: BTreeMap<Control, Commitment>,
     },
     /// The gate began to serve.
     Started {
@@ -84,10 +95,48 @@ pub enum Body {
         /// A development flag is in force.
         development: bool,
     },
+    /// A person proposed another control input.
+    ChangeProposed {
+        /// What administrators are asked to sign.
+        terms: Box<ChangeTerms>,
+    },
+    /// An administrator decided on a change.
+    ChangeDecided {
+        /// Their statement.
+        statement: Box<Signed<ChangeStatement>>,
+    },
     /// A control input was replaced.
     Changed {
         /// The change.
         change: Change,
+    },
+    /// A control input on disk is not the one in force. That one stays in force, and T1 and T2 are suspended.
+    InputRefused {
+        /// Which one.
+        control: Control,
+        /// The digest of what is on disk; none when it does not load.
+        found: Option<Digest>,
+    },
+    /// What is on disk is what is in force again.
+    InputRestored {
+        /// Which one.
+        control: Control,
+    },
+    /// Somebody halted everything.
+    Halted {
+        /// The halt.
+        halt: Halt,
+    },
+    /// A person let it go on.
+    Resumed,
+    /// Requests of nobody that the gate knows, in an interval: how many of each kind were turned away.
+    Strangers {
+        /// From when.
+        from_ms: Timestamp,
+        /// Until when.
+        until_ms: Timestamp,
+        /// How many, by why they were turned away.
+        turned_away: BTreeMap<Id<kind::Rule>, u64>,
     },
     /// A plan was frozen.
     Proposed {
@@ -108,7 +157,7 @@ pub enum Body {
         /// The decision.
         decision: Box<Decision>,
         /// What it was made from.
-        facts: Box<Facts>,
+        facts: Box<PlanFacts>,
     },
     /// The gate will measure again.
     Deferred {
@@ -156,10 +205,12 @@ pub enum Body {
         nonce: Id<kind::Nonce>,
         /// Its fencing epoch.
         epoch: u64,
-        /// The executor.
-        executor: Id<kind::Executor>,
+        /// The executors that act under it.
+        executors: BTreeSet<Id<kind::Executor>>,
         /// The facts measured at the claim.
-        facts: Box<Facts>,
+        facts: Box<PlanFacts>,
+        /// What it counts as in budgets.
+        footprint: Box<Footprint>,
     },
     /// A credential was leased.
     Leased {
@@ -176,12 +227,12 @@ pub enum Body {
         /// The lease.
         lease: Id<kind::Lease>,
     },
-    /// The dry run passed.
+    /// The dry runs passed: of each step, and of its undo.
     Rehearsed {
-        /// The step.
-        step: u32,
+        /// How many steps.
+        steps: u32,
     },
-    /// The effect begins. Written before anything is touched.
+    /// The effect of a step begins. Written before anything is touched.
     Applying {
         /// The step.
         step: u32,
@@ -194,6 +245,8 @@ pub enum Body {
         step: u32,
         /// The version that our effect left.
         after: Digest,
+        /// It was the last step.
+        last: bool,
     },
     /// The result was measured and is good.
     Succeeded {
@@ -211,8 +264,24 @@ pub enum Body {
         step: u32,
         /// The version that the target has: the one that our effect left.
         from: Digest,
+        /// Why, out of a closed list.
+        why: FailWhy,
     },
-    /// The undo was observed.
+    /// The undo of a step was observed, and there are earlier ones.
+    Unwound {
+        /// The step.
+        step: u32,
+        /// The version that its target has now.
+        version: Digest,
+    },
+    /// A step could not be undone, and the earlier ones are undone all the same. The run ends as `undo_failed`.
+    NotUndone {
+        /// The step.
+        step: u32,
+        /// Why, out of a closed list.
+        why: FailWhy,
+    },
+    /// The last undo was observed.
     Undone {
         /// The version that the target has now.
         version: Digest,
@@ -234,6 +303,20 @@ pub enum Body {
         /// The team that owns the target.
         owner: Id<kind::Team>,
     },
+    /// A person looked at a run that was over.
+    Reviewed {
+        /// Their statement.
+        statement: Box<Signed<ReviewStatement>>,
+        /// Their words.
+        note: Submitted,
+    },
+    /// A person said how a run in doubt ended.
+    Resolved {
+        /// Their statement.
+        statement: Box<Signed<ResolutionStatement>>,
+        /// Their words.
+        note: Submitted,
+    },
     /// A request was refused before it touched a plan's state.
     Refused {
         /// What was asked.
@@ -253,6 +336,18 @@ pub enum Request {
     Decide,
     /// To claim a permit.
     Claim,
+    /// To propose a change of a control input.
+    Change,
+    /// To decide on a change.
+    DecideChange,
+    /// To answer a review.
+    Review,
+    /// To resolve a run in doubt.
+    Resolve,
+    /// To halt.
+    Halt,
+    /// To let it go on after a halt.
+    Resume,
 }
 
 /// Why a run, or its undo, failed.
@@ -273,6 +368,12 @@ pub enum FailWhy {
     Interrupted,
     /// The result did not verify within its time.
     NotVerified,
+    /// A condition that held before does not hold any more.
+    Regressed,
+    /// Somebody halted everything.
+    Halted,
+    /// Between two steps a brake, a version or the trigger had changed.
+    Braked,
     /// Nothing can undo it.
     NoUndo,
 }
@@ -289,6 +390,8 @@ pub enum DoubtWhy {
     Unobservable,
     /// The executor did not say how it ended, and the effect may still come.
     MayStillHappen,
+    /// Somebody halted everything, undos included.
+    HaltedHard,
 }
 
 impl Record {
@@ -347,16 +450,27 @@ impl Body {
             Self::Leased { .. } => Some(Event::Lease),
             Self::Rehearsed { .. } => Some(Event::Rehearse),
             Self::Applying { .. } => Some(Event::Apply),
-            Self::Applied { .. } => Some(Event::Observe),
+            Self::Applied { last: false, .. } => Some(Event::Advance),
+            Self::Applied { last: true, .. } => Some(Event::Observe),
             Self::Succeeded { .. } => Some(Event::Succeed),
             Self::Failed { .. } => Some(Event::Fail),
             Self::Undoing { .. } => Some(Event::Undo),
+            Self::Unwound { .. } | Self::NotUndone { .. } => Some(Event::Unwind),
             Self::Undone { .. } => Some(Event::FinishUndo),
             Self::UndoFailed { .. } => Some(Event::FailUndo),
             Self::InDoubt { .. } => Some(Event::Doubt),
+            Self::Resolved { .. } => Some(Event::Resolve),
             Self::Genesis { .. }
             | Self::Started { .. }
+            | Self::ChangeProposed { .. }
+            | Self::ChangeDecided { .. }
             | Self::Changed { .. }
+            | Self::InputRefused { .. }
+            | Self::InputRestored { .. }
+            | Self::Halted { .. }
+            | Self::Resumed
+            | Self::Strangers { .. }
+            | Self::Reviewed { .. }
             | Self::Measured { .. }
             | Self::Deferred { .. }
             | Self::Held { .. }
@@ -373,7 +487,14 @@ impl Body {
         match self {
             Self::Genesis { .. } => "genesis",
             Self::Started { .. } => "started",
+            Self::ChangeProposed { .. } => "change_proposed",
+            Self::ChangeDecided { .. } => "change_decided",
             Self::Changed { .. } => "changed",
+            Self::InputRefused { .. } => "input_refused",
+            Self::InputRestored { .. } => "input_restored",
+            Self::Halted { .. } => "halted",
+            Self::Resumed => "resumed",
+            Self::Strangers { .. } => "strangers",
             Self::Proposed { .. } => "proposed",
             Self::Measured { .. } => "measured",
             Self::Decided { .. } => "decided",
@@ -394,10 +515,14 @@ impl Body {
             Self::Succeeded { .. } => "succeeded",
             Self::Failed { .. } => "failed",
             Self::Undoing { .. } => "undoing",
+            Self::Unwound { .. } => "unwound",
+            Self::NotUndone { .. } => "not_undone",
             Self::Undone { .. } => "undone",
             Self::UndoFailed { .. } => "undo_failed",
             Self::InDoubt { .. } => "in_doubt",
             Self::ReviewOwed { .. } => "review_owed",
+            Self::Reviewed { .. } => "reviewed",
+            Self::Resolved { .. } => "resolved",
             Self::Refused { .. } => "refused",
         }
     }

@@ -22,6 +22,12 @@ pub enum Purpose {
     Evidence,
     /// A person signs an approval statement.
     Approval,
+    /// A person decides on a change of a control input.
+    Change,
+    /// A person answers for a run that they looked at afterwards.
+    Review,
+    /// A person says how a run in doubt ended.
+    Resolution,
 }
 
 /// A signature that does not hold.
@@ -48,6 +54,9 @@ impl Purpose {
         match self {
             Self::Evidence => b"holdpoint-evidence-v1\0",
             Self::Approval => b"holdpoint-approval-v1\0",
+            Self::Change => b"holdpoint-change-v1\0",
+            Self::Review => b"holdpoint-review-v1\0",
+            Self::Resolution => b"holdpoint-resolution-v1\0",
         }
     }
 

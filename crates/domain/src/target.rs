@@ -51,6 +51,12 @@ pub struct Service {
     /// Classes of data that it holds.
     #[serde(default)]
     pub data_classes: BTreeSet<Id<kind::DataClass>>,
+    /// The set of data that it keeps, or keeps a copy of; budgets count by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_domain: Option<Id<kind::DataDomain>>,
+    /// Services whose data it keeps a backup of. Nobody ever deletes both within one incident or window.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub backup_of: BTreeSet<Id<kind::Service>>,
     /// Whether any instance can be lost without losing state.
     pub stateless: bool,
     /// Services that it needs.
@@ -132,6 +138,14 @@ pub enum InventoryError {
         /// What it needs.
         on: Id<kind::Service>,
     },
+    /// A backup of nothing that is there.
+    #[error("service `{service}` is a backup of `{of}`, which the inventory does not have")]
+    UnknownOriginal {
+        /// The service.
+        service: Id<kind::Service>,
+        /// What it names.
+        of: Id<kind::Service>,
+    },
     /// Too much.
     #[error("expected at most {MAX_INVENTORY} services and targets, got {0}")]
     Size(usize),
@@ -155,6 +169,11 @@ impl Inventory {
             for on in service.depends_on.iter().filter(|on| !inventory.services.contains_key(*on)) {
                 faults
                     .push(InventoryError::UnknownDependency { service: service.id.clone(), on: on.clone() });
+            }
+        }
+        for service in inventory.services.values() {
+            for of in service.backup_of.iter().filter(|of| !inventory.services.contains_key(*of)) {
+                faults.push(InventoryError::UnknownOriginal { service: service.id.clone(), of: of.clone() });
             }
         }
         for target in targets {
@@ -194,11 +213,20 @@ impl Inventory {
         self.targets.values()
     }
 
-    /// How many targets a service has.
+    /// How many targets a service has for an executor: its replicas. A service's flags and files are no replicas of its processes.
     #[must_use]
-    pub fn replicas(&self, service: &Id<kind::Service>) -> u32 {
-        u32::try_from(self.targets.values().filter(|target| target.service == *service).count())
-            .unwrap_or(u32::MAX)
+    pub fn replicas(&self, service: &Id<kind::Service>, executor: &Id<kind::Executor>) -> u32 {
+        let like = |target: &&Target| target.service == *service && target.executor == *executor;
+        u32::try_from(self.targets.values().filter(like).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether one of two services keeps a backup of the other's data, or both keep the data of one domain.
+    #[must_use]
+    pub fn are_counterparts(&self, one: &Id<kind::Service>, other: &Id<kind::Service>) -> bool {
+        let (Some(one), Some(other)) = (self.service(one), self.service(other)) else { return false };
+        let same_domain = one.data_domain.is_some() && one.data_domain == other.data_domain;
+        one.id != other.id
+            && (same_domain || one.backup_of.contains(&other.id) || other.backup_of.contains(&one.id))
     }
 
     /// The digest of the whole inventory.

@@ -23,6 +23,9 @@ pub struct Millis(u64);
 pub struct TimeError(());
 
 impl Timestamp {
+    /// The beginning of Unix time: for what has no time of its own.
+    pub const EPOCH: Self = Self(0);
+
     /// A time from milliseconds since the epoch.
     pub const fn from_ms(ms: u64) -> Result<Self, TimeError> {
         if ms > MAX_MS { Err(TimeError(())) } else { Ok(Self(ms)) }

@@ -23,6 +23,8 @@ mod suite {
     mod plans;
     mod properties;
     mod records;
+    mod statements;
+    mod steps;
     mod support;
     mod text_is_no_fact;
     mod worse;

@@ -104,7 +104,17 @@ impl Bundle {
     /// person before it asks.
     #[must_use]
     pub fn may_approve(&self, consent: &Consent<'_>, deadline: Deadline<'_>) -> Verdict {
-        let asked = match Asked::consent(self.schema(), consent) {
+        self.of_person(Asked::consent(self.schema(), consent), deadline)
+    }
+
+    /// Whether this person may read the whole ledger. No rule says so: nobody may.
+    #[must_use]
+    pub fn may_read(&self, person: &Person, deadline: Deadline<'_>) -> Verdict {
+        self.of_person(Asked::reading(self.schema(), person), deadline)
+    }
+
+    fn of_person(&self, asked: Result<Asked, Unasked>, deadline: Deadline<'_>) -> Verdict {
+        let asked = match asked {
             Ok(asked) => asked,
             Err(unasked) => return refusal(&unasked),
         };

@@ -33,19 +33,21 @@ impl fmt::Display for Place {
 /// Why the schema cannot be made from a catalogue.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaError {
-    /// An action has the name of a group, or the name that approving has.
+    /// An action has the name of a group, or of what people do.
     #[error("catalogue: action `{action}` has the name of an action group: expected a name of its own")]
     ActionIsGroup {
         /// The action.
         action: Id<kind::Action>,
     },
-    /// A group has the name that approving has.
+    /// A group has the name of what people do.
     #[error(
-        "catalogue: action `{action}` is in group `approve`: expected another name, `approve` is what people do"
+        "catalogue: action `{action}` is in group `{group}`: expected another name, `{group}` is what people do"
     )]
-    GroupIsApprove {
+    GroupIsTaken {
         /// The action.
         action: Id<kind::Action>,
+        /// The group.
+        group: &'static str,
     },
     /// A catalogue entry has no canonical form.
     #[error("catalogue: action `{action}`: {source}")]

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use cedar_policy::EntityUid;
 use holdpoint_domain::{agent::Registry, target::Inventory};
 
+use crate::schema::THIS_GATE;
+
 /// Known names by entity type.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Names {
@@ -15,6 +17,7 @@ pub(crate) struct Names {
 impl Names {
     pub(crate) fn new(inventory: &Inventory, registry: &Registry) -> Self {
         let mut names = Self::default();
+        names.add("Gate", THIS_GATE);
         for service in inventory.services() {
             names.add("Service", service.id.as_str());
             names.add("Environment", service.environment.as_str());
@@ -42,7 +45,7 @@ impl Names {
 
     /// Whether the entity is known. Actions are checked by the schema.
     pub(crate) fn knows(&self, uid: &EntityUid) -> bool {
-        const TYPES: [&str; 6] = ["Agent", "Environment", "Person", "Service", "Target", "Team"];
+        const TYPES: [&str; 7] = ["Agent", "Environment", "Gate", "Person", "Service", "Target", "Team"];
         let of = uid.type_name().to_string();
         let Some(of) = TYPES.into_iter().find(|name| *name == of) else { return true };
         self.known.contains(&(of, uid.id().unescaped().to_owned()))

@@ -13,7 +13,7 @@ use holdpoint_domain::{
 
 /// The context of a plan but for the oversight: records, and their fields. The order is that of the values that
 /// `request` builds.
-pub(crate) const FIELDS: [(&str, &str); 33] = [
+pub(crate) const FIELDS: [(&str, &str); 36] = [
     ("trigger", "condition"),
     ("trigger", "proven"),
     ("trigger", "refuted"),
@@ -30,6 +30,7 @@ pub(crate) const FIELDS: [(&str, &str); 33] = [
     ("blast", "unknown"),
     ("blast", "replicaSharePercent"),
     ("blast", "environments"),
+    ("blast", "environmentCount"),
     ("provenance", "tainted"),
     ("provenance", "targetTainted"),
     ("provenance", "actionTainted"),
@@ -41,6 +42,8 @@ pub(crate) const FIELDS: [(&str, &str); 33] = [
     ("brakes", "frozen"),
     ("brakes", "suspended"),
     ("brakes", "overBudget"),
+    ("brakes", "counterpartDeleted"),
+    ("brakes", "inputRefused"),
     ("catalogue", "tier"),
     ("catalogue", "reversibility"),
     ("catalogue", "idempotent"),
@@ -126,7 +129,7 @@ fn is_context(expr: &Expr) -> bool {
 type Value = fn(&Facts, &TargetFacts) -> bool;
 
 /// Yes-or-no facts that a rule may begin with: variable, record (none for the target) and attribute, as in the schema.
-const ATOMS: [(Var, &str, &str, Value); 20] = [
+const ATOMS: [(Var, &str, &str, Value); 22] = [
     (Var::Context, "trigger", "proven", |facts, _| facts.trigger.agreement.truth == Truth::Holds),
     (Var::Context, "trigger", "refuted", |facts, _| facts.trigger.agreement.truth == Truth::DoesNotHold),
     (Var::Context, "trigger", "indeterminate", |facts, _| {
@@ -143,7 +146,9 @@ const ATOMS: [(Var, &str, &str, Value); 20] = [
     (Var::Context, "brakes", "halted", |facts, _| facts.brakes.halted),
     (Var::Context, "brakes", "frozen", |facts, _| facts.brakes.frozen),
     (Var::Context, "brakes", "suspended", |facts, _| facts.brakes.suspended),
-    (Var::Context, "brakes", "overBudget", |facts, _| facts.brakes.over_budget_until_ms.is_some()),
+    (Var::Context, "brakes", "overBudget", |facts, _| facts.brakes.over_budget.is_some()),
+    (Var::Context, "brakes", "counterpartDeleted", |facts, _| facts.brakes.counterpart_deleted),
+    (Var::Context, "brakes", "inputRefused", |facts, _| facts.brakes.input_refused),
     (Var::Context, "catalogue", "idempotent", |facts, _| facts.action.idempotent),
     (Var::Context, "catalogue", "additive", |facts, _| facts.action.additive),
     (Var::Resource, "", "stateless", |_, target| target.stateless),
@@ -328,7 +333,9 @@ mod tests {
         other.principal.attested_build = None;
         other.principal.accepted = false;
         (other.brakes.halted, other.brakes.frozen, other.brakes.suspended) = (true, true, true);
-        other.brakes.over_budget_until_ms = Some(other.at_ms);
+        other.brakes.over_budget = Some(sample::over_budget());
+        (other.brakes.counterpart_deleted, other.brakes.input_refused) = (true, true);
+        (other.action.idempotent, other.action.additive) = (false, true);
         let target = other.target.as_mut().unwrap();
         (target.stateless, target.down, target.criticality) = (false, true, Criticality::Critical);
         let mut unsure = sample::facts();
@@ -336,10 +343,12 @@ mod tests {
         unsure.provenance.target = Origin::Tainted;
         let mut scope = sample::facts();
         scope.provenance.scope = Origin::Tainted;
+        let (mut ever, mut always) = (0, u32::MAX);
         for facts in [sample::facts(), other, unsure, scope] {
             let asked = Asked::plan(&schema, &facts).unwrap();
             let request = asked.under(&holdpoint_domain::Oversight::NONE, Fields::ALL).unwrap();
             let atoms = Atoms::of(&facts, facts.target.as_ref().unwrap());
+            (ever, always) = (ever | atoms.0, always & atoms.0);
             for ((var, record, name, _), at) in ATOMS.iter().zip(0_u32..) {
                 let path = if *var == Var::Context {
                     format!("context.{record}.{name}")
@@ -357,6 +366,11 @@ mod tests {
                 );
             }
         }
+        assert_eq!(
+            (ever.count_ones() as usize, always),
+            (ATOMS.len(), 0),
+            "each atom is seen as yes and as no"
+        );
         assert!(ATOMS.len() < 32 && FIELDS.len() < 64);
     }
 }

@@ -7,6 +7,7 @@ use holdpoint_domain::{
     Oversight, Tier,
     action::{BlastCap, Reversibility, UndoKind},
     actor::Phase,
+    agent::Person,
     facts::{Facts, Origin, Standing, TargetFacts},
     target::Criticality,
     trigger::Truth,
@@ -16,7 +17,7 @@ use crate::{
     ask::Consent,
     index::Concerned,
     narrow::{FIELDS, Fields},
-    schema::{Known, Schema, uid},
+    schema::{Known, Schema, THIS_GATE, uid},
 };
 
 /// Why facts cannot be asked about. Each is a denial.
@@ -73,6 +74,26 @@ impl Asked {
         Self::build(schema, asker, (&schema.approve, &[]), target, consent_context(consent, known))
     }
 
+    /// What a person would read.
+    pub(crate) fn reading(schema: &Schema, person: &Person) -> Result<Self, Unasked> {
+        let types = &schema.types;
+        let teams: Vec<_> = person.teams.iter().map(|team| uid(&types.team, team.as_str())).collect();
+        let (principal, resource) = (uid(&types.person, person.id.as_str()), uid(&types.gate, THIS_GATE));
+        let action = &schema.read_ledger;
+        let known = [
+            entity(principal.clone(), Vec::new(), &teams)?,
+            action.clone(),
+            entity(resource.clone(), Vec::new(), &[])?,
+        ];
+        let entities = Entities::from_entities(known, None).map_err(built)?;
+        let concerned = Concerned {
+            principal: std::iter::once(&principal).chain(&teams).cloned().collect(),
+            action: vec![action.uid()],
+            resource: vec![resource.clone()],
+        };
+        Ok(Self { principal, action: action.uid(), resource, entities, concerned, common: Vec::new() })
+    }
+
     fn build(
         schema: &Schema,
         asker: Asker,
@@ -118,7 +139,7 @@ impl Asked {
         self.request(Some(("oversight".to_owned(), record(oversight)?)), fields)
     }
 
-    /// The request of a person who would approve: there is no oversight in it.
+    /// The request of a person: there is no oversight in it.
     pub(crate) fn bare(&self) -> Result<Request, Unasked> {
         self.request(None, Fields::ALL)
     }
@@ -213,6 +234,7 @@ fn plan_context(schema: &Schema, facts: &Facts) -> Result<Vec<(&'static str, &'s
         count(blast.unknown.len()),
         number(blast.replica_share_percent),
         Value::new_set(environments),
+        count(blast.environments.len()),
         yes(provenance.tainted()),
         yes(provenance.target == Origin::Tainted),
         yes(provenance.action == Origin::Tainted),
@@ -223,7 +245,9 @@ fn plan_context(schema: &Schema, facts: &Facts) -> Result<Vec<(&'static str, &'s
         yes(brakes.halted),
         yes(brakes.frozen),
         yes(brakes.suspended),
-        yes(brakes.over_budget_until_ms.is_some()),
+        yes(brakes.over_budget.is_some()),
+        yes(brakes.counterpart_deleted),
+        yes(brakes.input_refused),
         Value::new_long(tier_number(action.tier)),
         text(reversibility(action.reversibility)),
         yes(action.idempotent),
@@ -252,6 +276,7 @@ fn cap(cap: &BlastCap) -> Result<Value, Unasked> {
         ("targets", number(cap.targets)),
         ("services", number(cap.services)),
         ("critical", number(cap.critical)),
+        ("environments", number(cap.environments)),
         ("replicaSharePercent", number(cap.replica_share_percent)),
     ])
 }

@@ -14,8 +14,8 @@ use holdpoint_domain::{
     agent::{Agent, Person, Registry},
     blast::Blast,
     facts::{
-        ActionFacts, Brakes, Facts, FactsType, Inputs, Origin, Principal, Provenance, Standing, TargetFacts,
-        TriggerFacts, UndoFacts,
+        ActionFacts, Brakes, Facts, FactsType, Inputs, Origin, OverBudget, Principal, Provenance, Standing,
+        TargetFacts, TriggerFacts, UndoFacts,
     },
     id::{Kind, kind},
     signature::PublicKey,
@@ -63,10 +63,17 @@ pub(crate) fn restart() -> Action {
         additive: false,
         undo: UndoKind::SelfHeals,
         undo_window_ms: Millis::secs(600),
-        cap: BlastCap { targets: 10, services: 10, critical: 10, replica_share_percent: 100 },
+        cap: BlastCap {
+            targets: 10,
+            services: 10,
+            critical: 10,
+            environments: 10,
+            replica_share_percent: 100,
+        },
         params: BTreeMap::new(),
         triggers: ids(&["process.hung"]),
         verify: id("process.healthy"),
+        guards: BTreeSet::new(),
         soak_ms: Millis::secs(10),
         settle_ms: Millis::secs(60),
     }
@@ -161,6 +168,8 @@ pub(crate) fn inventory() -> Inventory {
         owner: id("payments"),
         criticality: Criticality::High,
         data_classes: ids(&["customer"]),
+        data_domain: None,
+        backup_of: BTreeSet::new(),
         stateless: true,
         depends_on: BTreeSet::new(),
         dependents: BTreeSet::new(),
@@ -194,7 +203,7 @@ pub(crate) fn registry() -> Registry {
 
 /// A person in teams.
 pub(crate) fn person(name: &str, teams: &[&str], key: u8) -> Person {
-    Person { id: id(name), teams: ids(teams), approval_key: sample_key(key) }
+    Person { id: id(name), teams: ids(teams), administrator: false, approval_key: sample_key(key) }
 }
 
 /// About every second text of 32 bytes is a key.
@@ -252,9 +261,20 @@ pub(crate) fn facts_for(action: &Action) -> Facts {
         provenance: Provenance { target: Origin::Clean, action: Origin::Clean, scope: Origin::Clean },
         standing: Standing::None,
         brakes: Brakes::OFF,
-        inputs: Inputs { policy: digest, catalogue: digest, inventory: digest, registry: digest },
+        inputs: Inputs {
+            policy: digest,
+            catalogue: digest,
+            inventory: digest,
+            registry: digest,
+            limits: digest,
+        },
         at_ms: Timestamp::from_ms(1_700_000_000_000).unwrap(),
     }
+}
+
+/// A budget that is used up.
+pub(crate) fn over_budget() -> OverBudget {
+    OverBudget { budget: id("hourly"), until_ms: None }
 }
 
 /// An id of an action, for tables.

@@ -24,6 +24,13 @@ use crate::{
 
 /// What people do; never the name of an action or group of the catalogue.
 pub(crate) const APPROVE: &str = "approve";
+/// As [`APPROVE`]: whoever may do it reads the whole ledger.
+pub(crate) const READ_LEDGER: &str = "read-ledger";
+/// The one entity of type `Gate`: this one.
+pub(crate) const THIS_GATE: &str = "this";
+
+/// Both.
+const PEOPLE_DO: [&str; 2] = [APPROVE, READ_LEDGER];
 
 /// Groups that are declared even when no action of the catalogue is in them, so that the guardrails load with any
 /// catalogue. [`Action::all_groups`] and [`more_groups`] make no others, except `touches-…`.
@@ -62,6 +69,8 @@ const TYPES: &str = r#"// Generated from the action catalogue by `holdpoint poli
 entity Team;
 entity Environment;
 entity Service;
+// This gate: there is one, `Gate::"this"`.
+entity Gate;
 entity Person in [Team];
 // Who asks. `phase` is `observe`, `decide` or `execute`.
 entity Agent in [Team] = { team: Team, phase: String, onBehalfOf?: Person };
@@ -83,14 +92,16 @@ type Undo = { kind: String, computed: Bool, counts: Bool };
 // Numbers of targets and services; unknown dependants count as critical.
 type Blast = {
   targets: Long, services: Long, critical: Long, unknown: Long, replicaSharePercent: Long,
-  environments: Set<Environment>,
+  environments: Set<Environment>, environmentCount: Long,
 };
 type Provenance = { tainted: Bool, targetTainted: Bool, actionTainted: Bool, scopeTainted: Bool };
 type Build = { attested: Bool };
 // `earned` is the number of the tier that the track record has earned, 0 for none.
 type Standing = { accepted: Bool, earned: Long };
-type Brakes = { halted: Bool, frozen: Bool, suspended: Bool, overBudget: Bool };
-type Cap = { targets: Long, services: Long, critical: Long, replicaSharePercent: Long };
+type Brakes = {
+  halted: Bool, frozen: Bool, suspended: Bool, overBudget: Bool, counterpartDeleted: Bool, inputRefused: Bool,
+};
+type Cap = { targets: Long, services: Long, critical: Long, environments: Long, replicaSharePercent: Long };
 type Catalogue = { tier: Long, reversibility: String, idempotent: Bool, additive: Bool, cap: Cap };
 type Time = { atMs: Long };
 type Ask = {
@@ -114,6 +125,7 @@ pub struct Schema {
     pub(crate) names: Names,
     pub(crate) types: Types,
     pub(crate) approve: Entity,
+    pub(crate) read_ledger: Entity,
 }
 
 /// An action of the catalogue, as Cedar needs it.
@@ -132,6 +144,7 @@ pub(crate) struct Types {
     pub(crate) action: EntityTypeName,
     pub(crate) agent: EntityTypeName,
     pub(crate) environment: EntityTypeName,
+    pub(crate) gate: EntityTypeName,
     pub(crate) person: EntityTypeName,
     pub(crate) service: EntityTypeName,
     pub(crate) target: EntityTypeName,
@@ -146,6 +159,7 @@ impl Types {
             action: parse("Action")?,
             agent: parse("Agent")?,
             environment: parse("Environment")?,
+            gate: parse("Gate")?,
             person: parse("Person")?,
             service: parse("Service")?,
             target: parse("Target")?,
@@ -173,21 +187,24 @@ impl Schema {
         }
         let groups = all_groups(&actions);
         for action in actions.keys() {
-            if groups.contains(action.as_str()) || action.as_str() == APPROVE {
+            if groups.contains(action.as_str()) || PEOPLE_DO.contains(&action.as_str()) {
                 return Err(SchemaError::ActionIsGroup { action: action.clone() });
             }
         }
-        if let Some((action, _)) = actions.iter().find(|(_, known)| known.groups.contains(APPROVE)) {
-            return Err(SchemaError::GroupIsApprove { action: action.clone() });
+        let taken = |known: &Known| PEOPLE_DO.into_iter().find(|word| known.groups.contains(*word));
+        if let Some((action, group)) = actions.iter().find_map(|(id, known)| Some((id, taken(known)?))) {
+            return Err(SchemaError::GroupIsTaken { action: action.clone(), group });
         }
         let text = write(&actions, &groups);
         let cedar = match cedar_policy::Schema::from_cedarschema_str(&text) {
             Ok((cedar, _)) => cedar,
             Err(err) => return Err(SchemaError::Generated(one_line(&format!("{err}")))),
         };
-        let approve = Entity::new_no_attrs(uid(&types.action, APPROVE), HashSet::new());
+        let bare = |action: &str| Entity::new_no_attrs(uid(&types.action, action), HashSet::new());
+        let (approve, read_ledger) = (bare(APPROVE), bare(READ_LEDGER));
         let digest = Digest::of_bytes(text.as_bytes());
-        Ok(Self { text, digest, cedar, actions, names: Names::new(inventory, registry), types, approve })
+        let names = Names::new(inventory, registry);
+        Ok(Self { text, digest, cedar, actions, names, types, approve, read_ledger })
     }
 
     /// The schema in Cedar's own syntax: the very text that bundles are validated against.
@@ -254,6 +271,11 @@ fn write(actions: &BTreeMap<Id<kind::Action>, Known>, groups: &BTreeSet<String>)
         "\n// Asked of each person who wants to approve a plan.\naction \"{APPROVE}\"\n  \
          appliesTo {{ principal: Person, resource: Target, context: Consent }};"
     );
+    let _ = writeln!(
+        text,
+        "\n// Asked of each person who wants to read the ledger. The one gate is Gate::\"{THIS_GATE}\".\naction \"{READ_LEDGER}\"\n  \
+         appliesTo {{ principal: Person, resource: Gate, context: {{}} }};"
+    );
     text
 }
 
@@ -277,6 +299,7 @@ mod tests {
             "needs-step-up",
             "touches-iam",
             APPROVE,
+            READ_LEDGER,
         ] {
             assert!(declared.contains(&want.to_owned()), "{want} is missing");
         }
@@ -315,5 +338,7 @@ mod tests {
         assert!(load("approve", "mine").unwrap_err().contains("`approve` has the name of an action group"));
         assert!(load("mine", "mine").unwrap_err().contains("`mine` has the name of an action group"));
         assert!(load("a", "approve").unwrap_err().contains("group `approve`"));
+        assert!(load("read-ledger", "mine").unwrap_err().contains("`read-ledger` has the name of"));
+        assert!(load("a", "read-ledger").unwrap_err().contains("group `read-ledger`"));
     }
 }

@@ -8,7 +8,7 @@ mod starter;
 
 use holdpoint_domain::{
     Id, Millis, Rung,
-    decision::{Ladder, Verdict},
+    decision::{Answer, Ladder, Mode, Verdict, decide},
     facts::Facts,
     id::kind,
 };
@@ -42,6 +42,11 @@ fn faults(text: &str) -> Vec<String> {
 
 fn ladder(bundle: &Bundle, facts: &Facts) -> Ladder {
     bundle.ladder(facts, in_time())
+}
+
+/// What the gate answers to a plan of one step.
+fn answer(facts: &Facts, ladder: &Ladder) -> Answer {
+    decide(&facts.clone().into(), std::slice::from_ref(ladder), Mode::Production).unwrap().answer
 }
 
 /// Which rungs allow, lowest first.

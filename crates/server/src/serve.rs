@@ -4,20 +4,22 @@ use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, sync::Arc, time::Du
 
 use clap::Args;
 use holdpoint_adapters::executor::process::Supervisor;
-use holdpoint_app::{gate::Gate, recover, start};
+use holdpoint_app::{halt, recover, start, strangers::Strangers};
 
 use crate::{
     cli::{CliError, failed, say},
-    config::{Config, load_inputs},
+    config::Config,
     http,
-    service::{Runner, Service},
-    wiring,
+    service::{GateCell, Runner, Service},
+    wiring::{self, InForce},
 };
 
 /// The pause between two looks at what is due.
 const TICK: Duration = Duration::from_millis(500);
 /// The pause between two looks at supervised processes that ended by themselves: a crash loop costs a start each time.
 const HEAL: Duration = Duration::from_secs(2);
+/// The pause between two looks at the control inputs on disk.
+const WATCH: Duration = Duration::from_secs(2);
 /// How long runs under way may take to end after a stop was asked for. What is left is recovered at the next start.
 const LAST_WAIT: Duration = Duration::from_secs(20);
 
@@ -26,19 +28,15 @@ pub(crate) struct ServeOptions {
     /// The configuration
     #[arg(long, env = "HOLDPOINT_CONFIG")]
     config: PathBuf,
+    /// Stop when standard input ends: whoever started the gate holds the other end of a pipe
+    #[arg(long, hide = true)]
+    attached: bool,
 }
 
 /// Runs the gate.
 pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     logging();
     let config = Config::load(&options.config)?;
-    let inputs = load_inputs(&config)?;
-    for warning in &inputs.warnings {
-        tracing::warn!("policy: {warning}");
-    }
-    for gap in crate::config::unmeasurable(&inputs) {
-        tracing::warn!("{gap}");
-    }
     if config.development {
         tracing::warn!("DEVELOPMENT: signatures from the command line count as strong authentication");
     }
@@ -55,26 +53,45 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
         );
     }
 
-    let wired = wiring::wire(&config, inputs)?;
-    let gate = Arc::new(wired.gate);
+    let wired = wiring::wire(&config).await?;
+    let (cell, in_force) = (wired.cell, wired.in_force);
+    let gate = cell.get();
     // First of all: a gate whose inputs are not activated must not even settle open runs.
     start::start(&gate).await.map_err(|refusal| CliError::Failed(format!("{refusal}; {}", refusal.next)))?;
 
     start_units(Arc::clone(&wired.supervisor)).await?;
     let healing = tokio::spawn(healing(Arc::clone(&wired.supervisor)));
 
-    let runner = Runner::new(Arc::clone(&gate));
-    let service =
-        Arc::new(Service { gate: Arc::clone(&gate), identify: wired.identify, runner: runner.clone() });
+    if let Some(halt) = gate.halted() {
+        tracing::warn!("HALTED ({}): nothing starts until an administrator resumes", halt.reach);
+    }
+    drop(gate);
+    let runner = Runner::new(Arc::clone(&cell));
+    let service = Arc::new(Service {
+        cell: Arc::clone(&cell),
+        identify: wired.identify,
+        runner: runner.clone(),
+        strangers: Strangers::default(),
+    });
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .map_err(|err| CliError::Failed(format!("cannot listen on {}: {err}", config.listen)))?;
-    let router =
-        http::router(service, http::Settings { hosts: hosts(&config), limits: http::Limits::default() });
-    let clockwork = tokio::spawn(clockwork(Arc::clone(&gate), runner.clone()));
+    let router = http::router(
+        Arc::clone(&service),
+        http::Settings { hosts: hosts(&config), limits: http::Limits::default() },
+    );
+    let watching = tokio::spawn(watching(Arc::clone(&cell), in_force));
+    let clockwork = tokio::spawn(clockwork(Arc::clone(&service), runner.clone()));
     say(format_args!("holdpoint serves on {}", config.url()));
-    let ended = http::serve(listener, router, stop_asked()).await;
+    let ended = http::serve(listener, router, async move {
+        tokio::select! {
+            () = stop_asked() => {}
+            () = starter_gone(options.attached) => {}
+        }
+    })
+    .await;
     clockwork.abort();
+    watching.abort();
     healing.abort();
     let under_way = async {
         while runner.under_way() > 0 {
@@ -118,8 +135,12 @@ fn hosts(config: &Config) -> BTreeSet<String> {
 }
 
 /// Does what is due, and starts what has a permit, for ever.
-async fn clockwork(gate: Arc<Gate>, runner: Runner) {
+async fn clockwork(service: Arc<Service>, runner: Runner) {
     loop {
+        let gate = service.gate();
+        if let Err(refusal) = halt::record_halt(&gate).await {
+            tracing::error!("the gate's clockwork: {refusal}");
+        }
         // Open runs first: whatever was interrupted is settled before anything new begins.
         match recover::unfinished(&gate).await {
             Ok(open) => open.into_iter().for_each(|plan| runner.resume(plan)),
@@ -132,7 +153,18 @@ async fn clockwork(gate: Arc<Gate>, runner: Runner) {
         if let Err(refusal) = recover::tick(&gate).await {
             tracing::error!("the gate's clockwork: {refusal}");
         }
+        if let Err(refusal) = service.strangers.seal(&gate).await {
+            tracing::error!("the gate's clockwork: {refusal}");
+        }
         tokio::time::sleep(TICK).await;
+    }
+}
+
+/// Looks whether the control inputs on disk are those in force, for ever.
+async fn watching(cell: Arc<GateCell>, in_force: Arc<InForce>) {
+    loop {
+        in_force.look_at_disk(&cell.get()).await;
+        tokio::time::sleep(WATCH).await;
     }
 }
 
@@ -149,6 +181,23 @@ async fn stop_asked() {
         _ = term.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
     }
+}
+
+/// Whoever started an attached gate is gone; never, for another one.
+async fn starter_gone(attached: bool) {
+    if !attached {
+        return std::future::pending().await;
+    }
+    let (gone, is_gone) = tokio::sync::oneshot::channel();
+    // A thread that nobody waits for: a read of standard input cannot be called off.
+    std::thread::spawn(move || {
+        // What comes is nobody's word; its end, or an error, is what is waited for.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        // Nobody waits any more when the gate ends for another reason.
+        let _ = gone.send(());
+    });
+    // Sent, or the thread is gone: both mean the same.
+    let _ = is_gone.await;
 }
 
 fn logging() {

@@ -2,10 +2,10 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use holdpoint_app::{gate::Gate, recover, refusal::Refusal, run};
+use holdpoint_app::{gate::Gate, recover, refusal::Refusal, run, strangers::Strangers};
 use holdpoint_domain::{Id, actor::Identity, flow::State, id::kind};
 
 /// Tells who a bearer token belongs to.
@@ -14,28 +14,57 @@ pub(crate) trait Identify: Send + Sync {
     fn identify(&self, bearer: &str) -> Result<Identity, String>;
 }
 
+/// The gate under the control inputs in force. What has begun keeps the one that it began with.
+pub(crate) struct GateCell(RwLock<Arc<Gate>>);
+
+impl GateCell {
+    /// A cell with the first gate.
+    pub(crate) fn new(gate: Arc<Gate>) -> Self {
+        Self(RwLock::new(gate))
+    }
+
+    /// The gate now.
+    pub(crate) fn get(&self) -> Arc<Gate> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Another gate, for whoever asks from now on.
+    pub(crate) fn set(&self, gate: Arc<Gate>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = gate;
+    }
+}
+
 /// What the doors share.
 pub(crate) struct Service {
     /// The gate.
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) cell: Arc<GateCell>,
     /// Who is calling.
     pub(crate) identify: Arc<dyn Identify>,
     /// Starts runs.
     pub(crate) runner: Runner,
+    /// Counts requests of nobody.
+    pub(crate) strangers: Strangers,
+}
+
+impl Service {
+    /// The gate under the control inputs in force now. A request asks once, and keeps it.
+    pub(crate) fn gate(&self) -> Arc<Gate> {
+        self.cell.get()
+    }
 }
 
 /// Starts the run of each permitted plan, once at a time in this process. The claim in the store is what makes it once for
 /// all; this only keeps us from trying twice.
 #[derive(Clone)]
 pub(crate) struct Runner {
-    gate: Arc<Gate>,
+    cell: Arc<GateCell>,
     running: Arc<Mutex<BTreeSet<Id<kind::Plan>>>>,
 }
 
 impl Runner {
     /// A runner of this gate's permits.
-    pub(crate) fn new(gate: Arc<Gate>) -> Self {
-        Self { gate, running: Arc::default() }
+    pub(crate) fn new(cell: Arc<GateCell>) -> Self {
+        Self { cell, running: Arc::default() }
     }
 
     /// Starts a permitted plan's run in the background, unless it is under way.
@@ -55,8 +84,7 @@ impl Runner {
         if !self.lock().insert(plan.clone()) {
             return;
         }
-        let (under_way, work) =
-            (UnderWay(self.clone(), plan.clone()), work(Arc::clone(&self.gate), plan.clone()));
+        let (under_way, work) = (UnderWay(self.clone(), plan.clone()), work(self.cell.get(), plan.clone()));
         tokio::spawn(async move {
             let _under_way = under_way;
             match work.await {

@@ -51,7 +51,7 @@ pub struct Authority {
 /// What a permit is used for: each has an end of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// To rehearse or apply, before `start_before`.
+    /// To rehearse or apply: the first step before `start_before`, later ones before `undo_until`.
     Apply,
     /// To undo, before `undo_until`.
     Undo,
@@ -252,7 +252,10 @@ impl Authority {
     pub fn check(&self, work: &Work<'_>, for_use: Use, now: Timestamp) -> Result<Warrant, Refusal> {
         let permit = self.pins.open(work.jws, work.plan)?;
         let grant = permit.grant();
-        self.is_ours(&grant.executor)?;
+        if !grant.executors.contains(&self.name) {
+            let got = grant.executors.first().cloned().unwrap_or_else(|| self.name.clone());
+            return Err(Refusal::OtherExecutor { expected: self.name.clone(), got });
+        }
         let step = work.plan.steps().get(work.step).ok_or(Refusal::NoStep(work.step))?;
         self.is_ours(&self.pins.entry(step)?.executor)?;
         if !self.actions.contains(&step.action) {
@@ -269,6 +272,8 @@ impl Authority {
         if !lease.covers(&scope, now) {
             return Err(Refusal::NotCovered { action: scope.action, target: scope.target });
         }
+        // The run must start in its window; a later step comes when the ones before it have settled.
+        let for_use = if for_use == Use::Apply && work.step > 0 { Use::Undo } else { for_use };
         let warrant = Warrant { step: step.clone(), permit, for_use };
         warrant.in_time(now)?;
         Ok(warrant)

@@ -1,7 +1,7 @@
 //! An entry on its way into the store, or out of it: bytes, leaf hash, and what it changes.
 
 use holdpoint_app::{
-    port::{StoreError, Txn, store::MAX_TXN_RECORDS},
+    port::{RequestNote, StoreError, Txn, store::MAX_TXN_RECORDS},
     projection::{Change, changes},
 };
 use holdpoint_domain::{
@@ -66,6 +66,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Record, String> {
 /// that all callers share.
 pub(super) fn items(txn: &Txn) -> Result<Vec<Item>, StoreError> {
     within("transaction", MAX_TXN_RECORDS, txn.records.len())?;
+    if let Some(RequestNote::Answered { answer, .. }) = &txn.request {
+        within("answer", MAX_TEXTS_LEN, answer.body.len())?;
+    }
     within("number of texts", MAX_TXN_TEXTS, txn.texts.len())?;
     let text_len = txn.texts.iter().fold(0_usize, |sum, kept| sum.saturating_add(kept.text.len()));
     within("length of texts", MAX_TEXTS_LEN, text_len)?;

@@ -8,6 +8,10 @@ use std::sync::{
     mpsc::{Receiver, SyncSender, sync_channel},
 };
 
+use holdpoint_app::projection::{
+    apply::{Scalars, Stop, apply},
+    memory::Memory,
+};
 use holdpoint_domain::{Id, id::kind};
 use holdpoint_ledger::{
     checkpoint::Checkpoint,
@@ -17,10 +21,8 @@ use holdpoint_ledger::{
 };
 use rusqlite::Connection;
 
-use super::apply::{Scalars, Stop, apply};
 use super::entry::{Meaning, parse};
 use super::error::OpenError;
-use super::memory::Memory;
 use super::read::tile_bytes;
 use super::rows::int;
 
@@ -120,12 +122,13 @@ impl Fold {
             for tile in self.tree.append(meaning.leaf)? {
                 self.compare_tile(conn, &tile)?;
             }
-            let applied = apply(&mut self.memory, &mut self.scalars, index, &meaning);
+            let Meaning { plan, changes, .. } = &meaning;
+            let applied = apply(&mut self.memory, &mut self.scalars, index, plan.as_ref(), changes);
             applied.map_err(|stop| match stop {
                 Stop::Refused(err) => {
                     self.corrupt(Some(index), format!("no gate could have recorded it: {err}"))
                 }
-                Stop::Database(err) => err.into(),
+                Stop::Rows(never) => match never {},
             })?;
             if let Some(plan) = meaning.plan {
                 self.histories.entry(plan).or_default().push(index);

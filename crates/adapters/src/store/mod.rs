@@ -24,7 +24,6 @@
 //!
 //! Start with [`SqliteStore::open`].
 
-mod apply;
 mod entry;
 mod error;
 mod faults;
@@ -45,8 +44,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
-use holdpoint_app::port::{Appended, Entry, Head, KeptText, PlanFilter, PlanRow, Store, StoreError, Txn};
-use holdpoint_domain::{Commitment, Id, facts::Inputs, id::kind, lease::LeaseInfo};
+use holdpoint_app::{
+    port::{Appended, Entry, Head, KeptText, PlanFilter, PlanRow, RequestRow, Store, StoreError, Txn},
+    projection::{ChangeRow, RunFilter, RunRow},
+};
+use holdpoint_domain::{Commitment, Digest, Id, facts::Inputs, halt::Halt, id::kind, lease::LeaseInfo};
 use holdpoint_ledger::{
     hash::Hash,
     key::NoteSigner,
@@ -110,7 +112,7 @@ impl SqliteStore {
         let lock = open::take(&path)?;
         let opened = open::open(&path, &origin, signer.as_ref(), Missing::Refuse)?;
         let Opened { conn, head, tree, scalars, remembered } = opened;
-        let published = Published { head: Arc::new(head), tree: tree.clone(), scalars };
+        let published = Published { head: Arc::new(head), tree: tree.clone(), scalars: scalars.clone() };
         let shared = Arc::new(Shared::new(published));
         let writer = Writer {
             conn,
@@ -174,9 +176,9 @@ impl Drop for SqliteStore {
 impl Store for SqliteStore {
     async fn append(&self, txn: Txn) -> Result<Appended, StoreError> {
         let items = entry::items(&txn)?;
-        let Txn { records: _, expect, texts, essential } = txn;
+        let Txn { records: _, expect, expect_claims, request, texts, essential } = txn;
         let (reply, answer) = oneshot::channel();
-        let request = Request { items, expect, texts, essential, reply };
+        let request = Request { items, expect, expect_claims, note: request, texts, essential, reply };
         let queue = self.queue.as_ref().ok_or_else(|| self.shared.closed())?;
         queue.send(request).await.map_err(|_| self.shared.closed())?;
         answer.await.map_err(|_| self.shared.closed())?
@@ -243,13 +245,43 @@ impl Store for SqliteStore {
         self.readers.read(read::live_leases).await
     }
 
-    async fn suspended(
-        &self,
-        agent: &Id<kind::Agent>,
-        action: &Id<kind::Action>,
-    ) -> Result<bool, StoreError> {
-        let (agent, action) = (agent.clone(), action.clone());
-        self.readers.read(move |conn| read::suspended(conn, &agent, &action)).await
+    async fn runs(&self, filter: RunFilter) -> Result<Vec<RunRow>, StoreError> {
+        self.readers.read(move |conn| read::runs(conn, &filter)).await
+    }
+
+    async fn run(&self, plan: &Id<kind::Plan>) -> Result<Option<RunRow>, StoreError> {
+        let plan = plan.clone();
+        self.readers
+            .read(move |conn| rows::run_by_plan(conn, &plan).map_err(|err| error::unreadable(&err)))
+            .await
+    }
+
+    async fn input_change(&self, id: &Id<kind::Change>) -> Result<Option<ChangeRow>, StoreError> {
+        let id = id.clone();
+        self.readers
+            .read(move |conn| rows::change_by_id(conn, &id).map_err(|err| error::unreadable(&err)))
+            .await
+    }
+
+    async fn input_changes(&self, limit: u32) -> Result<Vec<ChangeRow>, StoreError> {
+        self.readers.read(move |conn| read::input_changes(conn, limit)).await
+    }
+
+    async fn request(&self, key: &Digest) -> Result<Option<RequestRow>, StoreError> {
+        let key = *key;
+        self.readers.read(move |conn| read::request(conn, &key)).await
+    }
+
+    fn closed(&self) -> Option<String> {
+        self.shared.why_closed().map(str::to_owned)
+    }
+
+    fn claims(&self) -> u64 {
+        self.shared.published().scalars.claims
+    }
+
+    fn halt(&self) -> Option<Halt> {
+        self.shared.published().scalars.halt.clone()
     }
 
     fn last_epoch(&self) -> u64 {

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
 
 use holdpoint_app::port::Head;
+use holdpoint_app::projection::{apply::Scalars, memory::Memory};
 use holdpoint_ledger::{
     checkpoint::{Checkpoint, SignedCheckpoint},
     key::{NoteSigner, VerifierKey},
@@ -11,9 +12,9 @@ use holdpoint_ledger::{
 };
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::apply::{Scalars, Stop};
 use super::error::OpenError;
 use super::fold::{Fold, is_history_sound};
+use super::memory;
 use super::remembered::{self, Remembered, beside};
 use super::schema::open_writer;
 use super::writer::sign;
@@ -85,7 +86,7 @@ pub(super) fn open(
     let fold = Fold::of(&conn, &signed, &found)?;
     mend(&conn, &fold)?;
     let Fold { tree, scalars, memory, .. } = fold;
-    if !memory.is_in(&conn) {
+    if !memory::is_in(&memory, &conn) {
         tracing::warn!("the store's projections differ from its records: they are made anew");
         rewrite(&conn, memory)?;
     }
@@ -127,12 +128,9 @@ fn mend(conn: &Connection, fold: &Fold) -> Result<(), OpenError> {
 }
 
 /// One transaction: if we stop here, the next start does it again.
-fn rewrite(conn: &Connection, memory: super::memory::Memory) -> Result<(), OpenError> {
+fn rewrite(conn: &Connection, memory: Memory) -> Result<(), OpenError> {
     let txn = conn.unchecked_transaction()?;
-    memory.rewrite(&txn).map_err(|stop| match stop {
-        Stop::Refused(err) => OpenError::corrupt(None, err.to_string()),
-        Stop::Database(err) => err.into(),
-    })?;
+    memory::rewrite(memory, &txn)?;
     txn.commit()?;
     Ok(())
 }

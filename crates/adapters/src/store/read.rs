@@ -1,10 +1,14 @@
 //! Reads: a few connections that can only read, each query on a thread that may block.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use holdpoint_app::port::{Entry, KeptText, PlanFilter, PlanRow, StoreError};
-use holdpoint_domain::{Commitment, Id, digest::Salt, flow::State, id::kind, lease::LeaseInfo};
+use holdpoint_app::{
+    port::{Entry, KeptText, PlanFilter, PlanRow, RequestAnswer, RequestRow, StoreError},
+    projection::{ChangeRow, RunFilter, RunRow},
+};
+use holdpoint_domain::{Commitment, Digest, Id, digest::Salt, flow::State, id::kind, lease::LeaseInfo};
 use holdpoint_ledger::{
     bundle::encode_bundle,
     hash::Hash,
@@ -16,7 +20,7 @@ use rusqlite::{Connection, OptionalExtension as _, ToSql};
 use tokio::sync::Semaphore;
 
 use super::error::unreadable;
-use super::rows::{PLAN_COLUMNS, int, lease_row, plan_row, sql_int};
+use super::rows::{PLAN_COLUMNS, RUN_COLUMNS, change_row, int, lease_row, plan_row, run_row, sql_int};
 use super::schema::open_reader;
 
 /// Connections that read at the same time: reads are short, and more would only take turns on the processors.
@@ -147,15 +151,55 @@ pub(super) fn live_leases(conn: &Connection) -> Result<Vec<(Id<kind::Plan>, Leas
     read().map_err(|err| unreadable(&err))
 }
 
-/// Whether a bad outcome of this agent and action was not looked at.
-pub(super) fn suspended(
-    conn: &Connection,
-    agent: &Id<kind::Agent>,
-    action: &Id<kind::Action>,
-) -> Result<bool, StoreError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM bad_outcomes WHERE agent = ?1 AND action = ?2)";
-    let read = || conn.prepare_cached(sql)?.query_row([agent.as_str(), action.as_str()], |row| row.get(0));
+/// Runs that match any part of the filter. Each part has an index of its own.
+pub(super) fn runs(conn: &Connection, filter: &RunFilter) -> Result<Vec<RunRow>, StoreError> {
+    let mut found = BTreeMap::new();
+    let mut query = |clause: &str, values: &[&dyn ToSql]| -> rusqlite::Result<()> {
+        let sql = format!("SELECT {RUN_COLUMNS} FROM runs WHERE {clause}");
+        let mut statement = conn.prepare_cached(&sql)?;
+        for run in statement.query_map(values, run_row)? {
+            let run = run?;
+            found.insert(run.plan.clone(), run);
+        }
+        Ok(())
+    };
+    let mut read = || -> rusqlite::Result<()> {
+        if let Some(since) = filter.since {
+            query("open = 1", &[])?;
+            query("claimed_at >= ?1", &[&sql_int(since.ms())?])?;
+        }
+        if let Some(incident) = &filter.incident {
+            query("incident = ?1", &[&incident.as_str()])?;
+        }
+        if filter.owing {
+            query("owing = 1", &[])?;
+        }
+        Ok(())
+    };
+    read().map_err(|err| unreadable(&err))?;
+    Ok(found.into_values().collect())
+}
+
+/// Changes of control inputs, newest first.
+pub(super) fn input_changes(conn: &Connection, limit: u32) -> Result<Vec<ChangeRow>, StoreError> {
+    let read = || -> rusqlite::Result<Vec<_>> {
+        let sql = "SELECT row, id, first_index FROM input_changes ORDER BY first_index DESC LIMIT ?1";
+        conn.prepare_cached(sql)?.query_map([limit], change_row)?.collect()
+    };
     read().map_err(|err| unreadable(&err))
+}
+
+/// What is remembered of a request.
+pub(super) fn request(conn: &Connection, key: &Digest) -> Result<Option<RequestRow>, StoreError> {
+    let sql = "SELECT body, status, answer FROM requests WHERE key = ?1";
+    let read = || conn.prepare_cached(sql)?.query_row([key.as_bytes()], request_row).optional();
+    read().map_err(|err| unreadable(&err))
+}
+
+fn request_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<RequestRow> {
+    let (status, body): (Option<u16>, Option<String>) = (row.get(1)?, row.get(2)?);
+    let answer = status.zip(body).map(|(status, body)| RequestAnswer { status, body });
+    Ok(RequestRow { body: Digest::from_bytes(row.get(0)?), answer })
 }
 
 /// The full tiles of the log, for proofs.

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use holdpoint_app::port::PlanRow;
+use holdpoint_app::{
+    port::PlanRow,
+    projection::{
+        ChangeRow, RunRow,
+        apply::{NonceRow, Rows},
+    },
+};
 use holdpoint_domain::{Id, Tier, Timestamp, flow::State, id::kind, lease::LeaseInfo};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, ToSql, params, types::Type};
-
-use super::apply::{NonceRow, Rows, Stop};
 
 /// The columns of [`plan_row`], in its order.
 pub(super) const PLAN_COLUMNS: &str =
@@ -95,6 +99,29 @@ pub(super) fn lease_row(row: &Row<'_>) -> rusqlite::Result<(Id<kind::Plan>, Leas
     Ok((parsed(row, 0)?, info))
 }
 
+/// Reads the columns `row, incident, claimed_at, open, owing, plan` of a run; what stands beside the row must be what it says.
+pub(super) fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
+    let run: RunRow = serde_json::from_str(row.get_ref(0)?.as_str()?).map_err(|err| unfit(0, err))?;
+    let (incident, plan): (Option<String>, String) = (row.get(1)?, row.get(5)?);
+    let same = incident.as_deref() == run.footprint.incident.as_ref().map(Id::as_str)
+        && time(row, 2)? == run.claimed_at
+        && row.get::<_, bool>(3)? == run.state.is_running()
+        && row.get::<_, bool>(4)? == run.needs_a_look()
+        && plan == run.plan.as_str();
+    if same { Ok(run) } else { Err(unfit(0, "the columns of a run are not its own")) }
+}
+
+/// Reads the columns `row, id, first_index` of a change of a control input.
+pub(super) fn change_row(row: &Row<'_>) -> rusqlite::Result<ChangeRow> {
+    let change: ChangeRow = serde_json::from_str(row.get_ref(0)?.as_str()?).map_err(|err| unfit(0, err))?;
+    let same = row.get::<_, String>(1)? == change.terms.id.as_str() && int(row, 2)? == change.first_index;
+    if same { Ok(change) } else { Err(unfit(0, "the columns of a change are not its own")) }
+}
+
+fn json<T: serde::Serialize>(row: &T) -> rusqlite::Result<String> {
+    serde_json::to_string(row).map_err(|err| rusqlite::Error::ToSqlConversionFailure(Box::new(err)))
+}
+
 /// The tables inside a transaction. A plan that one transaction moves several times is read once, and written once by
 /// [`Self::finish`].
 pub(super) struct Tables<'c> {
@@ -113,8 +140,8 @@ impl<'c> Tables<'c> {
         self.plans.values().try_for_each(|row| put_plan(&mut statement, row))
     }
 
-    fn execute(&self, sql: &str, params: &[&dyn ToSql]) -> Result<usize, Stop> {
-        Ok(self.conn.prepare_cached(sql)?.execute(params)?)
+    fn execute(&self, sql: &str, params: &[&dyn ToSql]) -> rusqlite::Result<usize> {
+        self.conn.prepare_cached(sql)?.execute(params)
     }
 }
 
@@ -138,14 +165,16 @@ fn put_plan(statement: &mut CachedStatement<'_>, row: &PlanRow) -> rusqlite::Res
 }
 
 impl Rows for Tables<'_> {
-    fn plan(&mut self, id: &Id<kind::Plan>) -> Result<Option<PlanRow>, Stop> {
+    type Error = rusqlite::Error;
+
+    fn plan(&mut self, id: &Id<kind::Plan>) -> rusqlite::Result<Option<PlanRow>> {
         if let Some(row) = self.plans.get(id) {
             return Ok(Some(row.clone()));
         }
-        Ok(plan_by_id(self.conn, id)?)
+        plan_by_id(self.conn, id)
     }
 
-    fn put_plan(&mut self, row: PlanRow) -> Result<(), Stop> {
+    fn put_plan(&mut self, row: PlanRow) -> rusqlite::Result<()> {
         // A new plan at once, since other rows point to it.
         if row.first_index == row.last_index {
             put_plan(&mut self.conn.prepare_cached(PUT_PLAN)?, &row)?;
@@ -154,52 +183,72 @@ impl Rows for Tables<'_> {
         Ok(())
     }
 
-    fn nonce(&mut self, nonce: &Id<kind::Nonce>) -> Result<Option<NonceRow>, Stop> {
+    fn nonce(&mut self, nonce: &Id<kind::Nonce>) -> rusqlite::Result<Option<NonceRow>> {
         let mut statement = self.conn.prepare_cached("SELECT plan, used FROM nonces WHERE nonce = ?1")?;
         let read = |row: &Row<'_>| Ok(NonceRow { plan: parsed(row, 0)?, used: row.get(1)? });
-        Ok(statement.query_row([nonce.as_str()], read).optional()?)
+        statement.query_row([nonce.as_str()], read).optional()
     }
 
-    fn put_nonce(&mut self, nonce: &Id<kind::Nonce>, row: NonceRow) -> Result<(), Stop> {
+    fn put_nonce(&mut self, nonce: &Id<kind::Nonce>, row: NonceRow) -> rusqlite::Result<()> {
         let sql = "INSERT INTO nonces (nonce, plan, used) VALUES (?1, ?2, ?3)
                    ON CONFLICT (nonce) DO UPDATE SET used = ?3";
         self.execute(sql, &[&nonce.as_str(), &row.plan.as_str(), &row.used]).map(|_| ())
     }
 
-    fn add_decision(&mut self, hold: &Id<kind::Hold>, person: &Id<kind::Person>) -> Result<bool, Stop> {
+    fn add_decision(&mut self, hold: &Id<kind::Hold>, person: &Id<kind::Person>) -> rusqlite::Result<bool> {
         let sql = "INSERT OR IGNORE INTO decisions_on_hold (hold, person) VALUES (?1, ?2)";
         self.execute(sql, &[&hold.as_str(), &person.as_str()]).map(|rows| rows > 0)
     }
 
-    fn holder(&mut self, target: &Id<kind::Target>) -> Result<Option<Id<kind::Plan>>, Stop> {
+    fn holder(&mut self, target: &Id<kind::Target>) -> rusqlite::Result<Option<Id<kind::Plan>>> {
         let mut statement = self.conn.prepare_cached("SELECT plan FROM locks WHERE target = ?1")?;
-        Ok(statement.query_row([target.as_str()], |row| parsed(row, 0)).optional()?)
+        statement.query_row([target.as_str()], |row| parsed(row, 0)).optional()
     }
 
-    fn lock(&mut self, target: &Id<kind::Target>, plan: &Id<kind::Plan>) -> Result<(), Stop> {
+    fn lock(&mut self, target: &Id<kind::Target>, plan: &Id<kind::Plan>) -> rusqlite::Result<()> {
         let sql = "INSERT INTO locks (target, plan) VALUES (?1, ?2)";
         self.execute(sql, &[&target.as_str(), &plan.as_str()]).map(|_| ())
     }
 
-    fn unlock(&mut self, target: &Id<kind::Target>, plan: &Id<kind::Plan>) -> Result<(), Stop> {
+    fn unlock(&mut self, target: &Id<kind::Target>, plan: &Id<kind::Plan>) -> rusqlite::Result<()> {
         let sql = "DELETE FROM locks WHERE target = ?1 AND plan = ?2";
         self.execute(sql, &[&target.as_str(), &plan.as_str()]).map(|_| ())
     }
 
-    fn put_lease(&mut self, plan: &Id<kind::Plan>, lease: &LeaseInfo) -> Result<(), Stop> {
-        let info = serde_json::to_string(lease)
-            .map_err(|err| rusqlite::Error::ToSqlConversionFailure(Box::new(err)))?;
+    fn put_lease(&mut self, plan: &Id<kind::Plan>, lease: &LeaseInfo) -> rusqlite::Result<()> {
+        let info = json(lease)?;
         let sql = "INSERT OR REPLACE INTO leases (lease, plan, info) VALUES (?1, ?2, ?3)";
         self.execute(sql, &[&lease.id.as_str(), &plan.as_str(), &info]).map(|_| ())
     }
 
-    fn end_lease(&mut self, lease: &Id<kind::Lease>) -> Result<(), Stop> {
+    fn end_lease(&mut self, lease: &Id<kind::Lease>) -> rusqlite::Result<()> {
         self.execute("DELETE FROM leases WHERE lease = ?1", &[&lease.as_str()]).map(|_| ())
     }
 
-    fn add_bad_outcome(&mut self, row: &PlanRow) -> Result<(), Stop> {
-        let sql = "INSERT OR IGNORE INTO bad_outcomes (agent, action, plan) VALUES (?1, ?2, ?3)";
-        self.execute(sql, &[&row.agent.as_str(), &row.action.as_str(), &row.id.as_str()]).map(|_| ())
+    fn run(&mut self, plan: &Id<kind::Plan>) -> rusqlite::Result<Option<RunRow>> {
+        run_by_plan(self.conn, plan)
+    }
+
+    fn put_run(&mut self, row: RunRow) -> rusqlite::Result<()> {
+        let sql =
+            "INSERT INTO runs (row, incident, claimed_at, open, owing, plan) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                   ON CONFLICT (plan) DO UPDATE SET row = ?1, open = ?4, owing = ?5";
+        let incident = row.footprint.incident.as_ref().map(Id::as_str);
+        let (claimed_at, open, owing) =
+            (sql_int(row.claimed_at.ms())?, row.state.is_running(), row.needs_a_look());
+        self.execute(sql, &[&json(&row)?, &incident, &claimed_at, &open, &owing, &row.plan.as_str()])
+            .map(|_| ())
+    }
+
+    fn input_change(&mut self, id: &Id<kind::Change>) -> rusqlite::Result<Option<ChangeRow>> {
+        change_by_id(self.conn, id)
+    }
+
+    fn put_input_change(&mut self, row: ChangeRow) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO input_changes (first_index, id, row) VALUES (?1, ?2, ?3)
+                   ON CONFLICT (first_index) DO UPDATE SET row = ?3";
+        let (first_index, id) = (sql_int(row.first_index)?, row.terms.id.as_str());
+        self.execute(sql, &[&first_index, &id, &json(&row)?]).map(|_| ())
     }
 }
 
@@ -207,4 +256,19 @@ impl Rows for Tables<'_> {
 pub(super) fn plan_by_id(conn: &Connection, id: &Id<kind::Plan>) -> rusqlite::Result<Option<PlanRow>> {
     let sql = format!("SELECT {PLAN_COLUMNS} FROM plans WHERE id = ?1");
     conn.prepare_cached(&sql)?.query_row([id.as_str()], plan_row).optional()
+}
+
+/// The columns of [`run_row`], in its order.
+pub(super) const RUN_COLUMNS: &str = "row, incident, claimed_at, open, owing, plan";
+
+/// The run of one plan.
+pub(super) fn run_by_plan(conn: &Connection, plan: &Id<kind::Plan>) -> rusqlite::Result<Option<RunRow>> {
+    let sql = format!("SELECT {RUN_COLUMNS} FROM runs WHERE plan = ?1");
+    conn.prepare_cached(&sql)?.query_row([plan.as_str()], run_row).optional()
+}
+
+/// One change of a control input.
+pub(super) fn change_by_id(conn: &Connection, id: &Id<kind::Change>) -> rusqlite::Result<Option<ChangeRow>> {
+    let sql = "SELECT row, id, first_index FROM input_changes WHERE id = ?1";
+    conn.prepare_cached(sql)?.query_row([id.as_str()], change_row).optional()
 }

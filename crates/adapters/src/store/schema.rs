@@ -16,7 +16,8 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Our statements, each prepared once a connection.
 const STATEMENTS: usize = 64;
 
-/// The records (`entries`, `tiles`, `head`), what is derived from them (`plans` and below), and the erasable texts.
+/// The records (`entries`, `tiles`, `head`), what is derived from them (`plans` and below), the erasable texts, and
+/// the answers to requests with an idempotency key.
 ///
 /// `plans.first_index` is the rowid, so that "newest first" is the order of the table and of its index by state.
 const SCHEMA: &str = "
@@ -87,12 +88,33 @@ CREATE TABLE leases (
     info  TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE bad_outcomes (
-    agent  TEXT NOT NULL,
-    action TEXT NOT NULL,
-    plan   TEXT NOT NULL REFERENCES plans (id),
-    PRIMARY KEY (agent, action, plan)
+CREATE TABLE runs (
+    plan       TEXT PRIMARY KEY REFERENCES plans (id),
+    incident   TEXT,
+    claimed_at INTEGER NOT NULL CHECK (claimed_at >= 0),
+    open       INTEGER NOT NULL CHECK (open IN (0, 1)),
+    owing      INTEGER NOT NULL CHECK (owing IN (0, 1)),
+    row        TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX runs_by_time ON runs (claimed_at);
+CREATE INDEX runs_open ON runs (open) WHERE open = 1;
+CREATE INDEX runs_owing ON runs (owing) WHERE owing = 1;
+CREATE INDEX runs_by_incident ON runs (incident) WHERE incident IS NOT NULL;
+
+CREATE TABLE input_changes (
+    first_index INTEGER PRIMARY KEY CHECK (first_index >= 0),
+    id          TEXT NOT NULL UNIQUE,
+    row         TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE requests (
+    key    BLOB PRIMARY KEY CHECK (length(key) = 32),
+    body   BLOB NOT NULL CHECK (length(body) = 32),
+    at     INTEGER NOT NULL CHECK (at >= 0),
+    status INTEGER,
+    answer TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX requests_by_time ON requests (at);
 
 CREATE TABLE texts (
     commitment BLOB PRIMARY KEY CHECK (length(commitment) = 32),

@@ -6,7 +6,7 @@ use holdpoint_app::port::{Head, StoreError};
 use holdpoint_ledger::tree::Tree;
 use tokio::sync::watch;
 
-use super::apply::Scalars;
+use holdpoint_app::projection::apply::Scalars;
 
 /// The state after one durable batch.
 pub(super) struct Published {
@@ -49,6 +49,11 @@ impl Shared {
     pub(super) fn close(&self, why: &str) {
         // Only the first reason counts.
         let _ = self.closed.set(why.to_owned());
+    }
+
+    /// Why the store takes nothing more, if it is closed.
+    pub(super) fn why_closed(&self) -> Option<&str> {
+        self.closed.get().map(String::as_str)
     }
 
     /// What an append says when the writer is gone.

@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use holdpoint_app::port::{Appended, Head, KeptText, StoreError};
+use holdpoint_app::{
+    port::{Appended, Head, KeptText, RequestNote, StoreError, store::REQUEST_MEMORY},
+    projection::apply::{Scalars, Stop, apply},
+};
 use holdpoint_domain::{Id, id::kind};
 use holdpoint_ledger::{
     checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint},
@@ -15,8 +18,7 @@ use holdpoint_ledger::{
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::apply::{Scalars, Stop, apply};
-use super::entry::Item;
+use super::entry::{Item, Meaning};
 use super::error::Failure;
 use super::faults::{Fault, FaultPoint, Faults};
 use super::remembered::Remembered;
@@ -35,6 +37,8 @@ const CHECKPOINT_BATCHES: u64 = 256;
 pub(super) struct Request {
     pub(super) items: Vec<Item>,
     pub(super) expect: Option<(Id<kind::Plan>, u64)>,
+    pub(super) expect_claims: Option<u64>,
+    pub(super) note: Option<RequestNote>,
     pub(super) texts: Vec<KeptText>,
     pub(super) essential: bool,
     pub(super) reply: oneshot::Sender<Result<Appended, StoreError>>,
@@ -145,7 +149,7 @@ impl Writer {
     fn attempt_in_transaction(&mut self, batch: &[Request]) -> Result<Committed, Failure> {
         let conn = &self.conn;
         run(conn, "BEGIN IMMEDIATE")?;
-        let (mut tree, mut scalars) = (self.tree.clone(), self.scalars);
+        let (mut tree, mut scalars) = (self.tree.clone(), self.scalars.clone());
         let mut outcomes = Vec::with_capacity(batch.len());
         for request in batch {
             outcomes.push(enter(conn, request, &mut tree, &mut scalars)?);
@@ -183,7 +187,7 @@ impl Writer {
                 tracing::warn!("the head over {size} entries was not remembered beside the store: {err}");
             }
         }
-        (self.tree, self.scalars) = (next.tree.clone(), next.scalars);
+        (self.tree, self.scalars) = (next.tree.clone(), next.scalars.clone());
         self.shared.publish(next);
         for (request, outcome) in batch.into_iter().zip(outcomes) {
             answer(request, outcome.map(|first_index| Appended { first_index, size }));
@@ -243,7 +247,7 @@ fn enter(
     scalars: &mut Scalars,
 ) -> Result<Result<u64, StoreError>, Failure> {
     let first = tree.size();
-    let mut after = *scalars;
+    let mut after = scalars.clone();
     run(conn, "SAVEPOINT txn")?;
     match enter_rows(conn, request, first, &mut after) {
         Ok(()) => run(conn, "RELEASE txn")?,
@@ -252,7 +256,7 @@ fn enter(
             run(conn, "RELEASE txn")?;
             return Ok(Err(refusal));
         }
-        Err(Stop::Database(err)) => return Err(err.into()),
+        Err(Stop::Rows(err)) => return Err(err.into()),
     }
     *scalars = after;
     for item in &request.items {
@@ -266,19 +270,58 @@ fn enter(
     Ok(Ok(first))
 }
 
-fn enter_rows(conn: &Connection, request: &Request, first: u64, scalars: &mut Scalars) -> Result<(), Stop> {
+fn enter_rows(
+    conn: &Connection,
+    request: &Request,
+    first: u64,
+    scalars: &mut Scalars,
+) -> Result<(), Stop<rusqlite::Error>> {
     if let Some((plan, seen)) = &request.expect
-        && plan_by_id(conn, plan)?.is_none_or(|row| row.last_index != *seen)
+        && plan_by_id(conn, plan).map_err(Stop::Rows)?.is_none_or(|row| row.last_index != *seen)
     {
         return Err(StoreError::Conflict(plan.clone()).into());
     }
+    if request.expect_claims.is_some_and(|seen| seen != scalars.claims) {
+        return Err(StoreError::Crowded.into());
+    }
     let mut tables = Tables::new(conn);
+    for (item, index) in request.items.iter().zip(first..) {
+        let Meaning { plan, changes, .. } = &item.meaning;
+        apply(&mut tables, scalars, index, plan.as_ref(), changes)?;
+    }
+    tables.finish().map_err(Stop::Rows)?;
+    write_rows(conn, request, first).map_err(Stop::Rows)?;
+    note(conn, request.note.as_ref())
+}
+
+/// Writes down what is remembered of a request with an idempotency key.
+fn note(conn: &Connection, note: Option<&RequestNote>) -> Result<(), Stop<rusqlite::Error>> {
+    let write = |sql: &str, values: &[&dyn rusqlite::ToSql]| conn.prepare_cached(sql)?.execute(values);
+    match note {
+        None => Ok(()),
+        Some(RequestNote::Received { key, body, at }) => {
+            let oldest = at.ms().saturating_sub(REQUEST_MEMORY.ms());
+            let forget = "DELETE FROM requests WHERE at < ?1";
+            sql_int(oldest).and_then(|oldest| write(forget, &[&oldest])).map_err(Stop::Rows)?;
+            let sql = "INSERT OR IGNORE INTO requests (key, body, at) VALUES (?1, ?2, ?3)";
+            let at = sql_int(at.ms()).map_err(Stop::Rows)?;
+            match write(sql, &[key.as_bytes(), body.as_bytes(), &at]).map_err(Stop::Rows)? {
+                0 => Err(StoreError::KnownRequest.into()),
+                _ => Ok(()),
+            }
+        }
+        Some(RequestNote::Answered { key, answer }) => {
+            let sql = "UPDATE requests SET status = ?2, answer = ?3 WHERE key = ?1";
+            write(sql, &[key.as_bytes(), &answer.status, &answer.body]).map(|_| ()).map_err(Stop::Rows)
+        }
+    }
+}
+
+fn write_rows(conn: &Connection, request: &Request, first: u64) -> rusqlite::Result<()> {
     let mut insert = conn.prepare_cached("INSERT INTO entries (idx, bytes, plan) VALUES (?1, ?2, ?3)")?;
     for (item, index) in request.items.iter().zip(first..) {
-        apply(&mut tables, scalars, index, &item.meaning)?;
         insert.execute((sql_int(index)?, &item.bytes, item.meaning.plan.as_ref().map(Id::as_str)))?;
     }
-    tables.finish()?;
     for kept in &request.texts {
         let sql = "INSERT OR IGNORE INTO texts (commitment, salt, text) VALUES (?1, ?2, ?3)";
         let commitment = kept.commitment.digest();

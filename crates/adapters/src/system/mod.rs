@@ -1,7 +1,9 @@
 //! Time, randomness and keys of the machine that the gate runs on: the only `now()` and the only randomness there are.
 
+pub mod durable;
 mod key;
 pub mod key_file;
+mod latch;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,6 +13,7 @@ use holdpoint_domain::{Millis, Timestamp, digest::Salt, time::MAX_MS};
 
 pub use key::Ed25519Key;
 pub use key_file::{KeyFileError, KeyUse, Seed};
+pub use latch::FileLatch;
 
 /// The operating system's clocks.
 #[derive(Debug, Clone)]

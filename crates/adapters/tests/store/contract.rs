@@ -7,11 +7,9 @@ use holdpoint_app::{
 };
 use holdpoint_domain::{
     Tier,
-    change::{Change, Control},
     decision::{Answer, Worse},
-    facts::Inputs,
     flow::State,
-    record::{Body, FailWhy, MAX_RECORD_LEN, Record},
+    record::{Body, MAX_RECORD_LEN, Record},
 };
 use holdpoint_ledger::{
     bundle::read_bundle,
@@ -22,9 +20,9 @@ use holdpoint_ledger::{
     tile::{bundle_paths, decode_tile, tile_paths},
 };
 
-use super::records::{Life, NOW, at, digest, genesis, id, inputs, kept, record, started, txn};
+use super::records::{Life, NOW, at, genesis, id, kept, started, txn};
 
-async fn append(store: &dyn Store, records: Vec<Record>) -> u64 {
+pub(super) async fn append(store: &dyn Store, records: Vec<Record>) -> u64 {
     store.append(txn(records)).await.unwrap().first_index
 }
 
@@ -121,7 +119,7 @@ pub(crate) async fn a_plan_that_moved_on_is_a_conflict(store: &dyn Store, _: &Ve
     store.append(expecting(seen)).await.unwrap();
     assert_eq!(store.append(expecting(seen)).await, Err(StoreError::Conflict(id(&life.plan))));
     // Records that only inform move it on too: they may be what the caller has to read.
-    append(store, vec![life.record(Body::ReviewOwed { due_at_ms: at(NOW), owner: id("sre") })]).await;
+    append(store, vec![life.revoked()]).await;
     assert_eq!(store.append(expecting(seen + 2)).await, Err(StoreError::Conflict(id(&life.plan))));
     let unknown = Txn { expect: Some((id("plan-nobody"), 0)), ..txn(vec![started()]) };
     assert_eq!(store.append(unknown).await, Err(StoreError::Conflict(id("plan-nobody"))));
@@ -313,40 +311,6 @@ pub(crate) async fn inv08_a_lease_lives_until_it_is_proven_dead(store: &dyn Stor
     let again = Life { lease: "lease-again".to_owned(), ..b.clone() };
     append(store, vec![b.record(Body::LeasedAgain { lease: again.lease() }), b.revoked()]).await;
     assert_eq!(store.live_leases().await.unwrap(), [(id(&b.plan), again.lease())]);
-}
-
-pub(crate) async fn a_bad_outcome_suspends_agent_and_action(store: &dyn Store, _: &VerifierKey) {
-    let (good, bad) = (Life::new("good", 1), Life::new("bad", 2));
-    let suspended = async |agent: &str, action: &str| store.suspended(&id(agent), &id(action)).await.unwrap();
-    append(store, [good.to_permit(), good.to_applied(), vec![good.succeeded()]].concat()).await;
-    assert!(!suspended("holmes", "process.restart").await);
-    append(store, [bad.to_permit(), vec![bad.claimed()]].concat()).await;
-    append(store, vec![bad.record(Body::Failed { why: FailWhy::NoLease })]).await;
-    assert!(suspended("holmes", "process.restart").await);
-    assert!(!suspended("holmes", "process.stop").await);
-    assert!(!suspended("watson", "process.restart").await);
-}
-
-pub(crate) async fn inv13_inputs_change_only_by_a_change_of_what_is_in_force(
-    store: &dyn Store,
-    _: &VerifierKey,
-) {
-    let change = |old: &str, new: &str| {
-        let change =
-            Change { control: Control::Policy, old: digest(old), new: digest(new), author: id("ada") };
-        record(None, Body::Changed { change })
-    };
-    assert!(
-        store.append(txn(vec![change("policy", "new")])).await.is_err(),
-        "before genesis nothing is in force"
-    );
-    append(store, vec![genesis()]).await;
-    assert_eq!(store.active_inputs(), Some(inputs()));
-    append(store, vec![change("policy", "new")]).await;
-    let active = Inputs { policy: digest("new"), ..inputs() };
-    assert_eq!(store.active_inputs(), Some(active));
-    refused(store, vec![change("policy", "newer")]).await;
-    assert_eq!(store.active_inputs(), Some(active));
 }
 
 pub(crate) async fn inv11_receipts_verify(store: &dyn Store, log: &VerifierKey) {

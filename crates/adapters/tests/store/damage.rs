@@ -155,8 +155,12 @@ async fn inv11_a_changed_projection_changes_nothing() {
         "DELETE FROM leases",
         "UPDATE leases SET info = '{}'",
         "INSERT INTO leases SELECT 'lease-new', plan, info FROM leases LIMIT 1",
-        "DELETE FROM bad_outcomes",
-        "UPDATE bad_outcomes SET agent = 'watson'",
+        "DELETE FROM runs",
+        "UPDATE runs SET owing = 0 WHERE owing = 1",
+        "UPDATE runs SET open = 0 WHERE open = 1",
+        "UPDATE runs SET claimed_at = 1",
+        "UPDATE runs SET incident = 'elsewhere'",
+        "UPDATE runs SET row = replace(row, 'holmes', 'watson')",
     ];
     for sql in edits {
         let copy = copy_of(folder.path());

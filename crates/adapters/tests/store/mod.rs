@@ -2,6 +2,7 @@
 
 mod claims;
 mod contract;
+mod contract_runs;
 mod damage;
 mod disk;
 mod records;

@@ -7,19 +7,23 @@ use holdpoint_domain::{
     Commitment, Digest, Id, Tier, Timestamp,
     action::{BlastCap, Reversibility, UndoKind},
     actor::{Actor, Phase},
+    aftercare::{Answers, ReviewStatement, ReviewType},
     approval::{Choice, HoldTerms, SignedStatement, Statement, TreeHead},
     blast::Blast,
     decision::{Answer, Decision, DecisionType},
     digest::Salt,
     facts::{
-        ActionFacts, Brakes, Facts, FactsType, Inputs, Origin, Principal, Provenance, Standing, TriggerFacts,
-        UndoFacts,
+        ActionFacts, Brakes, Facts, FactsType, Inputs, Origin, Principal, Provenance, Standing, TargetFacts,
+        TriggerFacts, UndoFacts,
     },
     id::Kind,
     lease::{LeaseInfo, Scope},
+    limits::Footprint,
     plan::{Plan, Requester, Step},
     record::{AgentContext, Body, DoubtWhy, FailWhy, Record, Submitted},
     signature::Signature,
+    signed::Signed,
+    target::Criticality,
     trigger::{Agreement, Truth},
 };
 
@@ -49,6 +53,7 @@ pub(crate) fn inputs() -> Inputs {
         catalogue: digest("catalogue"),
         inventory: digest("inventory"),
         registry: digest("registry"),
+        limits: digest("limits"),
     }
 }
 
@@ -63,7 +68,9 @@ pub(crate) fn started() -> Record {
 }
 
 pub(crate) fn genesis() -> Record {
-    record(None, Body::Genesis { origin: "gate.example/log".to_owned(), inputs: inputs() })
+    let (origin, administrators, contents) =
+        ("gate.example/log".to_owned(), BTreeMap::new(), BTreeMap::new());
+    record(None, Body::Genesis { origin, inputs: inputs(), administrators, contents })
 }
 
 pub(crate) fn record(plan: Option<&str>, body: Body) -> Record {
@@ -133,7 +140,7 @@ impl Life {
             policy: digest("policy"),
             development: false,
         };
-        self.record(Body::Decided { decision: Box::new(decision), facts: Box::new(self.facts()) })
+        self.record(Body::Decided { decision: Box::new(decision), facts: Box::new(self.facts().into()) })
     }
 
     pub(crate) fn deferred(&self, next_at_ms: u64, expires_at_ms: u64) -> Record {
@@ -166,9 +173,22 @@ impl Life {
             permit: id("permit-1"),
             nonce: id(&self.nonce),
             epoch: self.epoch,
-            executor: id("process"),
-            facts: Box::new(self.facts()),
+            executors: BTreeSet::from([id("process")]),
+            facts: Box::new(self.facts().into()),
+            footprint: Box::new(self.footprint()),
         })
+    }
+
+    /// What its run counts as.
+    pub(crate) fn footprint(&self) -> Footprint {
+        Footprint {
+            agent: id("holmes"),
+            incident: None,
+            actions: BTreeSet::from([id("process.restart")]),
+            environments: BTreeSet::from([id("production")]),
+            data_domains: BTreeSet::new(),
+            deletes: BTreeSet::new(),
+        }
     }
 
     pub(crate) fn leased(&self) -> Record {
@@ -200,6 +220,20 @@ impl Life {
         self.record(Body::Succeeded { evidence: digest("evidence") })
     }
 
+    /// A review that says yes twice, and lets the agent go on or not.
+    pub(crate) fn reviewed(&self, may_go_on: bool) -> Record {
+        let statement = ReviewStatement {
+            r#type: ReviewType::V1,
+            plan: id(&self.plan),
+            digest: digest("plan"),
+            seen: 1,
+            reviewer: id("ada"),
+            answers: Answers { trigger_was_real: true, did_what_it_should: true, may_go_on },
+        };
+        let statement = Box::new(Signed { statement, signature: Signature::from_bytes([0; 64]) });
+        self.record(Body::Reviewed { statement, note: Submitted::Withheld })
+    }
+
     /// From the proposal to the permit, without people.
     pub(crate) fn to_permit(&self) -> Vec<Record> {
         vec![self.proposed(), self.decided(Answer::Allow, Tier::T1), self.permitted()]
@@ -210,9 +244,9 @@ impl Life {
         vec![
             self.claimed(),
             self.leased(),
-            self.record(Body::Rehearsed { step: 0 }),
+            self.record(Body::Rehearsed { steps: 1 }),
             self.record(Body::Applying { step: 0, before: digest("version") }),
-            self.record(Body::Applied { step: 0, after: digest("after") }),
+            self.record(Body::Applied { step: 0, after: digest("after"), last: true }),
         ]
     }
 
@@ -262,9 +296,27 @@ impl Life {
                 tier: Tier::T1,
                 additive: false,
                 undo: UndoKind::SelfHeals,
-                cap: BlastCap { targets: 1, services: 1, critical: 0, replica_share_percent: 50 },
+                cap: BlastCap {
+                    targets: 1,
+                    services: 1,
+                    critical: 0,
+                    environments: 1,
+                    replica_share_percent: 50,
+                },
             },
-            target: None,
+            target: Some(TargetFacts {
+                id: id(&self.target),
+                service: id("web"),
+                environment: id("production"),
+                owner: id("web-team"),
+                criticality: Criticality::Medium,
+                data_classes: BTreeSet::new(),
+                data_domain: None,
+                stateless: true,
+                replicas: 3,
+                down: false,
+                version: digest("version"),
+            }),
             trigger: TriggerFacts {
                 condition: id("process.hung"),
                 agreement: Agreement { truth: Truth::Holds, needed: 1, holding: 1, sources: 1 },

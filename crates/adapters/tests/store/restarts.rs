@@ -7,12 +7,13 @@ use std::process::{Command, Stdio};
 
 use holdpoint_adapters::store::{OpenError, SqliteConfig, SqliteStore};
 use holdpoint_app::port::{Store, Txn};
+use holdpoint_app::projection::RunFilter;
 use holdpoint_app::receipt::Receipt;
 use holdpoint_domain::flow::State;
 use holdpoint_ledger::key::Ed25519NoteSigner;
 use tempfile::TempDir;
 
-use super::records::{Life, genesis, id, inputs, kept, started, txn};
+use super::records::{Life, at, genesis, id, inputs, kept, started, txn};
 use super::sqlite::{ORIGIN, config, fresh, log_key, open, signer};
 
 /// Some of everything that start-up folds.
@@ -54,7 +55,9 @@ pub(crate) async fn answers(store: &dyn Store) -> String {
         all.push_str(&format!("{indexes:?} {:?} {by_hold:?}\n", store.plan(&id(&life.plan)).await.unwrap()));
     }
     all.push_str(&format!("{:?}\n", store.live_leases().await.unwrap()));
-    all.push_str(&format!("{}\n", store.suspended(&id("holmes"), &id("process.restart")).await.unwrap()));
+    let mut runs = store.runs(RunFilter { owing: true, since: Some(at(0)), incident: None }).await.unwrap();
+    runs.sort_by(|one, other| one.plan.cmp(&other.plan));
+    all.push_str(&format!("{runs:?} {}\n", store.claims()));
     all.push_str(&format!("{:?}\n", store.inclusion(3, size).await.unwrap()));
     all
 }

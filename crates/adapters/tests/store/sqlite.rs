@@ -6,7 +6,7 @@ use holdpoint_adapters::store::{Faults, OpenError, SqliteConfig, SqliteStore};
 use holdpoint_ledger::key::{Ed25519NoteSigner, VerifierKey};
 use tempfile::TempDir;
 
-use super::contract;
+use super::{contract, contract_runs};
 
 pub(crate) const ORIGIN: &str = "gate.example/log";
 
@@ -135,15 +135,45 @@ async fn inv08_a_lease_lives_until_it_is_proven_dead() {
 }
 
 #[tokio::test]
-async fn a_bad_outcome_suspends_agent_and_action() {
+async fn a_run_is_counted_from_its_claim_and_looked_at_after_its_end() {
     let (store, _folder) = fresh();
-    contract::a_bad_outcome_suspends_agent_and_action(&store, &log_key()).await;
+    contract_runs::a_run_is_counted_from_its_claim_and_looked_at_after_its_end(&store, &log_key()).await;
+}
+
+#[tokio::test]
+async fn inv02_a_step_is_applied_once_and_in_its_order() {
+    let (store, _folder) = fresh();
+    contract_runs::inv02_a_step_is_applied_once_and_in_its_order(&store, &log_key()).await;
+}
+
+#[tokio::test]
+async fn a_budget_that_was_counted_before_another_claim_does_not_hold() {
+    let (store, _folder) = fresh();
+    contract_runs::a_budget_that_was_counted_before_another_claim_does_not_hold(&store, &log_key()).await;
+}
+
+#[tokio::test]
+async fn t38_a_request_is_known_by_its_key() {
+    let (store, _folder) = fresh();
+    contract_runs::t38_a_request_is_known_by_its_key(&store, &log_key()).await;
+}
+
+#[tokio::test]
+async fn inv15_a_halt_is_in_force_until_somebody_resumes() {
+    let (store, _folder) = fresh();
+    contract_runs::inv15_a_halt_is_in_force_until_somebody_resumes(&store, &log_key()).await;
+}
+
+#[tokio::test]
+async fn inv13_nothing_is_decided_under_inputs_that_were_replaced() {
+    let (store, _folder) = fresh();
+    contract_runs::inv13_nothing_is_decided_under_inputs_that_were_replaced(&store, &log_key()).await;
 }
 
 #[tokio::test]
 async fn inv13_inputs_change_only_by_a_change_of_what_is_in_force() {
     let (store, _folder) = fresh();
-    contract::inv13_inputs_change_only_by_a_change_of_what_is_in_force(&store, &log_key()).await;
+    contract_runs::inv13_inputs_change_only_by_a_change_of_what_is_in_force(&store, &log_key()).await;
 }
 
 #[tokio::test]

@@ -121,7 +121,7 @@ fn inv06_each_check_alone_stops_a_permit_without_people() {
             s.plan =
                 plan(&s.authority.pins.catalogue, "process.restart", "web-1", Digest::of_bytes(b"other"));
         }),
-        ("another executor's permit", "executor", |s| s.grant.executor = id("other")),
+        ("another executor's permit", "executor", |s| s.grant.executors = [id("other")].into()),
         ("another executor's name", "executor", |s| s.authority.name = id("other")),
         ("no such step", "step", |s| s.step = 1),
         ("an action that we do not know", "catalogue", |s| {

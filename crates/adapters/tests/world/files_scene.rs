@@ -185,7 +185,7 @@ impl Stage {
         let requester = Requester { agent: id("holmes"), on_behalf_of: Some(id("ada")) };
         let plan = Plan::new(requester, None, id("hung"), vec![step]).unwrap();
         let mut grant = grant(&plan, entry.tier, epoch);
-        grant.executor = id(self.name);
+        grant.executors = [id(self.name)].into();
         if entry.tier == Tier::T4 {
             grant.development = true;
             approve(&mut grant, &["ben", "cleo"]);

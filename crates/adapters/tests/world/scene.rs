@@ -101,7 +101,7 @@ pub(crate) fn grant(plan: &Plan, tier: Tier, epoch: u64) -> Grant {
         terms: None,
         approvals: Vec::new(),
         development: false,
-        executor: id("process"),
+        executors: BTreeSet::from([id("process")]),
         nonce: id(&format!("nonce-{epoch}")),
         epoch,
         granted_at_ms: at(NOW_MS - 1000),
@@ -180,7 +180,8 @@ pub(crate) fn intent(grant: &Grant) -> Record {
             "on_behalf_of": null},
         "action": {"id": "process.stop", "entry": digest, "reversibility": "reversible", "idempotent": true,
             "touches": {}, "tier": "T2", "additive": false, "undo": UndoKind::Inverse,
-            "cap": {"targets": 1, "services": 1, "critical": 1, "replica_share_percent": 100}},
+            "cap": {"targets": 1, "services": 1, "critical": 1, "environments": 1,
+                "replica_share_percent": 100}},
         "target": null,
         "trigger": {"condition": "hung", "evidence": digest,
             "agreement": {"truth": "holds", "needed": 1, "holding": 1, "sources": 1}},
@@ -189,16 +190,21 @@ pub(crate) fn intent(grant: &Grant) -> Record {
         "undo": {"computed": true},
         "provenance": {"target": "clean", "action": "clean", "scope": "clean"},
         "standing": "none",
-        "brakes": {"halted": false, "frozen": false, "suspended": false, "over_budget_until_ms": null},
-        "inputs": {"policy": digest, "catalogue": digest, "inventory": digest, "registry": digest},
+        "brakes": {"halted": false, "frozen": false, "suspended": false, "over_budget": null,
+            "counterpart_deleted": false, "input_refused": false},
+        "inputs": {"policy": digest, "catalogue": digest, "inventory": digest, "registry": digest,
+            "limits": digest},
         "at_ms": NOW_MS,
     });
+    let footprint = json!({"agent": "holmes", "incident": null, "actions": ["process.stop"], "environments": [],
+        "data_domains": [], "deletes": []});
     let body = Body::Claimed {
         permit: grant.id.clone(),
         nonce: grant.nonce.clone(),
         epoch: grant.epoch,
-        executor: grant.executor.clone(),
-        facts: serde_json::from_value(facts).unwrap(),
+        executors: grant.executors.clone(),
+        facts: serde_json::from_value(json!([facts])).unwrap(),
+        footprint: serde_json::from_value(footprint).unwrap(),
     };
     Record::new(at(NOW_MS), Actor::Gate, Some(grant.plan_id.clone()), body)
 }

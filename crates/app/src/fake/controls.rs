@@ -19,6 +19,7 @@ use holdpoint_domain::{
     actor::Phase,
     agent::{Agent, Person, Registry},
     id::Kind,
+    limits::Limits,
     target::{Address, Criticality, Endpoint, Inventory, Service, Target},
     trigger::{Check, Condition, HttpExpect, Probe},
 };
@@ -46,6 +47,8 @@ pub struct Parts {
     pub agents: Vec<Agent>,
     /// Its people.
     pub people: Vec<Person>,
+    /// Budgets and freezes.
+    pub limits: Limits,
 }
 
 impl Default for Parts {
@@ -67,6 +70,7 @@ impl Default for Parts {
             ],
             agents: vec![agent("healer", "alice", true), agent("scout", "bob", false)],
             people: PEOPLE.iter().map(|(name, seed)| person(name, *seed)).collect(),
+            limits: Limits::default(),
         }
     }
 }
@@ -79,6 +83,7 @@ impl Parts {
             catalogue: Catalogue::new(self.actions, self.conditions).expect("the catalogue is a valid one"),
             inventory: Inventory::new(self.services, self.targets).expect("the inventory is a valid one"),
             registry: Registry::new(self.agents, self.people).expect("the registry is a valid one"),
+            limits: self.limits,
             roots: BTreeMap::new(),
         }
     }
@@ -107,7 +112,12 @@ pub fn ids<K: Kind>(texts: &[&str]) -> BTreeSet<Id<K>> {
 /// A person with the key of a seed.
 #[must_use]
 pub fn person(name: &str, seed: u8) -> Person {
-    Person { id: id(name), teams: ids(&["oncall"]), approval_key: FakeSigner::new(seed).public_key() }
+    Person {
+        id: id(name),
+        teams: ids(&["oncall", "shop-team"]),
+        administrator: name != "alice",
+        approval_key: FakeSigner::new(seed).public_key(),
+    }
 }
 
 /// An agent that may decide.
@@ -130,10 +140,11 @@ fn actions() -> Vec<Action> {
         additive: false,
         undo: UndoKind::SelfHeals,
         undo_window_ms: Millis::secs(600),
-        cap: BlastCap { targets: 1, services: 4, critical: 1, replica_share_percent: 100 },
+        cap: BlastCap { targets: 1, services: 4, critical: 1, environments: 1, replica_share_percent: 100 },
         params: BTreeMap::new(),
         triggers: ids(&["process.hung"]),
         verify: id("process.healthy"),
+        guards: BTreeSet::new(),
         soak_ms: Millis::secs(2),
         settle_ms: Millis::secs(4),
     };
@@ -154,7 +165,9 @@ fn actions() -> Vec<Action> {
     vec![restart, switch, drop_cache, inspect]
 }
 
-fn condition(name: &str, needs: u32) -> Condition {
+/// A condition over both endpoints; where `needs` is one, either is enough.
+#[must_use]
+pub fn condition(name: &str, needs: u32) -> Condition {
     let probe = |endpoint: &str| Probe {
         endpoint: id(endpoint),
         timeout_ms: Millis::secs(1),
@@ -170,6 +183,8 @@ fn service(name: &str, criticality: Criticality, stateless: bool) -> Service {
         owner: id("shop-team"),
         criticality,
         data_classes: BTreeSet::new(),
+        data_domain: None,
+        backup_of: BTreeSet::new(),
         stateless,
         depends_on: BTreeSet::new(),
         dependents: BTreeSet::new(),

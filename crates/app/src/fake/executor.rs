@@ -28,14 +28,14 @@ impl FakeWorld {
         let step = work.plan.steps().get(work.step).ok_or_else(|| refused("no such step".to_owned()))?;
         let now = self.clock.now();
         let end = match for_use {
-            Use::Apply => grant.start_before_ms,
-            Use::Undo => grant.undo_until_ms,
+            Use::Apply if work.step == 0 => grant.start_before_ms,
+            Use::Apply | Use::Undo => grant.undo_until_ms,
         };
         let scope = Scope { action: step.action.clone(), target: step.target.clone() };
         let state = self.state();
         let lease = state.leases.get(&work.lease.info.id);
         let checks = [
-            (grant.executor == self.pins.executor, "the permit names another executor"),
+            (grant.executors.contains(&self.pins.executor), "the permit names another executor"),
             (now < end, "the permit has ended"),
             (work.lease.info.permit == grant.id, "the lease is for another permit"),
             (lease.is_some_and(|lease| lease.covers(&scope, now)), "the lease is dead or too narrow"),
@@ -62,7 +62,12 @@ impl FakeWorld {
         let unknown = || ExecuteError::Unknown("a test said so".to_owned());
         let deed = {
             let mut state = self.state();
-            let deed = if phase == ActedPhase::Undone { state.undo } else { state.apply };
+            let (own, all) = if phase == ActedPhase::Undone {
+                (state.undo_at.get(&step.target), state.undo)
+            } else {
+                (state.apply_at.get(&step.target), state.apply)
+            };
+            let deed = own.copied().unwrap_or(all);
             let thing = state
                 .things
                 .get_mut(&step.target)
@@ -93,7 +98,7 @@ impl FakeWorld {
             }
         };
         let effect = if phase == ActedPhase::Undone { Effect::Undone } else { Effect::Applied };
-        self.note(effect, Some(&permit.grant().plan_id));
+        self.note(effect, Some(&permit.grant().plan_id), Some(&step.target));
         // Whoever stops here has begun, and the target remembers it.
         yield_now().await;
         let mut state = self.state();
@@ -118,8 +123,8 @@ impl FakeWorld {
 impl Executor for FakeWorld {
     async fn rehearse(&self, work: Work<'_>) -> Result<(), ExecuteError> {
         yield_now().await;
-        let (permit, _) = self.check(&work, Use::Apply)?;
-        self.note(Effect::Rehearsed, Some(&permit.grant().plan_id));
+        let (permit, step) = self.check(&work, Use::Apply)?;
+        self.note(Effect::Rehearsed, Some(&permit.grant().plan_id), Some(&step.target));
         let deed = self.state().rehearse;
         match deed {
             Deed::Works | Deed::NoHelp | Deed::Lies => Ok(()),

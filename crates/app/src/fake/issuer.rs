@@ -50,7 +50,7 @@ impl Issuer for FakeWorld {
             }
             state.leases.insert(info.id.clone(), info.clone());
         }
-        self.note(Effect::Minted(info.id.clone()), Some(&grant.plan_id));
+        self.note(Effect::Minted(info.id.clone()), Some(&grant.plan_id), None);
         // Whoever stops here has minted and nobody knows the secret.
         yield_now().await;
         let secret = LeaseSecret::new(format!("secret of {}", info.id));
@@ -68,7 +68,7 @@ impl Issuer for FakeWorld {
             state.leases.remove(lease);
             state.ended.insert(lease.clone());
         }
-        self.note(Effect::Revoked(lease.clone()), None);
+        self.note(Effect::Revoked(lease.clone()), None, None);
         yield_now().await;
         Ok(())
     }

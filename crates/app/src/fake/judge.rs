@@ -7,6 +7,7 @@ use std::{
 
 use holdpoint_domain::{
     Digest, Id, Oversight, Rung,
+    agent::Person,
     decision::{Ladder, Verdict},
     facts::Facts,
     id::kind,
@@ -37,15 +38,17 @@ pub struct FakeJudge {
 struct Said {
     policy: Policy,
     approvers: BTreeSet<Id<kind::Person>>,
+    // All when none.
+    readers: Option<BTreeSet<Id<kind::Person>>>,
     digest: Digest,
 }
 
 impl FakeJudge {
-    /// A judge of a policy, under which these people may approve.
+    /// A judge of a policy, under which these people may approve, and everybody may read.
     #[must_use]
     pub fn new(policy: Policy, approvers: BTreeSet<Id<kind::Person>>) -> Self {
         let digest = Digest::of_bytes(b"fake policy");
-        Self { said: Mutex::new(Said { policy, approvers, digest }) }
+        Self { said: Mutex::new(Said { policy, approvers, readers: None, digest }) }
     }
 
     /// From now on the policy is another. Its digest stays: whether a changed file may be loaded is not the judge's matter.
@@ -56,6 +59,11 @@ impl FakeJudge {
     /// From now on only these people may approve.
     pub fn set_approvers(&self, approvers: BTreeSet<Id<kind::Person>>) {
         self.said().approvers = approvers;
+    }
+
+    /// From now on only these people may read the ledger.
+    pub fn set_readers(&self, readers: BTreeSet<Id<kind::Person>>) {
+        self.said().readers = Some(readers);
     }
 
     /// From now on the bundle has the digest of this text.
@@ -93,6 +101,17 @@ impl Judge for FakeJudge {
         if said.policy == Policy::Error {
             Verdict::Error { rules: Vec::new() }
         } else if said.approvers.contains(&question.person.id) {
+            allow()
+        } else {
+            Verdict::Deny { rules: Vec::new() }
+        }
+    }
+
+    fn may_read(&self, person: &Person) -> Verdict {
+        let said = self.said();
+        if said.policy == Policy::Error {
+            Verdict::Error { rules: Vec::new() }
+        } else if said.readers.as_ref().is_none_or(|readers| readers.contains(&person.id)) {
             allow()
         } else {
             Verdict::Deny { rules: Vec::new() }

@@ -12,15 +12,19 @@
 mod clock;
 pub mod controls;
 mod executor;
+mod inputs;
 mod issuer;
 mod judge;
+mod latch;
 pub mod schedule;
 mod stage;
 mod store;
 mod world;
 
 pub use clock::{FakeClock, FakeIds, FakeSigner};
+pub use inputs::{BROKEN, FakeInputs, Loading};
 pub use judge::{FakeJudge, Policy};
-pub use stage::{Setup, Stage, decider, session, signed_with, statement};
+pub use latch::FakeLatch;
+pub use stage::{Setup, Stage, decider, session, signed, signed_by, signed_with, statement};
 pub use store::{Failure, LedgerSize, MemStore, When};
 pub use world::{Deed, Effect, FakeWorld, Issuing, Pins, Probe, Thing, Traced};

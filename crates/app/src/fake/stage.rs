@@ -10,14 +10,16 @@ use holdpoint_domain::{
     id::kind,
     plan::Narrative,
     record::Record,
+    signed::{self, Signed},
 };
 
 use super::{
-    FakeClock, FakeIds, FakeJudge, FakeSigner, FakeWorld, MemStore, Pins, Policy,
+    FakeClock, FakeIds, FakeInputs, FakeJudge, FakeLatch, FakeSigner, FakeWorld, MemStore, Pins, Policy,
     controls::{EXECUTOR, PEOPLE, Parts, id, ids},
 };
 use crate::{
     gate::{Gate, Ports, Settings},
+    gather::Wish,
     port::{Signer, Store as _},
     propose::Proposal,
     view::PlanView,
@@ -57,6 +59,10 @@ pub struct Stage {
     pub world: Arc<FakeWorld>,
     /// Policy: by default it allows from T1 upward, and everybody may approve.
     pub judge: Arc<FakeJudge>,
+    /// The halt; it outlives restarts.
+    pub latch: Arc<FakeLatch>,
+    /// Control inputs as texts.
+    pub inputs: Arc<FakeInputs>,
     /// The store that the gate uses now.
     pub store: Arc<MemStore>,
     /// The gate.
@@ -90,24 +96,36 @@ impl Stage {
         let world = Arc::new(FakeWorld::new(Arc::clone(&clock), store.size(), pins, targets));
         let judge = Arc::new(FakeJudge::new(setup.policy, ids(&PEOPLE.map(|(name, _)| name))));
         let ids = Arc::new(FakeIds::new(setup.seed));
-        let gate = gate(&setup, &clock, &ids, &world, &judge, &store);
-        Self { clock, ids, world, judge, store, gate, setup }
+        let (latch, inputs) = (Arc::new(FakeLatch::default()), Arc::new(FakeInputs::default()));
+        let gate = gate(&setup, &clock, &ids, &world, &judge, (&latch, &inputs), &store);
+        Self { clock, ids, world, judge, latch, inputs, store, gate, setup }
     }
 
-    /// The process is killed and starts anew: only the ledger's entries, the world and the clock are left.
+    /// The process is killed and starts anew: only the ledger's entries, the disk, the world and the clock are left.
     pub fn restart(&mut self) {
         self.store = self.store.reopen();
-        self.gate = gate(&self.setup, &self.clock, &self.ids, &self.world, &self.judge, &self.store);
+        self.latch = Arc::new(self.latch.reopen());
+        let others = (&self.latch, &self.inputs);
+        self.gate = gate(&self.setup, &self.clock, &self.ids, &self.world, &self.judge, others, &self.store);
     }
 
     /// What `healer` asks for when it wants an action on a target.
     #[must_use]
     pub fn proposal(&self, action: &str, target: &str) -> Proposal {
-        Proposal {
+        self.proposal_of(&[(action, target)])
+    }
+
+    /// What `healer` asks for when it wants several actions, each on a target of its own.
+    #[must_use]
+    pub fn proposal_of(&self, steps: &[(&str, &str)]) -> Proposal {
+        let wish = |(action, target): &(&str, &str)| Wish {
             action: id(action),
             target: id(target),
-            trigger: id("process.hung"),
             params: BTreeMap::new(),
+        };
+        Proposal {
+            steps: steps.iter().map(wish).collect(),
+            trigger: id("process.hung"),
             incident: None,
             narrative: Narrative::default(),
             prompt: None,
@@ -157,12 +175,29 @@ pub fn signed_with(seed: u8, name: &str, terms: &HoldTerms, choice: Choice) -> S
     SignedStatement { statement, signature }
 }
 
+/// What a person says, signed with the key of [`PEOPLE`].
+#[must_use]
+pub fn signed<T: signed::Statement>(statement: T) -> Signed<T> {
+    let name = statement.by().to_string();
+    let seed = PEOPLE.iter().find(|(person, _)| *person == name).map_or(99, |(_, seed)| *seed);
+    signed_by(seed, statement)
+}
+
+/// What a person says, signed with the key of a seed.
+#[must_use]
+pub fn signed_by<T: signed::Statement>(seed: u8, statement: T) -> Signed<T> {
+    let bytes = statement.signing_bytes().expect("a statement has a canonical form");
+    let signature = Signer::sign(&FakeSigner::new(seed), &bytes);
+    Signed { statement, signature }
+}
+
 fn gate(
     setup: &Setup,
     clock: &Arc<FakeClock>,
     ids: &Arc<FakeIds>,
     world: &Arc<FakeWorld>,
     judge: &Arc<FakeJudge>,
+    (latch, inputs): (&Arc<FakeLatch>, &Arc<FakeInputs>),
     store: &Arc<MemStore>,
 ) -> Gate {
     let ports = Ports {
@@ -174,6 +209,8 @@ fn gate(
         issuer: world.clone(),
         executor: world.clone(),
         judge: judge.clone(),
+        latch: latch.clone(),
+        inputs: inputs.clone(),
         permit_key: Arc::new(FakeSigner::new(PERMIT_SEED)),
         evidence_key: Arc::new(FakeSigner::new(EVIDENCE_SEED)),
         log_key: store.log_key(),

@@ -33,6 +33,8 @@ pub struct Thing {
     pub acted: Option<Acted>,
     /// How often it was acted on.
     pub effects: u32,
+    /// How often it was put back.
+    pub undos: u32,
     /// How many of the next observations fail.
     pub blind: u32,
     // What the last effect replaced.
@@ -59,6 +61,7 @@ impl Default for Thing {
             down: false,
             acted: None,
             effects: 0,
+            undos: 0,
             blind: 0,
             before: 1,
             epoch: 0,
@@ -142,6 +145,8 @@ pub struct Traced {
     pub effect: Effect,
     /// For which plan; none where only the lease was named.
     pub plan: Option<Id<kind::Plan>>,
+    /// On which target; none for leases.
+    pub target: Option<Id<kind::Target>>,
 }
 
 /// What the executor and the issuer have pinned.
@@ -172,6 +177,8 @@ pub(super) struct State {
     pub(super) rehearse: Deed,
     pub(super) apply: Deed,
     pub(super) undo: Deed,
+    pub(super) apply_at: BTreeMap<Id<kind::Target>, Deed>,
+    pub(super) undo_at: BTreeMap<Id<kind::Target>, Deed>,
     pub(super) issuing: Issuing,
     pub(super) leases: BTreeMap<Id<kind::Lease>, LeaseInfo>,
     pub(super) ended: std::collections::BTreeSet<Id<kind::Lease>>,
@@ -193,6 +200,8 @@ impl FakeWorld {
             rehearse: Deed::Works,
             apply: Deed::Works,
             undo: Deed::Works,
+            apply_at: BTreeMap::new(),
+            undo_at: BTreeMap::new(),
             issuing: Issuing::default(),
             leases: BTreeMap::new(),
             ended: std::collections::BTreeSet::new(),
@@ -235,6 +244,18 @@ impl FakeWorld {
     /// From now on the executor undoes like this.
     pub fn undo(&self, deed: Deed) {
         self.state().undo = deed;
+    }
+
+    /// From now on the executor applies like this on one target, whatever it does on others.
+    pub fn apply_at(&self, target: &str, deed: Deed) {
+        let target = Id::parse(target).expect("a target of a test has an id");
+        self.state().apply_at.insert(target, deed);
+    }
+
+    /// From now on the executor undoes like this on one target, whatever it does on others.
+    pub fn undo_at(&self, target: &str, deed: Deed) {
+        let target = Id::parse(target).expect("a target of a test has an id");
+        self.state().undo_at.insert(target, deed);
     }
 
     /// From now on the issuer works like this.
@@ -282,8 +303,14 @@ impl FakeWorld {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn note(&self, effect: Effect, plan: Option<&Id<kind::Plan>>) {
-        let traced = Traced { ledger_size: self.ledger.now(), effect, plan: plan.cloned() };
+    pub(super) fn note(
+        &self,
+        effect: Effect,
+        plan: Option<&Id<kind::Plan>>,
+        target: Option<&Id<kind::Target>>,
+    ) {
+        let (plan, target) = (plan.cloned(), target.cloned());
+        let traced = Traced { ledger_size: self.ledger.now(), effect, plan, target };
         self.state().trace.push(traced);
     }
 }
@@ -299,7 +326,10 @@ impl Thing {
                 self.content = self.content.wrapping_mul(1_000).wrapping_add(epoch);
                 self.effects = self.effects.saturating_add(1);
             }
-            Phase::Undone => self.content = self.before,
+            Phase::Undone => {
+                self.content = self.before;
+                self.undos = self.undos.saturating_add(1);
+            }
         }
         let left = (phase != Phase::Begun).then(|| self.version());
         self.acted = Some(Acted { epoch, phase, left });

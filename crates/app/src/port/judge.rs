@@ -53,6 +53,9 @@ pub trait Judge: Send + Sync {
     /// Whether a person may decide on a hold.
     fn may_approve(&self, question: ApproveQuestion<'_>) -> Verdict;
 
+    /// Whether a person may read the whole ledger.
+    fn may_read(&self, person: &Person) -> Verdict;
+
     /// For a denial: what would have had to be different. Not on the hot path.
     fn hints(&self, facts: &Facts) -> Vec<Hint>;
 }

@@ -1,11 +1,18 @@
 //! The ports: what the use cases need from the world. Each states durability, idempotency and concurrency.
 
+pub mod inputs;
 pub mod judge;
+pub mod latch;
 pub mod store;
 pub mod world;
 
+pub use inputs::{Document, Inputs, Loaded};
 pub use judge::{ApproveQuestion, Hint, Judge};
-pub use store::{Appended, Entry, Head, KeptText, PlanFilter, PlanRow, Store, StoreError, Txn};
+pub use latch::Latch;
+pub use store::{
+    Appended, Entry, Head, KeptText, PlanFilter, PlanRow, RequestAnswer, RequestNote, RequestRow, Store,
+    StoreError, Txn,
+};
 pub use world::{
     Acted, ActedPhase, Clock, ExecuteError, Executor, Ids, IssueError, Issuer, Observation, ObserveError,
     Observer, Prober, Signer, Work,

@@ -4,18 +4,23 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use holdpoint_domain::{
-    Commitment, Digest, Id, Tier, Timestamp,
+    Commitment, Digest, Id, Millis, Tier, Timestamp,
     digest::Salt,
     facts::Inputs,
     flow::{FlowError, State},
+    halt::Halt,
     id::kind,
     lease::LeaseInfo,
     record::Record,
 };
 use holdpoint_ledger::hash::Hash;
 
+use crate::projection::{ChangeRow, RunFilter, RunRow};
+
 /// Most records in one transaction: a state change needs a handful.
 pub const MAX_TXN_RECORDS: usize = 32;
+/// How long the answer to a request with a key is remembered.
+pub const REQUEST_MEMORY: Millis = Millis::secs(24 * 60 * 60);
 
 /// One state change: its records, appended together or not at all.
 ///
@@ -29,10 +34,54 @@ pub struct Txn {
     /// The last ledger index of a plan that the caller has seen: refused with [`StoreError::Conflict`] when the plan has
     /// moved on since.
     pub expect: Option<(Id<kind::Plan>, u64)>,
+    /// How many claims there were when the caller counted what budgets have left: refused with [`StoreError::Crowded`] when
+    /// another run was claimed since.
+    pub expect_claims: Option<u64>,
+    /// What is remembered of a request with an idempotency key.
+    pub request: Option<RequestNote>,
     /// Texts kept beside the ledger, under the salts of their commitments.
     pub texts: Vec<KeptText>,
     /// Undo, revocation, failure and doubt: may use the room that is reserved for them when the disk is full.
     pub essential: bool,
+}
+
+/// What is remembered of a request with an idempotency key, for [`REQUEST_MEMORY`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestNote {
+    /// It was received. Refused with [`StoreError::KnownRequest`] when its key is known.
+    Received {
+        /// The digest of caller, endpoint and key.
+        key: Digest,
+        /// The digest of its body.
+        body: Digest,
+        /// When.
+        at: Timestamp,
+    },
+    /// It was answered.
+    Answered {
+        /// The digest of caller, endpoint and key.
+        key: Digest,
+        /// The answer.
+        answer: RequestAnswer,
+    },
+}
+
+/// The answer to a request with an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+}
+
+/// A request with an idempotency key, as it is remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestRow {
+    /// The digest of its body.
+    pub body: Digest,
+    /// The answer; none when it was never given: the request is under way, or the gate stopped.
+    pub answer: Option<RequestAnswer>,
 }
 
 /// A text beside the ledger. It can be erased; its commitment cannot.
@@ -137,6 +186,18 @@ pub enum StoreError {
         /// The plan whose run holds it.
         by: Id<kind::Plan>,
     },
+    /// The decision was taken under control inputs that are not in force any more.
+    #[error("the control inputs were replaced meanwhile")]
+    StaleInputs,
+    /// Another run was claimed since budgets were counted.
+    #[error("another run was claimed meanwhile")]
+    Crowded,
+    /// A change that is not open, that this person cannot decide on, or that too few approved.
+    #[error("change `{0}` is not open to this")]
+    NotOpen(Id<kind::Change>),
+    /// A request with this key is known.
+    #[error("a request with this idempotency key is known")]
+    KnownRequest,
     /// The person has decided on this hold before.
     #[error("`{person}` has decided on hold `{hold}` before")]
     DecidedBefore {
@@ -219,9 +280,29 @@ pub trait Store: Send + Sync {
     /// Leases that were issued and not proven revoked, with their plans.
     async fn live_leases(&self) -> Result<Vec<(Id<kind::Plan>, LeaseInfo)>, StoreError>;
 
-    /// Whether a run of this action by this agent ended badly (failed, undone, undo failed, in doubt) and nobody looked.
-    async fn suspended(&self, agent: &Id<kind::Agent>, action: &Id<kind::Action>)
-    -> Result<bool, StoreError>;
+    /// Runs that match, in no order.
+    async fn runs(&self, filter: RunFilter) -> Result<Vec<RunRow>, StoreError>;
+
+    /// The run of a plan.
+    async fn run(&self, plan: &Id<kind::Plan>) -> Result<Option<RunRow>, StoreError>;
+
+    /// A change of a control input.
+    async fn input_change(&self, id: &Id<kind::Change>) -> Result<Option<ChangeRow>, StoreError>;
+
+    /// Changes of control inputs, newest first.
+    async fn input_changes(&self, limit: u32) -> Result<Vec<ChangeRow>, StoreError>;
+
+    /// What is remembered of a request with an idempotency key.
+    async fn request(&self, key: &Digest) -> Result<Option<RequestRow>, StoreError>;
+
+    /// Why the store takes nothing more, if it is closed.
+    fn closed(&self) -> Option<String>;
+
+    /// How many permits were ever claimed.
+    fn claims(&self) -> u64;
+
+    /// The halt in force, as far as it is recorded.
+    fn halt(&self) -> Option<Halt>;
 
     /// The highest epoch ever granted; zero when none was.
     fn last_epoch(&self) -> u64;

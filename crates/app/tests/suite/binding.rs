@@ -13,7 +13,9 @@ use holdpoint_domain::{
     record::Body,
 };
 
-use super::support::{Plan, approved, audit, bring, decide, held, proposed, run_it, started, state, wait};
+use super::support::{
+    Plan, activated, approved, audit, bring, decide, held, proposed, run_it, started, state, wait,
+};
 
 #[test]
 fn t01_a_statement_on_one_hold_is_none_on_another() {
@@ -123,6 +125,7 @@ fn t02_a_first_approver_who_lost_their_key_does_not_help_the_second() {
     approved(&stage, "carol", &terms);
     stage.setup.parts.people[2] = person("carol", 77);
     stage.restart();
+    activated(&stage);
     let second = approved(&stage, "bob", &terms);
     assert_eq!((second.state, second.approvals), (State::Held, 1));
     assert_eq!(approved(&stage, "alice", &terms).state, State::Permitted);

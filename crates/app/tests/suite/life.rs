@@ -18,7 +18,8 @@ use holdpoint_domain::{
 use holdpoint_policy::{Bundle, Schema, Source};
 
 use super::support::{
-    approved, ask, audit, decide, held, no_lease_lives, proposed, recovered, run_it, started, state, wait,
+    activated, approved, ask, audit, decide, held, no_lease_lives, proposed, recovered, run_it, started,
+    state, wait,
 };
 
 #[test]
@@ -50,7 +51,7 @@ fn a_t2_life_leaves_every_step_in_order() {
     let thing = stage.world.thing("worker-1");
     assert_eq!((thing.effects, thing.healthy), (1, true));
     let view = wait(stage.view(&proposed.id)).unwrap();
-    assert_eq!(view.after, Some(thing.version()));
+    assert_eq!(view.left, [thing.version()]);
     assert!(view.review_due.is_some());
     no_lease_lives(&stage);
     audit(&stage);
@@ -250,8 +251,9 @@ fn judged_by_bundle(clock: std::sync::Arc<dyn Clock>) -> Stage {
     let text = "@id(\"all\") permit (principal is Agent, action, resource);".to_owned();
     let source = Source { name: "all.cedar".to_owned(), text };
     let (bundle, _) = Bundle::load(&[source], &[], schema).unwrap();
-    stage.gate.ports.judge = std::sync::Arc::new(BundleJudge::new(bundle, clock));
+    stage.gate.ports.judge = std::sync::Arc::new(BundleJudge::new(bundle.into(), clock));
     stage.gate.inputs.policy = stage.gate.ports.judge.digest();
+    activated(&stage);
     stage
 }
 

@@ -14,7 +14,9 @@ use holdpoint_domain::{
     record::Body,
 };
 
-use super::support::{Plan, approved, audit, held, proposed, recovering, run_it, started, state, wait};
+use super::support::{
+    Plan, approved, audit, count, held, proposed, recovering, run_it, started, state, wait,
+};
 
 const MANY: usize = 1_000;
 
@@ -22,10 +24,6 @@ async fn race(stage: &Stage, person: &str, terms: &HoldTerms, choice: Choice) ->
     decide_hold(&stage.gate, &session(person), &terms.hold, statement(person, terms, choice))
         .await
         .map(|decided| decided.state)
-}
-
-fn count(stage: &Stage, word: &str) -> usize {
-    stage.store.records().iter().filter(|record| record.body.word() == word).count()
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! Refusals: who may ask for what, and the record that every refused request leaves.
 
-use std::collections::BTreeMap;
-
 use holdpoint_app::{
     fake::{
         Setup, Stage,
@@ -66,9 +64,20 @@ fn inv05_inv07_every_refused_proposal_is_recorded() {
             trigger: id("no.such.condition"),
             ..stage.proposal("process.restart", "worker-1")
         }),
-        ("bad-parameter", Blame::Caller, decider("healer"), |stage| Proposal {
-            params: BTreeMap::from([(id("replicas"), ParamValue::Int(0))]),
-            ..stage.proposal("process.restart", "worker-1")
+        ("bad-parameter", Blame::Caller, decider("healer"), |stage| {
+            let mut proposal = stage.proposal("process.restart", "worker-1");
+            proposal.steps[0].params.insert(id("replicas"), ParamValue::Int(0));
+            proposal
+        }),
+        ("bad-steps", Blame::Caller, decider("healer"), |stage| stage.proposal_of(&[])),
+        ("bad-steps", Blame::Caller, decider("healer"), |stage| {
+            stage.proposal_of(&[("process.restart", "worker-1"); 5])
+        }),
+        ("bad-steps", Blame::Caller, decider("healer"), |stage| {
+            stage.proposal_of(&[("process.restart", "worker-1"), ("flag.switch", "worker-1")])
+        }),
+        ("unknown-target", Blame::Caller, decider("healer"), |stage| {
+            stage.proposal_of(&[("process.restart", "worker-1"), ("process.restart", "worker-4")])
         }),
         ("text-too-long", Blame::Caller, decider("healer"), |stage| Proposal {
             prompt: Some("a".repeat(MAX_TEXT_LEN + 1)),

@@ -1,17 +1,18 @@
 //! Start: genesis once, and control inputs that the ledger has activated.
 
 use holdpoint_app::{
-    fake::{Setup, Stage},
+    fake::{Setup, Stage, session},
     port::{Store as _, Txn},
     start::start,
 };
 use holdpoint_domain::{
     actor::Actor,
-    change::{Change, Control},
+    approval::Choice,
+    change::{Change, ChangeTerms, Control},
     record::{Body, Record},
 };
 
-use super::support::{audit, started, wait};
+use super::support::{audit, budgets, concurrent, started, terms, verdict, wait};
 
 fn words(stage: &Stage) -> Vec<&'static str> {
     stage.store.records().iter().map(|record| record.body.word()).collect()
@@ -34,6 +35,7 @@ fn change(stage: &mut Stage, control: Control) {
         Control::Catalogue => stage.setup.parts.action("flag.switch").title.push('!'),
         Control::Inventory => stage.setup.parts.services[0].stateless = false,
         Control::Registry => stage.setup.parts.agents[1].accepted = true,
+        Control::Limits => stage.setup.parts.limits = budgets(&[concurrent("one", 1)]),
     }
     stage.restart();
 }
@@ -58,10 +60,19 @@ fn inv13_a_recorded_change_puts_the_new_input_in_force() {
         let old = control.of(&stage.gate.inputs);
         change(&mut stage, control);
         let new = control.of(&stage.gate.inputs);
-        let change = Change { control, old, new, author: holdpoint_app::fake::controls::id("alice") };
+        let terms = ChangeTerms { control, old, new, ..terms(&stage, "alice") };
+        let change = Change { id: terms.id.clone(), control, old, new, author: terms.author.clone() };
         let now = stage.gate.ports.clock.now();
         let record = Record::new(now, Actor::Gate, None, Body::Changed { change });
-        wait(stage.store.append(Txn { records: vec![record.clone()], ..Txn::default() })).unwrap();
+        // What nobody proposed, and what nobody approved, is not put in force.
+        wait(stage.store.append(Txn { records: vec![record.clone()], ..Txn::default() })).unwrap_err();
+        let body = Body::ChangeProposed { terms: Box::new(terms.clone()) };
+        let records = vec![Record::new(now, session("alice").actor(), None, body), record.clone()];
+        wait(stage.store.append(Txn { records: records.clone(), ..Txn::default() })).unwrap_err();
+        let body = Body::ChangeDecided { statement: Box::new(verdict("bob", &terms, Choice::Approve)) };
+        let decided = Record::new(now, session("bob").actor(), None, body);
+        let records = vec![records[0].clone(), decided, record.clone()];
+        wait(stage.store.append(Txn { records, ..Txn::default() })).unwrap();
         wait(start(&stage.gate)).unwrap();
         // What it replaced is not in force any more, so it cannot be replaced again.
         let again = stage.store.append(Txn { records: vec![record], ..Txn::default() });

@@ -130,7 +130,7 @@ fn a_transaction_is_all_or_nothing() {
     let head = stage.store.head();
     // The second record is illegal for a plan that waits for its claim.
     let body = |body| Record::new(stage.gate.ports.clock.now(), Actor::Gate, Some(plan.id.clone()), body);
-    let records = vec![refused(&stage), body(Body::Rehearsed { step: 0 })];
+    let records = vec![refused(&stage), body(Body::Rehearsed { steps: 1 })];
     let appended = wait(stage.store.append(Txn { records, ..Txn::default() }));
     assert!(matches!(appended, Err(StoreError::Flow(_))), "{appended:?}");
     let expect = Some((plan.id.clone(), 0));

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, future::Future, pin::Pin};
 
 use holdpoint_app::{
     approve::{Decided, decide_hold},
-    fake::{Effect, Setup, Stage, decider, schedule::poll_at_most, session, statement},
-    port::Store as _,
+    fake::{Effect, Setup, Stage, controls::id, decider, schedule::poll_at_most, session, signed, statement},
+    port::{Clock as _, Store as _, Txn, store::root_digest},
     propose::{Proposal, Proposed, propose},
     recover,
     refusal::Refusal,
@@ -13,12 +13,16 @@ use holdpoint_app::{
     start::start,
 };
 use holdpoint_domain::{
-    Id,
+    Commitment, Digest, Id, Millis,
     actor::Identity,
-    approval::{Choice, HoldTerms, SignedStatement},
+    approval::{Choice, HoldTerms, SignedStatement, TreeHead},
+    change::{Change, ChangeStatement, ChangeStatementType, ChangeTerms, Control},
+    digest::Salt,
     flow::State,
     id::kind,
-    record::{Body, Record},
+    limits::{Budget, DEFAULT_DELETE_WINDOW, Limits, Per},
+    record::{Body, Record, Request},
+    signed::Signed,
 };
 use holdpoint_ledger::{SignedCheckpoint, Verifier};
 
@@ -43,6 +47,24 @@ pub(crate) fn poll_until<F: Future>(stage: &Stage, future: &mut Pin<Box<F>>, wor
     panic!("it never recorded `{word}`");
 }
 
+/// Polls until the record of a step with this word is in the ledger.
+pub(crate) fn poll_until_step<F: Future>(stage: &Stage, future: &mut Pin<Box<F>>, word: &str, its: u32) {
+    let is_it = |body: &Body| match body {
+        Body::Applying { step, .. }
+        | Body::Applied { step, .. }
+        | Body::Undoing { step, .. }
+        | Body::Unwound { step, .. } => body.word() == word && *step == its,
+        _ => false,
+    };
+    for _ in 0..POLLS {
+        if stage.store.records().iter().any(|record| is_it(&record.body)) {
+            return;
+        }
+        assert!(poll_at_most(future, 1).is_none(), "it ended before it recorded `{word}` of step {its}");
+    }
+    panic!("it never recorded `{word}` of step {its}");
+}
+
 pub(crate) fn started(setup: Setup) -> Stage {
     let stage = Stage::new(setup);
     wait(start(&stage.gate)).unwrap();
@@ -52,6 +74,89 @@ pub(crate) fn started(setup: Setup) -> Stage {
 /// Whoever it is proposes.
 pub(crate) fn ask_as(stage: &Stage, who: &Identity, proposal: Proposal) -> Result<Proposed, Refusal> {
     wait(propose(&stage.gate, who, proposal))
+}
+
+/// Proposes several steps, and expects to be heard.
+pub(crate) fn proposed_all(stage: &Stage, steps: &[(&str, &str)]) -> Proposed {
+    ask_as(stage, &decider("healer"), stage.proposal_of(steps)).unwrap()
+}
+
+/// Control inputs under which one plan may have several targets.
+pub(crate) fn several() -> Setup {
+    let mut setup = Setup::default();
+    for action in &mut setup.parts.actions {
+        action.cap.targets = 4;
+    }
+    setup
+}
+
+pub(crate) fn budgets(budgets: &[Budget]) -> Limits {
+    Limits::new(budgets.to_vec(), Vec::new(), DEFAULT_DELETE_WINDOW).unwrap()
+}
+
+/// A budget of runs at once, over everything.
+pub(crate) fn concurrent(name: &str, max: u32) -> Budget {
+    let per = Per::Everything;
+    Budget { id: id(name), per, environments: [].into(), concurrent: Some(max), starts: None }
+}
+
+/// Terms of a change of the policy that need one approval, as nobody proposed them yet.
+pub(crate) fn terms(stage: &Stage, author: &str) -> ChangeTerms {
+    let head = stage.store.head();
+    ChangeTerms {
+        id: id("change-1"),
+        head: TreeHead { origin: head.origin.clone(), size: head.size, root: root_digest(&head.root) },
+        control: Control::Policy,
+        old: stage.gate.inputs.policy,
+        new: Digest::of_bytes(b"new"),
+        content: Commitment::to(&Salt::new([0; 32]), b"new"),
+        author: id(author),
+        needed: 1,
+        nonce: id("once-1"),
+        expires_at_ms: stage.clock.now().plus(Millis::secs(60)).unwrap(),
+    }
+}
+
+/// Has the ledger activate what a restart found, as if alice had proposed it and bob had approved.
+pub(crate) fn activated(stage: &Stage) {
+    let active = stage.store.active_inputs().unwrap();
+    for control in Control::ALL {
+        let (old, new) = (control.of(&active), control.of(&stage.gate.inputs));
+        if old == new {
+            continue;
+        }
+        let id = id(&format!("change-{}", stage.store.head().size));
+        let terms = ChangeTerms { id: id.clone(), control, old, new, ..terms(stage, "alice") };
+        let statement = Box::new(verdict("bob", &terms, Choice::Approve));
+        let change = Change { id, control, old, new, author: terms.author.clone() };
+        let record = |name: &str, body| Record::new(stage.clock.now(), session(name).actor(), None, body);
+        let records = vec![
+            record("alice", Body::ChangeProposed { terms: Box::new(terms) }),
+            record("bob", Body::ChangeDecided { statement }),
+            record("bob", Body::Changed { change }),
+        ];
+        wait(stage.store.append(Txn { records, ..Txn::default() })).unwrap();
+    }
+}
+
+/// What a person says about a change.
+pub(crate) fn verdict(person: &str, terms: &ChangeTerms, choice: Choice) -> Signed<ChangeStatement> {
+    let r#type = ChangeStatementType::V1;
+    signed(ChangeStatement { r#type, terms: terms.clone(), approver: id(person), choice })
+}
+
+/// The refusals in the ledger, in order.
+pub(crate) fn refusals(stage: &Stage) -> Vec<(Request, String)> {
+    let refusal = |record: Record| match record.body {
+        Body::Refused { request, rule } => Some((request, rule.to_string())),
+        _ => None,
+    };
+    stage.store.records().into_iter().filter_map(refusal).collect()
+}
+
+/// How many records have this word.
+pub(crate) fn count(stage: &Stage, word: &str) -> usize {
+    stage.store.records().iter().filter(|record| record.body.word() == word).count()
 }
 
 /// Whoever it is brings a statement on a hold.
@@ -137,8 +242,10 @@ pub(crate) fn audit(stage: &Stage) {
         assert!(claims.get(plan).copied().unwrap_or(0) <= 1, "{plan} was claimed twice");
         let row = wait(stage.store.plan(plan)).unwrap().unwrap();
         assert_eq!(row.state, *state, "{plan}");
-        let holds = stage.store.holder(&row.target).as_ref() == Some(plan);
-        assert_eq!(holds, state.is_running(), "{plan} is `{state}`");
+        for target in wait(stage.view(plan)).unwrap().plan.targets() {
+            let holds = stage.store.holder(&target).as_ref() == Some(plan);
+            assert_eq!(holds, state.is_running(), "{plan} is `{state}`, {target}");
+        }
     }
 }
 
@@ -153,7 +260,7 @@ fn audit_log(stage: &Stage) {
 
 /// Invariant 1: whatever was done outside was announced by a record that was durable before.
 fn audit_order(stage: &Stage, records: &[Record]) {
-    let mut effects: BTreeMap<(Plan, &str), u32> = BTreeMap::new();
+    let mut effects: BTreeMap<(Plan, &str, Option<Id<kind::Target>>), u32> = BTreeMap::new();
     for traced in stage.world.trace() {
         let before = |plan: &Plan, is_it: &dyn Fn(&Body) -> bool| {
             records_of(records, plan).any(|(index, record)| index < traced.ledger_size && is_it(&record.body))
@@ -172,10 +279,12 @@ fn audit_order(stage: &Stage, records: &[Record]) {
                 ("rehearse", before(plan, &|body| matches!(body, Body::Leased { .. })))
             }
             (Effect::Applied, Some(plan)) => {
-                ("apply", before(plan, &|body| matches!(body, Body::Applying { .. })))
+                let its = step_of(records, plan, traced.target.as_ref());
+                ("apply", before(plan, &|body| matches!(body, Body::Applying { step, .. } if *step == its)))
             }
             (Effect::Undone, Some(plan)) => {
-                ("undo", before(plan, &|body| matches!(body, Body::Undoing { .. })))
+                let its = step_of(records, plan, traced.target.as_ref());
+                ("undo", before(plan, &|body| matches!(body, Body::Undoing { step, .. } if *step == its)))
             }
             (effect, None) => panic!("{effect:?} of no plan"),
         };
@@ -185,13 +294,22 @@ fn audit_order(stage: &Stage, records: &[Record]) {
                 index < traced.ledger_size && matches!(record.body, Body::Claimed { .. })
             });
             assert!(decided, "{traced:?} came before its intent");
-            *effects.entry((plan, what)).or_default() += 1;
+            *effects.entry((plan, what, traced.target)).or_default() += 1;
         }
     }
-    for ((plan, what), times) in effects {
+    for ((plan, what, _), times) in effects {
         // An undo that was begun and not finished is begun again, under the same epoch, when the version is still ours.
         assert!(times == 1 || what == "mint" || what == "undo", "{plan}: {what} happened {times} times");
     }
+}
+
+/// The number of the step that acts on a target.
+fn step_of(records: &[Record], plan: &Plan, target: Option<&Id<kind::Target>>) -> u32 {
+    let steps = records_of(records, plan).find_map(|(_, record)| match &record.body {
+        Body::Proposed { plan, .. } => Some(plan.steps()),
+        _ => None,
+    });
+    steps.unwrap().iter().position(|step| Some(&step.target) == target).unwrap() as u32
 }
 
 /// Nothing that was leased can be used any more.

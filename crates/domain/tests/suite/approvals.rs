@@ -37,7 +37,8 @@ pub(crate) fn changed<T: Serialize + DeserializeOwned + PartialEq>(
         .filter(|(_, other)| other != value)
         .collect();
     let paths: BTreeSet<_> = found.iter().map(|(path, _)| path.clone()).collect();
-    let untouched: Vec<_> = leaves(&json).into_iter().filter(|leaf| !paths.contains(leaf)).collect();
+    let untouched: BTreeSet<_> = leaves(&json).into_iter().filter(|leaf| !paths.contains(leaf)).collect();
+    let fixed = fixed.iter().map(|leaf| (*leaf).to_owned()).collect();
     assert_eq!(untouched, fixed, "leaves that no change reached");
     found
 }

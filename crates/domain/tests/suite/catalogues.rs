@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdpoint_domain::{
-    Id, Tier,
+    Id, Millis, Tier,
     action::{
-        Action, BlastCap, Catalogue, CatalogueError, Effect, MAX_CATALOGUE, MAX_INT, ParamSpec,
-        Reversibility, State, UndoKind,
+        Action, BlastCap, Catalogue, CatalogueError, Effect, MAX_CATALOGUE, MAX_GUARDS, MAX_INT,
+        MAX_SETTLE_MS, MAX_UNDO_WINDOW_MS, ParamSpec, Reversibility, State, UndoKind,
     },
     decision::{ReasonEffect, floor},
     facts::{ActionFacts, Facts},
     guardrail::{CATALOGUE_TIER, Demand, GUARDRAILS, static_floors},
+    time::MAX_MS,
     trigger::{
         Check, Comparison, Condition, ConditionFault, HttpExpect, MAX_PROBES, Probe, ProcessExpect, TcpExpect,
     },
@@ -56,10 +57,11 @@ pub(crate) fn action(name: &str) -> Action {
         additive: false,
         undo: UndoKind::SelfHeals,
         undo_window_ms: ms(60_000),
-        cap: BlastCap { targets: 1, services: 3, critical: 0, replica_share_percent: 50 },
+        cap: BlastCap { targets: 1, services: 3, critical: 0, environments: 1, replica_share_percent: 50 },
         params: BTreeMap::new(),
         triggers: BTreeSet::from([id("process.hung")]),
         verify: id("process.ok"),
+        guards: BTreeSet::new(),
         soak_ms: ms(1_000),
         settle_ms: ms(10_000),
     }
@@ -80,6 +82,8 @@ fn word(fault: &CatalogueError) -> &'static str {
         CatalogueError::ReadOnlyMismatch(_) => "read-only mismatch",
         CatalogueError::EmptyParam { .. } => "empty param",
         CatalogueError::Condition { .. } => "condition",
+        CatalogueError::Time { .. } => "time",
+        CatalogueError::Guards { .. } => "guards",
         CatalogueError::Size(_) => "size",
     }
 }
@@ -103,6 +107,8 @@ fn all_faults_of_a_catalogue_are_reported_together() {
     let mut wrong = action("wrong");
     wrong.triggers = BTreeSet::new();
     wrong.verify = id("nowhere");
+    wrong.guards = BTreeSet::from([id("nothing-there")]);
+    wrong.soak_ms = ms(MAX_SETTLE_MS + 1);
     (wrong.undo, wrong.tier) = (UndoKind::None, Tier::T0);
     wrong.touches = BTreeMap::from([(State::Rbac, Effect::Grants)]);
     wrong.params = BTreeMap::from([
@@ -122,8 +128,10 @@ fn all_faults_of_a_catalogue_are_reported_together() {
         "condition",
         "duplicate action",
         "unknown condition",
+        "unknown condition",
         "no trigger",
         "read-only mismatch",
+        "time",
         "empty param",
         "empty param",
         "below guardrail",
@@ -169,6 +177,68 @@ fn parameters_that_can_have_no_value_or_no_exact_one_are_refused() {
     }
     assert!(allowed(ParamSpec::Bool) && allowed(ParamSpec::Secret));
     assert!(allowed(ParamSpec::Choice { of: BTreeSet::from([id("a")]) }));
+}
+
+/// A lease, an armed undo and a soak end; an entry that says otherwise is refused, to the millisecond.
+#[test]
+fn t25_no_time_of_an_action_is_without_end() {
+    type Set = fn(&mut Action, Millis);
+    let times: [(&str, u64, Set); 3] = [
+        ("undo_window_ms", MAX_UNDO_WINDOW_MS, |action, time| action.undo_window_ms = time),
+        ("soak_ms", MAX_SETTLE_MS, |action, time| action.soak_ms = time),
+        ("settle_ms", MAX_SETTLE_MS, |action, time| action.settle_ms = time),
+    ];
+    for (field, limit, set) in times {
+        let with = |time: u64| {
+            let mut action = action("process.restart");
+            set(&mut action, ms(time));
+            Catalogue::new(vec![action], conditions()).map(drop)
+        };
+        assert_eq!(with(limit), Ok(()), "{field}");
+        for got in [limit + 1, limit * 2, MAX_MS] {
+            let action = id("process.restart");
+            assert_eq!(with(got), Err(vec![CatalogueError::Time { action, field, limit, got }]), "{field}");
+        }
+    }
+}
+
+#[test]
+fn t30_an_action_has_few_guards() {
+    let with = |count: usize| {
+        let names: Vec<_> = (0..count).map(|number| format!("guard.{number}")).collect();
+        let mut action = action("process.restart");
+        action.guards = names.iter().map(|name| id(name)).collect();
+        let guards = names.iter().map(|name| condition(name));
+        Catalogue::new(vec![action], conditions().into_iter().chain(guards).collect()).map(drop)
+    };
+    assert_eq!(with(MAX_GUARDS), Ok(()));
+    for got in [MAX_GUARDS + 1, MAX_GUARDS * 2] {
+        let action = id("process.restart");
+        assert_eq!(with(got), Err(vec![CatalogueError::Guards { action, got }]));
+    }
+}
+
+/// An entry from before guards and the cap on environments were there: nothing is guarded, and one environment is the most.
+#[test]
+fn an_entry_that_says_nothing_of_environments_may_reach_one() {
+    let mut value = serde_json::to_value(action("process.restart")).unwrap();
+    value["cap"].as_object_mut().unwrap().remove("environments");
+    value.as_object_mut().unwrap().remove("guards");
+    let read: Action = serde_json::from_value(value).unwrap();
+    assert_eq!((read.cap.environments, read.guards.len()), (1, 0));
+}
+
+/// What budgets count together, and what deletes.
+#[test]
+fn the_class_of_an_action_is_the_first_part_of_its_id() {
+    for (name, class) in [("process.restart", "process"), ("k8s.pod.delete", "k8s"), ("look", "look")] {
+        assert_eq!(action(name).class(), class);
+    }
+    let mut deleting = action("volume.delete");
+    assert!(!deleting.deletes());
+    deleting.touches =
+        BTreeMap::from([(State::CustomerData, Effect::Reads), (State::Audit, Effect::Deletes)]);
+    assert!(deleting.deletes());
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn inv04_inv06_what_a_stolen_gate_key_cannot_change() {
     const GATES_WORD: [&str; 11] = [
         "development",
         "epoch",
-        "executor",
+        "executors",
         "granted_at_ms",
         "head",
         "id",

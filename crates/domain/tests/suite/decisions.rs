@@ -5,20 +5,20 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use holdpoint_domain::{
     Rung, Tier,
     action::{Effect, State},
-    decision::{Answer, Decision, Ladder, Mode, ReasonEffect, Verdict, decide},
+    decision::{Answer, Decision, Ladder, Mode, ReasonEffect, Verdict},
     facts::{Facts, Origin, Standing},
     guardrail::{CATALOGUE_TIER, GUARDRAILS, NO_STANDING},
 };
 use serde::de::DeserializeOwned;
 
-use super::support::{agreement, allow, at, blast, digest, facts, id};
+use super::support::{agreement, allow, blast, decide_one, digest, facts, id, one, over_budget};
 
 const TABLE: &str = include_str!("../../testdata/decisions.txt");
 
 /// A case as the table has it.
 pub(crate) struct Case {
-    facts: Facts,
-    ladder: Ladder,
+    pub(crate) facts: Facts,
+    pub(crate) ladder: Ladder,
     mode: Mode,
 }
 
@@ -98,38 +98,37 @@ fn every_rule_of_the_gate_is_an_id() {
 
 impl Case {
     fn decide(&self) -> Decision {
-        decide(&self.facts, &self.ladder, self.mode).unwrap()
+        decide_one(&self.facts, &self.ladder, self.mode)
     }
 
     fn decide_and_write(&self) -> String {
         let decision = self.decide();
-        assert_eq!(decision.facts, self.facts.digest().unwrap());
+        assert_eq!(decision.facts, one(&self.facts).digest().unwrap());
         assert_eq!(decision.policy, self.facts.inputs.policy);
-        let reasons: Vec<_> = decision
-            .reasons
-            .iter()
-            .map(|reason| match reason.effect {
-                ReasonEffect::Raised(tier) => format!("{}>={tier}", reason.rule),
-                ReasonEffect::Denied => format!("{}:denied", reason.rule),
-                ReasonEffect::Deferred => format!("{}:deferred", reason.rule),
-                ReasonEffect::Permitted => format!("{}:permitted", reason.rule),
-                ReasonEffect::Forbade => format!("{}:forbade", reason.rule),
-                ReasonEffect::Failed => format!("{}:failed", reason.rule),
-            })
-            .collect();
-        let flag = if decision.development { " development" } else { "" };
-        format!(
-            "{} {} floor {}{flag} [{}]",
-            decision.answer,
-            decision.tier,
-            decision.floor,
-            reasons.join(" ")
-        )
+        write(&decision)
     }
 }
 
+/// A decision as the tables have it.
+pub(crate) fn write(decision: &Decision) -> String {
+    let reasons: Vec<_> = decision
+        .reasons
+        .iter()
+        .map(|reason| match reason.effect {
+            ReasonEffect::Raised(tier) => format!("{}>={tier}", reason.rule),
+            ReasonEffect::Denied => format!("{}:denied", reason.rule),
+            ReasonEffect::Deferred => format!("{}:deferred", reason.rule),
+            ReasonEffect::Permitted => format!("{}:permitted", reason.rule),
+            ReasonEffect::Forbade => format!("{}:forbade", reason.rule),
+            ReasonEffect::Failed => format!("{}:failed", reason.rule),
+        })
+        .collect();
+    let flag = if decision.development { " development" } else { "" };
+    format!("{} {} floor {}{flag} [{}]", decision.answer, decision.tier, decision.floor, reasons.join(" "))
+}
+
 /// Reads the six columns of a line, as the head of the table explains them.
-fn read(line: &str) -> Case {
+pub(crate) fn read(line: &str) -> Case {
     let columns: Vec<_> = line.split('|').map(str::trim).collect();
     let [action, target, trigger, around, agent, policy] = columns[..] else {
         panic!("expected 6 columns: {line}")
@@ -198,15 +197,19 @@ fn read_around(text: &str, case: &mut Case) {
         "halted" => facts.brakes.halted = true,
         "frozen" => facts.brakes.frozen = true,
         "suspended" => facts.brakes.suspended = true,
-        "over budget" => {
-            facts.brakes.over_budget_until_ms = Some(at(super::support::NOW + 60_000));
-        }
+        "over budget" => facts.brakes.over_budget = Some(over_budget()),
+        "counterpart deleted" => facts.brakes.counterpart_deleted = true,
+        "input refused" => facts.brakes.input_refused = true,
         "at cap" => {
             facts.blast = blast(cap.targets, cap.services, cap.critical, cap.replica_share_percent);
         }
         "over cap: targets" => facts.blast = blast(cap.targets + 1, 1, 0, 34),
         "over cap: services" => facts.blast = blast(1, cap.services + 1, 0, 34),
         "over cap: critical" => facts.blast = blast(1, 2, cap.critical + 1, 34),
+        "over cap: environments" => {
+            facts.blast.environments =
+                (0..=cap.environments).map(|n| id(&format!("environment-{n}"))).collect();
+        }
         "over cap: replicas" => facts.blast = blast(1, 1, 0, cap.replica_share_percent + 1),
         "development" => case.mode = Mode::Development,
         _ => panic!("`{text}`"),

@@ -6,6 +6,7 @@ use holdpoint_domain::{
     actor::Phase,
     agent::{Agent, Person, Registry, RegistryError},
     blast::radius,
+    change::{ChangeError, approvals_needed},
     target::{Criticality, Inventory, InventoryError, MAX_INVENTORY, Service, Target},
 };
 use proptest::{collection::vec, prelude::*};
@@ -19,6 +20,8 @@ fn service(name: &str, depends_on: &[&str]) -> Service {
         owner: id("sre"),
         criticality: Criticality::Medium,
         data_classes: BTreeSet::new(),
+        data_domain: None,
+        backup_of: BTreeSet::new(),
         stateless: true,
         depends_on: depends_on.iter().map(|on| id(on)).collect(),
         dependents: BTreeSet::new(),
@@ -41,17 +44,26 @@ fn agent(name: &str, owner: &str) -> Agent {
 }
 
 fn person(name: &str, key_number: u8) -> Person {
-    Person { id: id(name), teams: BTreeSet::new(), approval_key: public(&key(key_number)) }
+    Person {
+        id: id(name),
+        teams: BTreeSet::new(),
+        administrator: false,
+        approval_key: public(&key(key_number)),
+    }
 }
 
 #[test]
 fn all_faults_of_an_inventory_are_reported_together() {
-    let services = vec![service("api", &["db", "api"]), service("web", &["cache"]), service("web", &[])];
+    let mut dump = service("dump", &[]);
+    dump.backup_of = BTreeSet::from([id("orders"), id("api")]);
+    let services =
+        vec![service("api", &["db", "api"]), service("web", &["cache"]), service("web", &[]), dump];
     let targets = vec![target("api-1", "api"), target("api-1", "api"), target("db-1", "db")];
     let mut faults = Inventory::new(services, targets).unwrap_err();
     faults.sort_by_key(ToString::to_string);
     let expected = [
         InventoryError::UnknownDependency { service: id("api"), on: id("db") },
+        InventoryError::UnknownOriginal { service: id("dump"), of: id("orders") },
         InventoryError::DuplicateService(id("web")),
         InventoryError::DuplicateTarget(id("api-1")),
         InventoryError::UnknownService { target: id("db-1"), service: id("db") },
@@ -63,7 +75,8 @@ fn all_faults_of_an_inventory_are_reported_together() {
             InventoryError::DuplicateService(_)
             | InventoryError::DuplicateTarget(_)
             | InventoryError::UnknownService { .. }
-            | InventoryError::UnknownDependency { .. } => {}
+            | InventoryError::UnknownDependency { .. }
+            | InventoryError::UnknownOriginal { .. } => {}
             InventoryError::Size(_) => panic!("{fault}"),
         }
     }
@@ -90,7 +103,80 @@ fn an_inventory_finds_targets_with_their_service() {
         inventory.target(&id("api-2")).map(|(target, service)| (target.id.clone(), service.id.clone()));
     assert_eq!(found, Some((id("api-2"), id("api"))));
     assert_eq!(inventory.target(&id("api")), None);
-    assert_eq!((inventory.replicas(&id("api")), inventory.replicas(&id("ghost"))), (2, 0));
+    assert_eq!(
+        (inventory.replicas(&id("api"), &id("process")), inventory.replicas(&id("ghost"), &id("process"))),
+        (2, 0)
+    );
+}
+
+/// Data and its copies, either way about; a service that is not there is nobody's counterpart.
+#[test]
+fn t23_counterparts_keep_the_same_data_or_a_backup_of_it() {
+    let keeps = |name: &str, domain: Option<&str>, backup_of: &[&str]| Service {
+        data_domain: domain.map(id),
+        backup_of: backup_of.iter().map(|of| id(of)).collect(),
+        ..service(name, &[])
+    };
+    let services = vec![
+        keeps("orders", Some("orders"), &[]),
+        keeps("replica", Some("orders"), &[]),
+        keeps("dump", None, &["orders", "dump"]),
+        keeps("users", Some("users"), &[]),
+        keeps("web", None, &[]),
+        keeps("api", None, &[]),
+    ];
+    let inventory = Inventory::new(services.clone(), vec![]).unwrap();
+    let names: Vec<_> = services.iter().map(|service| service.id.clone()).chain([id("ghost")]).collect();
+    let counterparts: Vec<_> = names
+        .iter()
+        .flat_map(|one| names.iter().map(move |other| (one, other)))
+        .filter(|(one, other)| inventory.are_counterparts(one, other))
+        .map(|(one, other)| (one.as_str(), other.as_str()))
+        .collect();
+    let both_ways = [("orders", "replica"), ("orders", "dump"), ("replica", "orders"), ("dump", "orders")];
+    assert_eq!(counterparts, both_ways);
+}
+
+fn registry_of(administrators: &[&str]) -> Registry {
+    let names = ["ada", "bob", "cyd", "dee"];
+    let people = names.iter().zip(1..).map(|(name, number)| Person {
+        administrator: administrators.contains(name),
+        ..person(name, number)
+    });
+    Registry::new(vec![], people.collect()).unwrap()
+}
+
+/// Two others where there are two, one where there is one, never none; the author is nobody's second pair of eyes.
+#[test]
+fn inv13_a_change_needs_other_administrators() {
+    for (administrators, author, needed) in [
+        (&[][..], "ada", None),
+        (&["ada"], "ada", None),
+        (&["bob"], "ada", Some(1)),
+        (&["ada", "bob"], "ada", Some(1)),
+        (&["bob", "cyd"], "ada", Some(2)),
+        (&["ada", "bob", "cyd"], "ada", Some(2)),
+        (&["ada", "bob", "cyd", "dee"], "ada", Some(2)),
+        (&["bob"], "nobody", Some(1)),
+    ] {
+        let expected = needed.ok_or_else(|| ChangeError::NobodyElse(id(author)));
+        let registry = registry_of(administrators);
+        assert_eq!(approvals_needed(&registry, &id(author)), expected, "{administrators:?} for {author}");
+    }
+}
+
+#[test]
+fn inv13_administrators_are_who_the_registry_says() {
+    let registry = registry_of(&["bob", "dee"]);
+    let keys: Vec<_> = registry.administrators().into_iter().collect();
+    assert_eq!(keys, [(id("bob"), public(&key(2))), (id("dee"), public(&key(4)))]);
+    for (name, is) in [("ada", false), ("bob", true), ("dee", true), ("nobody", false)] {
+        assert_eq!(registry.is_administrator(&id(name)), is, "{name}");
+    }
+    // Nobody is one unless it is written.
+    let mut value = serde_json::to_value(person("ada", 1)).unwrap();
+    value.as_object_mut().unwrap().remove("administrator");
+    assert!(!serde_json::from_value::<Person>(value).unwrap().administrator);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// Words of which one stands for another, so that a changed enum still parses.
-const WORDS: [&[&str]; 5] = [
+const WORDS: [&[&str]; 13] = [
     &["T0", "T1", "T2", "T3", "T4", "T5"],
     &["approve", "reject"],
     &[
@@ -18,6 +18,14 @@ const WORDS: [&[&str]; 5] = [
     ],
     &["clean", "tainted"],
     &["int", "bool", "choice", "secret"],
+    &["policy", "catalogue", "inventory", "registry", "limits"],
+    &["read_only", "reversible", "externally_reversible", "irreversible"],
+    &["observe", "decide", "execute"],
+    &["low", "medium", "high", "critical"],
+    &["holds", "does_not_hold", "indeterminate"],
+    &["allow", "hold", "defer", "deny"],
+    &["denied", "deferred", "permitted", "forbade", "failed"],
+    &["as_before", "as_planned", "put_right"],
 ];
 
 /// `value` with one thing changed, each with the JSON pointer of what was changed. Every result differs from `value`.

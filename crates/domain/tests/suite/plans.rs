@@ -7,14 +7,14 @@ use holdpoint_domain::{
     action::{MAX_INT, ParamSpec},
     decision::Mode,
     permit::PermitError,
-    plan::{MAX_STEPS, Narrative, ParamValue, Plan, PlanError, check_params},
+    plan::{MAX_STEPS, Narrative, ParamValue, Plan, PlanError, Step, check_params},
 };
 use serde_json::{Value, json};
 
 use super::{
     catalogues::action,
     mutations::{leaves, mutations},
-    support::{commitment, grant, id, permit, plan},
+    support::{commitment, grant, id, permit, plan, steps},
 };
 
 #[test]
@@ -56,6 +56,38 @@ fn a_plan_has_one_to_max_steps() {
         value["steps"] = serde_json::to_value(vec![step.clone(); count]).unwrap();
         assert!(serde_json::from_value::<Plan>(value).is_err(), "{count} steps were read");
     }
+}
+
+/// What a second step on a target expects would be what the first one leaves: nobody has seen that yet.
+#[test]
+fn t01_each_step_has_a_target_of_its_own() {
+    let steps = steps(MAX_STEPS);
+    let made = |steps: Vec<Step>| Plan::new(plan().requester().clone(), None, id("c"), steps);
+    assert_eq!(made(steps.clone()).unwrap().targets().len(), MAX_STEPS);
+    for first in 0..MAX_STEPS {
+        for second in first + 1..MAX_STEPS {
+            let mut same = steps.clone();
+            same[second].target = same[first].target.clone();
+            let refusal = PlanError::SameTarget(same[first].target.clone());
+            assert_eq!(made(same.clone()), Err(refusal));
+            let mut value = serde_json::to_value(plan()).unwrap();
+            value["steps"] = serde_json::to_value(&same).unwrap();
+            assert!(serde_json::from_value::<Plan>(value).is_err(), "{first} and {second} were read");
+        }
+    }
+}
+
+/// The same steps in another order are another plan.
+#[test]
+fn inv04_t01_the_order_of_the_steps_is_bound() {
+    let digest = |steps| Plan::new(plan().requester().clone(), None, id("c"), steps).unwrap().digest();
+    let forward = steps(3);
+    let mut backward = forward.clone();
+    backward.reverse();
+    let mut fewer = forward.clone();
+    fewer.pop();
+    assert_ne!(digest(forward.clone()), digest(backward));
+    assert_ne!(digest(forward), digest(fewer));
 }
 
 /// RFC 8785 carries whole numbers exactly up to 2^53 - 1, so no two values that the catalogue can allow share a digest.

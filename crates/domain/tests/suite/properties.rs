@@ -6,7 +6,7 @@ use holdpoint_domain::{
     Rung, Tier,
     action::{Effect, Reversibility, State, UndoKind},
     actor::Phase,
-    decision::{Answer, Ladder, Mode, Verdict, decide, floor},
+    decision::{Answer, Ladder, Mode, Verdict, floor},
     digest::canonical,
     facts::{Facts, Origin, Standing},
     guardrail::{Demand, GUARDRAILS},
@@ -20,7 +20,7 @@ use proptest::{
     sample::select,
 };
 
-use super::support::{NOW, agreement, allow, at, blast, digest, facts, id};
+use super::support::{agreement, allow, blast, decide_one, digest, facts, id, over_budget};
 
 const STATES: [State; 12] = [
     State::Secrets,
@@ -90,7 +90,8 @@ pub(crate) fn any_facts() -> impl Strategy<Value = Facts> {
         1 => Just(Truth::Indeterminate),
     ];
     let rare = || proptest::bool::weighted(0.05);
-    let around = ([rare(), rare(), rare()], [rare(), rare(), rare(), rare()], 0_u32..4, 0_u32..5, 0_u32..3);
+    let brakes = [rare(), rare(), rare(), rare(), rare(), rare()];
+    let around = ([rare(), rare(), rare()], brakes, 0_u32..4, 0_u32..5, 0_u32..3);
     let agent = (
         option::weighted(0.3, select(&Tier::ALL[..])),
         ANY_BOOL,
@@ -110,11 +111,12 @@ pub(crate) fn any_facts() -> impl Strategy<Value = Facts> {
             (_, _) => facts.target = None,
         }
         facts.trigger.agreement = agreement(truth);
-        let (taint, [halted, frozen, suspended, spent], targets, services, critical) = around;
+        let (taint, [halted, frozen, suspended, spent, gone, refused], targets, services, critical) = around;
         let [target, action, scope] = taint.map(|yes| if yes { Origin::Tainted } else { Origin::Clean });
         (facts.provenance.target, facts.provenance.action, facts.provenance.scope) = (target, action, scope);
         (facts.brakes.halted, facts.brakes.frozen, facts.brakes.suspended) = (halted, frozen, suspended);
-        facts.brakes.over_budget_until_ms = spent.then(|| at(NOW + 60_000));
+        facts.brakes.over_budget = spent.then(over_budget);
+        (facts.brakes.counterpart_deleted, facts.brakes.input_refused) = (gone, refused);
         facts.blast = blast(targets, services, critical.min(services), 34);
         let (earned, accepted, attested, phase) = agent;
         facts.standing = earned.map_or(Standing::None, Standing::Earned);
@@ -140,7 +142,7 @@ fn ladder([t1, t2, t3, t4]: [Verdict; 4]) -> Ladder {
 }
 
 /// Any answers at all.
-fn any_ladder() -> impl Strategy<Value = Ladder> {
+pub(crate) fn any_ladder() -> impl Strategy<Value = Ladder> {
     [any_verdict(), any_verdict(), any_verdict(), any_verdict()].prop_map(ladder)
 }
 
@@ -159,14 +161,16 @@ fn sound_ladder() -> impl Strategy<Value = Ladder> {
 
 /// Ways in which facts get worse, each by itself.
 type Worsening = (&'static str, fn(&mut Facts));
-const WORSENINGS: [Worsening; 22] = [
+const WORSENINGS: [Worsening; 25] = [
     ("tainted target", |facts| facts.provenance.target = Origin::Tainted),
     ("tainted action", |facts| facts.provenance.action = Origin::Tainted),
     ("tainted scope", |facts| facts.provenance.scope = Origin::Tainted),
     ("halted", |facts| facts.brakes.halted = true),
     ("frozen", |facts| facts.brakes.frozen = true),
     ("suspended", |facts| facts.brakes.suspended = true),
-    ("over budget", |facts| facts.brakes.over_budget_until_ms = Some(at(NOW + 1))),
+    ("over budget", |facts| facts.brakes.over_budget = Some(over_budget())),
+    ("counterpart deleted", |facts| facts.brakes.counterpart_deleted = true),
+    ("input refused", |facts| facts.brakes.input_refused = true),
     ("trigger refuted", |facts| {
         if facts.trigger.agreement.truth == Truth::Holds {
             facts.trigger.agreement = agreement(Truth::DoesNotHold);
@@ -175,6 +179,9 @@ const WORSENINGS: [Worsening; 22] = [
     ("trigger unknown", |facts| facts.trigger.agreement = agreement(Truth::Indeterminate)),
     ("more targets", |facts| facts.blast = blast(3, 9, 9, 100)),
     ("more critical services", |facts| facts.blast.critical = facts.blast.services.clone()),
+    ("more environments", |facts| {
+        facts.blast.environments.insert(id("staging"));
+    }),
     ("larger share", |facts| facts.blast.replica_share_percent = 51),
     ("target unknown", |facts| facts.target = None),
     ("undo not computed", |facts| facts.undo.computed = false),
@@ -217,14 +224,14 @@ proptest! {
 
     #[test]
     fn decide_is_total_and_gives_the_same_bytes_for_ever(facts in any_facts(), ladder in any_ladder()) {
-        let decision = decide(&facts, &ladder, Mode::Production).unwrap();
+        let decision = decide_one(&facts, &ladder, Mode::Production);
         let bytes = canonical(&decision).unwrap();
-        prop_assert_eq!(&bytes, &canonical(&decide(&facts, &ladder, Mode::Production).unwrap()).unwrap());
+        prop_assert_eq!(&bytes, &canonical(&decide_one(&facts, &ladder, Mode::Production)).unwrap());
         // The facts as they come back from the ledger give the same decision.
         let read: Facts = serde_json::from_slice(&canonical(&facts).unwrap()).unwrap();
-        prop_assert_eq!(&bytes, &canonical(&decide(&read, &ladder, Mode::Production).unwrap()).unwrap());
+        prop_assert_eq!(&bytes, &canonical(&decide_one(&read, &ladder, Mode::Production)).unwrap());
         // The development flag shows and changes nothing else.
-        let mut development = decide(&facts, &ladder, Mode::Development).unwrap();
+        let mut development = decide_one(&facts, &ladder, Mode::Development);
         prop_assert!(development.development && !decision.development);
         development.development = false;
         prop_assert_eq!(development, decision);
@@ -232,7 +239,7 @@ proptest! {
 
     #[test]
     fn an_answer_and_its_tier_belong_together(facts in any_facts(), ladder in any_ladder()) {
-        let decision = decide(&facts, &ladder, Mode::Production).unwrap();
+        let decision = decide_one(&facts, &ladder, Mode::Production);
         prop_assert!(decision.reasons.iter().any(|reason| reason.rule.as_str() == "catalogue-tier"));
         match decision.answer {
             Answer::Allow => prop_assert!(decision.tier <= Tier::T2),
@@ -259,11 +266,11 @@ proptest! {
         ladder in any_ladder(),
         chosen in vec(select(&WORSENINGS[..]), 1..4),
     ) {
-        let (mut before, mut floor_before) = (decide(&facts, &ladder, Mode::Production).unwrap(), floor(&facts).0);
+        let (mut before, mut floor_before) = (decide_one(&facts, &ladder, Mode::Production), floor(&facts).0);
         let mut facts = facts;
         for (name, worsen) in chosen {
             worsen(&mut facts);
-            let after = decide(&facts, &ladder, Mode::Production).unwrap();
+            let after = decide_one(&facts, &ladder, Mode::Production);
             prop_assert!(
                 strictness(after.answer, after.tier) >= strictness(before.answer, before.tier),
                 "{name}: {before:?} became {after:?}"
@@ -277,7 +284,7 @@ proptest! {
 
     #[test]
     fn a_stricter_policy_is_never_decided_more_laxly(facts in any_facts(), sound in sound_ladder()) {
-        let before = decide(&facts, &sound, Mode::Production).unwrap();
+        let before = decide_one(&facts, &sound, Mode::Production);
         let mut stricter = sound;
         if let Some(first) = Rung::ALL.into_iter().find(|rung| stricter.on(*rung).allows()) {
             let deny = Verdict::Deny { rules: vec![] };
@@ -288,7 +295,7 @@ proptest! {
                 Rung::T4 => stricter.t4 = deny,
             }
         }
-        let after = decide(&facts, &stricter, Mode::Production).unwrap();
+        let after = decide_one(&facts, &stricter, Mode::Production);
         prop_assert!(strictness(after.answer, after.tier) >= strictness(before.answer, before.tier));
     }
 
@@ -298,7 +305,7 @@ proptest! {
         for tier in Tier::ALL {
             let mut facts = facts.clone();
             facts.action.tier = tier;
-            let decision = decide(&facts, &ladder, Mode::Production).unwrap();
+            let decision = decide_one(&facts, &ladder, Mode::Production);
             let now = strictness(decision.answer, decision.tier);
             prop_assert!(now >= last, "{tier}: {decision:?}");
             last = now;
@@ -315,7 +322,7 @@ proptest! {
         let mut ladder = ladder;
         let error = Verdict::Error { rules: if named { vec![id("broken")] } else { vec![] } };
         *[&mut ladder.t1, &mut ladder.t2, &mut ladder.t3, &mut ladder.t4][rung] = error;
-        let decision = decide(&facts, &ladder, Mode::Production).unwrap();
+        let decision = decide_one(&facts, &ladder, Mode::Production);
         prop_assert_eq!(decision.answer, Answer::Deny);
     }
 
@@ -330,7 +337,7 @@ proptest! {
         let rungs = [&mut ladder.t1, &mut ladder.t2, &mut ladder.t3, &mut ladder.t4];
         *rungs[low] = allow("permit");
         *rungs[(low + gap).min(3)] = Verdict::Deny { rules: vec![] };
-        let decision = decide(&facts, &ladder, Mode::Production).unwrap();
+        let decision = decide_one(&facts, &ladder, Mode::Production);
         prop_assert_eq!(decision.answer, Answer::Deny);
     }
 
@@ -341,11 +348,11 @@ proptest! {
         // An unattested build earns nothing, whatever its standing says.
         facts.principal.attested_build = None;
         facts.standing = Standing::Earned(earned);
-        let decision = decide(&facts, &ladder, Mode::Production).unwrap();
+        let decision = decide_one(&facts, &ladder, Mode::Production);
         let runs = matches!(decision.answer, Answer::Allow | Answer::Hold);
         prop_assert!(!runs || !changes(&facts) || decision.tier >= Tier::T2, "{decision:?}");
         facts.standing = Standing::None;
-        let without = decide(&facts, &ladder, Mode::Production).unwrap();
+        let without = decide_one(&facts, &ladder, Mode::Production);
         prop_assert_eq!((decision.answer, decision.tier), (without.answer, without.tier));
     }
 }
@@ -359,7 +366,7 @@ fn the_generator_reaches_every_answer() {
     let mut seen = std::collections::BTreeMap::<String, u32>::new();
     for _ in 0..1_000 {
         let (facts, ladder) = strategy.new_tree(&mut runner).unwrap().current();
-        let decision = decide(&facts, &ladder, Mode::Production).unwrap();
+        let decision = decide_one(&facts, &ladder, Mode::Production);
         *seen.entry(format!("{} {}", decision.answer, decision.tier)).or_default() += 1;
     }
     for expected in ["allow T0", "allow T1", "allow T2", "hold T3", "hold T4", "deny T5", "defer T3"] {

@@ -4,20 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use holdpoint_domain::{
-    Commitment, Digest, Id, Millis, Rung, Tier, Timestamp,
+    Commitment, Digest, Id, Millis, Oversight, Rung, Tier, Timestamp,
     action::{BlastCap, Reversibility, UndoKind},
     actor::Phase,
     approval::{Choice, Consent, HoldTerms, SignedStatement, Statement, TreeHead},
     blast::Blast,
-    decision::{Answer, Decision, DecisionType, Ladder, Mode, Verdict, decide},
+    decision::{Answer, Decision, DecisionType, Ladder, Mode, Verdict, Worse, decide, worse},
     digest::Salt,
     facts::{
-        ActionFacts, Brakes, Facts, FactsType, Inputs, Origin, Principal, Provenance, Standing, TargetFacts,
-        TriggerFacts, UndoFacts,
+        ActionFacts, Brakes, Facts, FactsType, Inputs, Origin, OverBudget, PlanFacts, Principal, Provenance,
+        Standing, TargetFacts, TriggerFacts, UndoFacts,
     },
     id::Kind,
     permit::{Grant, GrantParts, Permit, PermitError},
-    plan::{ParamValue, Plan, Requester, Step},
+    plan::{MAX_STEPS, ParamValue, Plan, Requester, Step},
     signature::{PublicKey, Signature},
     target::Criticality,
     trigger::{Agreement, Truth},
@@ -88,7 +88,13 @@ pub(crate) fn facts() -> Facts {
             tier: Tier::T1,
             additive: false,
             undo: UndoKind::SelfHeals,
-            cap: BlastCap { targets: 2, services: 3, critical: 1, replica_share_percent: 50 },
+            cap: BlastCap {
+                targets: 2,
+                services: 3,
+                critical: 1,
+                environments: 1,
+                replica_share_percent: 50,
+            },
         },
         target: Some(TargetFacts {
             id: id("worker-1"),
@@ -97,6 +103,7 @@ pub(crate) fn facts() -> Facts {
             owner: id("sre"),
             criticality: Criticality::Medium,
             data_classes: BTreeSet::from([id("telemetry")]),
+            data_domain: None,
             stateless: true,
             replicas: 3,
             down: false,
@@ -117,6 +124,7 @@ pub(crate) fn facts() -> Facts {
             catalogue: digest("catalogue"),
             inventory: digest("inventory"),
             registry: digest("registry"),
+            limits: digest("limits"),
         },
         at_ms: at(NOW),
     }
@@ -157,9 +165,62 @@ pub(crate) fn allow_from(first: Rung) -> Ladder {
     }
 }
 
+/// The facts of a plan of one step.
+pub(crate) fn one(facts: &Facts) -> PlanFacts {
+    facts.clone().into()
+}
+
+/// The facts of a plan of so many steps: of [`steps`], each as harmless as [`facts`].
+pub(crate) fn plan_facts(count: usize) -> PlanFacts {
+    let targets: BTreeSet<_> = steps(count).into_iter().map(|step| step.target).collect();
+    let facts = steps(count).into_iter().map(|step| {
+        let mut facts = facts();
+        (facts.action.id, facts.action.entry, facts.action.undo) = (step.action, step.entry, step.undo);
+        let target = facts.target.as_mut().unwrap();
+        (target.id, target.version) = (step.target, step.expected_version);
+        facts.blast.targets = targets.clone();
+        facts.action.cap.targets = u32::try_from(MAX_STEPS).unwrap();
+        facts
+    });
+    PlanFacts::new(facts.collect()).unwrap()
+}
+
+/// So many steps, each with another action on another target; the first is that of [`plan`].
+pub(crate) fn steps(count: usize) -> Vec<Step> {
+    let first = plan().steps()[0].clone();
+    let step = |number: usize| Step {
+        action: id(&format!("process.action-{number}")),
+        entry: digest(&format!("entry-{number}")),
+        target: id(&format!("worker-{number}")),
+        expected_version: digest(&format!("version-{number}")),
+        ..first.clone()
+    };
+    std::iter::once(first.clone()).chain((2..).map(step)).take(count).collect()
+}
+
+/// The decision on a plan of one step.
+pub(crate) fn decide_one(facts: &Facts, ladder: &Ladder, mode: Mode) -> Decision {
+    decide(&one(facts), std::slice::from_ref(ladder), mode).unwrap()
+}
+
+/// What is worse about a plan of one step.
+pub(crate) fn worse_one(
+    decided: &Facts,
+    fresh: &Facts,
+    verdict: &Verdict,
+    obtained: &Oversight,
+) -> Vec<Worse> {
+    worse(&one(decided), &one(fresh), std::slice::from_ref(verdict), obtained)
+}
+
+/// A budget that is used up for another minute.
+pub(crate) fn over_budget() -> OverBudget {
+    OverBudget { budget: id("hourly"), until_ms: Some(at(NOW + 60_000)) }
+}
+
 /// The decision on the plain facts when policy allows from `first`.
 pub(crate) fn decision(first: Rung, mode: Mode) -> Decision {
-    decide(&facts(), &allow_from(first), mode).unwrap()
+    decide_one(&facts(), &allow_from(first), mode)
 }
 
 /// A decision that `decide` never makes, to see that nothing downstream relies on that.
@@ -170,7 +231,7 @@ pub(crate) fn raw_decision(answer: Answer, tier: Tier) -> Decision {
         tier,
         floor: tier,
         reasons: vec![],
-        facts: facts().digest().unwrap(),
+        facts: one(&facts()).digest().unwrap(),
         policy: digest("policy"),
         development: false,
     }
@@ -250,7 +311,7 @@ pub(crate) fn parts() -> GrantParts {
         plan_id: id("plan-1"),
         narrative: commitment("the worker hangs"),
         head: head(),
-        executor: id("process"),
+        executors: BTreeSet::from([id("process")]),
         nonce: id("nonce-2"),
         epoch: 7,
         granted_at: at(NOW + 1_000),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use holdpoint_domain::{
     Digest, Rung,
-    decision::{Decision, Mode, decide},
+    decision::{Decision, Mode},
     digest::canonical,
     facts::Facts,
     plan::Narrative,
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{
     mutations::leaves,
-    support::{allow_from, at, commitment, facts, id, plan},
+    support::{allow_from, commitment, decide_one, facts, id, one, over_budget, plan},
 };
 
 /// What attackers put into logs, labels, alerts and summaries.
@@ -32,7 +32,8 @@ const INJECTIONS: [&str; 8] = [
 /// Facts in which every optional field has a value and every list an element.
 fn full() -> Facts {
     let mut facts = facts();
-    facts.brakes.over_budget_until_ms = Some(at(1));
+    facts.brakes.over_budget = Some(over_budget());
+    facts.target.as_mut().unwrap().data_domain = Some(id("orders"));
     facts.blast.unknown.insert(id("ghost"));
     facts.blast.critical.insert(id("ghost"));
     facts.standing = holdpoint_domain::facts::Standing::Earned(holdpoint_domain::Tier::T2);
@@ -57,7 +58,16 @@ fn inv10_t35_no_field_of_the_facts_takes_text() {
     }
     // Nor is there room for a field or a key of the attacker's own.
     let objects = ["", "/principal", "/action", "/action/touches", "/action/cap", "/target", "/trigger"];
-    let more = ["/trigger/agreement", "/blast", "/undo", "/provenance", "/standing", "/brakes", "/inputs"];
+    let more = [
+        "/trigger/agreement",
+        "/blast",
+        "/undo",
+        "/provenance",
+        "/standing",
+        "/brakes",
+        "/brakes/over_budget",
+        "/inputs",
+    ];
     for path in objects.iter().chain(&more) {
         for injection in ["reason", "confidence", "severity", INJECTIONS[0]] {
             let mut injected = value.clone();
@@ -91,7 +101,7 @@ fn t35_a_reading_carries_no_text_of_the_measured_system() {
 fn inv10_inv14_t35_injected_words_change_no_byte_of_the_decision() {
     let decide_with = |narrative: &Narrative| {
         let facts = facts();
-        let decision = decide(&facts, &allow_from(Rung::T3), Mode::Production).unwrap();
+        let decision = decide_one(&facts, &allow_from(Rung::T3), Mode::Production);
         let words = String::from_utf8(canonical(narrative).unwrap()).unwrap();
         let bytes = [canonical(&plan()), canonical(&facts), canonical(&decision)].map(Result::unwrap);
         (bytes, commitment(&words))
@@ -117,7 +127,7 @@ fn inv10_inv14_t35_injected_words_change_no_byte_of_the_decision() {
 /// A decision names rules and digests; it quotes nobody.
 #[test]
 fn inv10_a_decision_quotes_nobody() {
-    let decision = decide(&full(), &allow_from(Rung::T1), Mode::Production).unwrap();
+    let decision = decide_one(&full(), &allow_from(Rung::T1), Mode::Production);
     let value = serde_json::to_value(&decision).unwrap();
     for path in leaves(&value) {
         for injection in INJECTIONS.iter().filter(|text| **text != "T0") {
@@ -126,5 +136,5 @@ fn inv10_a_decision_quotes_nobody() {
             assert!(serde_json::from_value::<Decision>(injected).is_err(), "{path} took `{injection}`");
         }
     }
-    assert_eq!(decision.facts, Digest::of(&full()).unwrap());
+    assert_eq!(decision.facts, Digest::of(&one(&full())).unwrap());
 }

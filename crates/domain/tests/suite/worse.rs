@@ -3,7 +3,7 @@
 use holdpoint_domain::{
     Oversight, Rung, Tier,
     action::{Effect, State, UndoKind},
-    decision::{Verdict, Worse, floor, tier_of, worse},
+    decision::{Verdict, Worse, floor, tier_of},
     facts::{Facts, Origin},
     trigger::Truth,
 };
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::{
     properties::any_facts,
-    support::{agreement, allow, digest, facts, id},
+    support::{agreement, allow, digest, facts, id, worse_one},
 };
 
 type Change = fn(&mut Facts);
@@ -57,7 +57,7 @@ fn each_thing_that_got_worse_is_found_and_named() {
     for (name, change, expected) in cases {
         let (decided, mut fresh) = (facts(), facts());
         change(&mut fresh);
-        let found = worse(&decided, &fresh, &allow("permit"), &enough());
+        let found = worse_one(&decided, &fresh, &allow("permit"), &enough());
         assert!(found.contains(&expected), "{name}: {found:?}");
         // A target that is gone is denied as well; nothing else may be found.
         let other: Vec<_> = found.iter().filter(|one| **one != expected && **one != Worse::Denied).collect();
@@ -79,10 +79,10 @@ fn a_smaller_blast_radius_or_a_trigger_that_came_true_is_no_worse() {
     let mut decided = facts();
     insert(&mut decided.blast.services, "service-9");
     decided.blast.replica_share_percent = 50;
-    assert_eq!(worse(&decided, &facts(), &allow("permit"), &enough()), []);
+    assert_eq!(worse_one(&decided, &facts(), &allow("permit"), &enough()), []);
     let mut unproven = facts();
     unproven.trigger.agreement = agreement(Truth::DoesNotHold);
-    assert_eq!(worse(&unproven, &facts(), &allow("permit"), &enough()), []);
+    assert_eq!(worse_one(&unproven, &facts(), &allow("permit"), &enough()), []);
 }
 
 /// T02: an approval that was enough for one tier is not enough when the tier has risen.
@@ -107,7 +107,7 @@ fn t02_a_raised_tier_voids_what_was_approved() {
         change(&mut fresh);
         for rung in Rung::ALL {
             let obtained = rung.oversight();
-            let found = worse(&facts(), &fresh, &allow("permit"), &obtained);
+            let found = worse_one(&facts(), &fresh, &allow("permit"), &obtained);
             let expected = Worse::Tier { obtained: rung.tier(), now };
             assert_eq!(found.contains(&expected), rung.tier() < now, "{name} at {rung:?}: {found:?}");
             assert_eq!(found.is_empty(), rung.tier() >= now, "{name} at {rung:?}: {found:?}");
@@ -136,7 +136,7 @@ fn an_oversight_counts_for_the_highest_rung_that_it_dominates() {
 #[test]
 fn inv09_policy_that_denies_or_fails_at_the_claim_voids() {
     for verdict in [Verdict::Deny { rules: vec![] }, Verdict::Error { rules: vec![] }] {
-        assert_eq!(worse(&facts(), &facts(), &verdict, &enough()), [Worse::Denied], "{verdict:?}");
+        assert_eq!(worse_one(&facts(), &facts(), &verdict, &enough()), [Worse::Denied], "{verdict:?}");
     }
 }
 
@@ -145,10 +145,10 @@ proptest! {
 
     #[test]
     fn nothing_is_worse_than_itself(facts in any_facts()) {
-        let found = worse(&facts, &facts, &allow("permit"), &enough());
+        let found = worse_one(&facts, &facts, &allow("permit"), &enough());
         match floor(&facts).0.map(Rung::of) {
             Some(Some(rung)) => {
-                prop_assert_eq!(worse(&facts, &facts, &allow("permit"), &rung.oversight()), []);
+                prop_assert_eq!(worse_one(&facts, &facts, &allow("permit"), &rung.oversight()), []);
                 prop_assert_eq!(found, []);
             }
             // What would be denied is denied again.
@@ -168,13 +168,13 @@ proptest! {
         for change in changes {
             let mut fresh = decided.clone();
             change(&mut fresh);
-            prop_assert!(!worse(&decided, &fresh, &allow("permit"), &enough()).is_empty());
+            prop_assert!(!worse_one(&decided, &fresh, &allow("permit"), &enough()).is_empty());
         }
         let deny = Verdict::Deny { rules: vec![] };
-        prop_assert!(!worse(&decided, &decided, &deny, &enough()).is_empty());
+        prop_assert!(!worse_one(&decided, &decided, &deny, &enough()).is_empty());
         if let Some(Some(rung)) = floor(&decided).0.map(Rung::of) {
             for less in Rung::ALL.into_iter().filter(|less| *less < rung) {
-                prop_assert!(!worse(&decided, &decided, &allow("permit"), &less.oversight()).is_empty());
+                prop_assert!(!worse_one(&decided, &decided, &allow("permit"), &less.oversight()).is_empty());
             }
         }
     }

@@ -4,11 +4,11 @@ use std::cell::Cell;
 
 use holdpoint_domain::{
     Digest, Millis, Oversight, Rung, Tier,
-    decision::{Answer, Ladder, Mode, Verdict, decide},
+    decision::{Answer, Ladder, Verdict},
     facts::Facts,
 };
 
-use super::{ALLOW_ALL, allow, allows, deny, error, in_time, ladder, load, source, try_load};
+use super::{ALLOW_ALL, allow, allows, answer, deny, error, in_time, ladder, load, source, try_load};
 use crate::{Bundle, Consent, Deadline, Warning, narrow::Fields, sample};
 
 /// Passes strict validation and overflows when it is evaluated.
@@ -22,10 +22,7 @@ fn inv09_a_failing_forbid_denies_whatever_else_matches() {
     assert_eq!(ladder(&bundle, &sample::facts()), Ladder::all(&error(&["sum"])));
     let oversight = Rung::T4.oversight();
     assert_eq!(bundle.ask(&sample::facts(), &oversight, in_time()), error(&["sum"]));
-    assert_eq!(
-        decide(&sample::facts(), &ladder(&bundle, &sample::facts()), Mode::Production).unwrap().answer,
-        Answer::Deny
-    );
+    assert_eq!(answer(&sample::facts(), &ladder(&bundle, &sample::facts())), Answer::Deny);
     // Alone Cedar allows: this is what the test above guards against.
     let only: cedar_policy::PolicySet = format!("{ALLOW_ALL} {OVERFLOWS}").parse().unwrap();
     let (asked, _) = bundle.prepare(&sample::facts()).unwrap();
@@ -51,7 +48,7 @@ fn inv09_a_rule_that_fails_on_one_rung_fails_the_decision() {
         (&answers.t1, &answers.t3, &answers.t4),
         (&allow(&["all"]), &error(&["once"]), &allow(&["all"]))
     );
-    assert_eq!(decide(&sample::facts(), &answers, Mode::Production).unwrap().answer, Answer::Deny);
+    assert_eq!(answer(&sample::facts(), &answers), Answer::Deny);
 }
 
 #[test]
@@ -66,7 +63,7 @@ fn inv09_an_answer_after_its_deadline_is_thrown_away() {
     let answers = bundle.ladder(&sample::facts(), Deadline::new(Millis::new(5).unwrap(), &elapsed));
     assert_eq!((&answers.t1, &answers.t2), (&allow(&["all"]), &allow(&["all"])));
     assert_eq!((&answers.t3, &answers.t4), (&error(&[]), &error(&[])));
-    assert_eq!(decide(&sample::facts(), &answers, Mode::Production).unwrap().answer, Answer::Deny);
+    assert_eq!(answer(&sample::facts(), &answers), Answer::Deny);
 
     let late = || Millis::new(2).unwrap();
     let deadline = Deadline::new(Millis::new(1).unwrap(), &late);
@@ -108,7 +105,7 @@ fn inv10_an_answer_that_falls_while_oversight_rises_is_a_denial() {
     );
     let answers = ladder(&bundle, &sample::facts());
     assert_eq!(allows(&bundle, &sample::facts()), [true, true, false, false]);
-    assert_eq!(decide(&sample::facts(), &answers, Mode::Production).unwrap().answer, Answer::Deny);
+    assert_eq!(answer(&sample::facts(), &answers), Answer::Deny);
 }
 
 /// What is built without a schema check fits the schema.

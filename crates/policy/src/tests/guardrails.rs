@@ -1,7 +1,7 @@
 //! The gate's table of guardrails and `guardrails.cedar` say the same.
 
 use holdpoint_domain::{
-    Rung, Tier, Timestamp,
+    Rung, Tier,
     actor::Phase,
     blast::Blast,
     decision::Verdict,
@@ -36,7 +36,7 @@ fn many_facts() -> Vec<Facts> {
         |f| f.brakes = Brakes { halted: true, ..Brakes::OFF },
         |f| f.brakes = Brakes { frozen: true, ..Brakes::OFF },
         |f| f.brakes = Brakes { suspended: true, ..Brakes::OFF },
-        |f| f.brakes.over_budget_until_ms = Some(Timestamp::from_ms(1).unwrap()),
+        |f| f.brakes.over_budget = Some(sample::over_budget()),
         |f| {
             f.blast =
                 Blast { targets: (0..11).map(|n| sample::id(&format!("t{n}"))).collect(), ..f.blast.clone() }
@@ -49,6 +49,15 @@ fn many_facts() -> Vec<Facts> {
             f.blast =
                 Blast { critical: (0..11).map(|n| sample::id(&format!("s{n}"))).collect(), ..f.blast.clone() }
         },
+        |f| f.brakes.counterpart_deleted = true,
+        |f| f.brakes.input_refused = true,
+        |f| {
+            f.brakes =
+                Brakes { counterpart_deleted: true, input_refused: true, suspended: true, ..Brakes::OFF };
+        },
+        // At the cap, and above it.
+        |f| f.blast.environments = (0..10).map(|n| sample::id(&format!("e{n}"))).collect(),
+        |f| f.blast.environments = (0..11).map(|n| sample::id(&format!("e{n}"))).collect(),
         |f| f.blast.replica_share_percent = 101,
         |f| f.undo = UndoFacts { computed: false },
         |f| f.trigger.agreement = Agreement { truth: Truth::DoesNotHold, needed: 1, holding: 0, sources: 1 },
@@ -140,7 +149,7 @@ fn each_floor_is_lifted_on_its_own_rung() {
         }
         seen.push(guardrail.id);
     }
-    assert_eq!(seen.len(), 10);
+    assert_eq!(seen.len(), 11);
 }
 
 #[test]

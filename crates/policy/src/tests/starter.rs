@@ -7,7 +7,7 @@ use holdpoint_domain::{
     trigger::{Agreement, Truth},
 };
 
-use super::{allow, allows, deny, in_time, ladder, try_load};
+use super::{allow, allows, deny, in_time, ladder, load, try_load};
 use crate::{Bundle, Consent, STARTER, Warning, sample};
 
 fn starter() -> Bundle {
@@ -107,4 +107,21 @@ fn who_approves_in_the_starter() {
     assert_eq!(ask("bob", &clean, Tier::T3, false), allow(&["owners-approve"]));
     assert_eq!(ask("bob", &clean, Tier::T4, false), deny(&[]));
     assert_eq!(ask("carol", &clean, Tier::T3, false), deny(&[]));
+}
+
+#[test]
+fn t26_people_read_the_ledger_only_where_a_rule_says_so() {
+    let people = sample::registry();
+    let all = ["alice", "bob", "carol"].map(|name| people.person(&sample::id(name)).unwrap());
+    for person in all {
+        assert_eq!(starter().may_read(person, in_time()), allow(&["people-read-the-ledger"]));
+    }
+    let policy = |rule: &str| load(rule).may_read(all[0], in_time());
+    let approves = r#"@id("a") permit (principal is Person, action == Action::"approve", resource);"#;
+    assert_eq!(policy(approves), deny(&[]));
+    let only = r#"@id("a") permit (principal == Person::"bob", action == Action::"read-ledger", resource);"#;
+    assert_eq!(policy(only), deny(&[]));
+    let not = r#"@id("a") permit (principal is Person, action == Action::"read-ledger", resource);
+        @id("b") forbid (principal in Team::"oncall", action == Action::"read-ledger", resource == Gate::"this");"#;
+    assert_eq!(policy(not), deny(&["b"]));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdpoint_domain::{Id, actor::Identity, facts::Facts, id::kind, text::quoted};
+use holdpoint_domain::{Id, actor::Identity, facts::PlanFacts, id::kind, text::quoted};
 use serde_json::Value;
 
 use super::{CliError, Door, failed, identity, output::plain};
@@ -147,7 +147,7 @@ impl Client {
     }
 
     /// A plan's recorded facts.
-    pub(crate) async fn facts(&self, plan: &str) -> Result<Facts, CliError> {
+    pub(crate) async fn facts(&self, plan: &str) -> Result<PlanFacts, CliError> {
         let plan: Id<kind::Plan> = plan.parse().map_err(failed)?;
         let answer = self.get(&format!("/v1/plans/{plan}")).await?;
         serde_json::from_value(answer.get("facts").cloned().unwrap_or_default()).map_err(failed)
@@ -239,6 +239,18 @@ fn refused(status: reqwest::StatusCode, body: &[u8]) -> CliError {
             hint.get("unmet").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
         {
             text.push_str(&format!("\n  rule `{rule}` wants: {}", plain(unmet)));
+        }
+    }
+    if let Some(with) = problem.get("allowed_with") {
+        let without = with.get("without").and_then(Value::as_array).into_iter().flatten();
+        for rule in without.filter_map(Value::as_str) {
+            text.push_str(&format!("\n  never allowed while `{}` denies it", plain(rule)));
+        }
+        match with.get("tier").and_then(Value::as_str) {
+            Some(tier) => {
+                text.push_str(&format!("\n  without that, policy would allow it at {}", plain(tier)))
+            }
+            None => text.push_str("\n  policy would not allow it at any tier"),
         }
     }
     if !field("next").is_empty() {

@@ -7,7 +7,7 @@ use holdpoint_domain::{
     Id,
     approval::HoldTerms,
     decision::{Decision, ReasonEffect},
-    facts::Facts,
+    facts::{Facts, PlanFacts},
     plan::Plan,
     text::visible,
     trigger::Truth,
@@ -26,34 +26,18 @@ pub(crate) fn lines(
     narrative: Option<&Value>,
     terms: &HoldTerms,
     plan: &Plan,
-    facts: &Facts,
+    facts: &PlanFacts,
     decision: &Decision,
 ) -> Vec<String> {
     let mut lines = words(narrative);
     lines.push("what the gate found out, and what you sign:".to_owned());
     let names = |ids: Vec<&str>| if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };
-    if let Some(target) = &facts.target {
-        lines.push(format!(
-            "target    service {} in {}, owner {}, {} criticality, {} % of {} replicas out with this",
-            target.service,
-            target.environment,
-            target.owner,
-            target.criticality.as_str(),
-            facts.blast.replica_share_percent,
-            target.replicas
-        ));
+    for step in facts.steps() {
+        lines.extend(step_lines(step));
     }
-    lines.push(format!("disturbs  {}", names(facts.blast.services.iter().map(Id::as_str).collect())));
-    lines.push(format!("critical  {}", names(facts.blast.critical.iter().map(Id::as_str).collect())));
-    let agreement = &facts.trigger.agreement;
-    lines.push(format!(
-        "trigger   {} {} ({} of {} independent sources say that it holds, {} needed)",
-        facts.trigger.condition,
-        truth(agreement.truth),
-        agreement.holding,
-        agreement.sources,
-        agreement.needed
-    ));
+    let blast = &facts.first().blast;
+    lines.push(format!("disturbs  {}", names(blast.services.iter().map(Id::as_str).collect())));
+    lines.push(format!("critical  {}", names(blast.critical.iter().map(Id::as_str).collect())));
     for reason in &decision.reasons {
         if let ReasonEffect::Raised(tier) = reason.effect {
             lines.push(format!("because   {} (not below {tier})", reason.rule));
@@ -64,7 +48,6 @@ pub(crate) fn lines(
             "DEVELOPMENT: a signature from the command line counts as strong authentication here".to_owned(),
         );
     }
-    lines.push(format!("undo      {}", undo(facts)));
     lines.push(format!("asked by  agent {}", plan.requester().agent));
     lines.push(format!("log       {}", visible(&terms.head.origin)));
     lines.push(format!("plan      {}", terms.plan));
@@ -80,6 +63,34 @@ pub(crate) fn lines(
             step.action, step.target
         ));
     }
+    lines
+}
+
+/// What the gate found out about one step.
+fn step_lines(facts: &Facts) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(target) = &facts.target {
+        lines.push(format!(
+            "target    {}: service {} in {}, owner {}, {} criticality, {} % of {} replicas out with this",
+            target.id,
+            target.service,
+            target.environment,
+            target.owner,
+            target.criticality.as_str(),
+            facts.blast.replica_share_percent,
+            target.replicas
+        ));
+    }
+    let agreement = &facts.trigger.agreement;
+    lines.push(format!(
+        "trigger   {} {} ({} of {} independent sources say that it holds, {} needed)",
+        facts.trigger.condition,
+        truth(agreement.truth),
+        agreement.holding,
+        agreement.sources,
+        agreement.needed
+    ));
+    lines.push(format!("undo      {}", undo(facts)));
     lines
 }
 

@@ -132,11 +132,9 @@ fn plan_lines(answer: &Value, plan: &PlanDetail) -> Vec<String> {
     lines.push(line("trigger", plan.plan.trigger()));
     lines.extend(plan.reasons.iter().map(|reason| line("because", reason_text(reason))));
     if let Some(facts) = &plan.facts {
-        lines.extend(facts_lines(facts));
+        lines.extend(facts.steps().flat_map(facts_lines));
     }
-    if let Some(signed) = &plan.evidence {
-        lines.extend(evidence_lines(&signed.evidence));
-    }
+    lines.extend(plan.evidence.iter().flat_map(|signed| evidence_lines(&signed.evidence)));
     if let Some(hold) = &plan.hold {
         let (approved, rejected) = (list(&hold.approvals), list(&hold.rejections));
         lines.push(line("hold", format_args!("{}, ends {}", hold.id, clock_time(hold.terms.expires_at_ms))));
@@ -146,7 +144,7 @@ fn plan_lines(answer: &Value, plan: &PlanDetail) -> Vec<String> {
     }
     if let Some(permit) = &plan.permit {
         let starts = clock_time(permit.start_before_ms);
-        let text = format!("{}, epoch {}, for executor {}", permit.id, permit.epoch, permit.executor);
+        let text = format!("{}, epoch {}, for executor {}", permit.id, permit.epoch, list(&permit.executors));
         lines.push(line("permit", text));
         lines.push(line("start before", starts));
         lines.push(line("undo until", clock_time(permit.undo_until_ms)));
@@ -204,7 +202,7 @@ pub(crate) fn blast_lines(blast: &Blast, cap: &BlastCap) -> Vec<String> {
     let mut lines = vec![
         line("disturbs", format_args!("{} {}", list(&blast.services), most(cap.services))),
         line("critical", format_args!("{} {}", list(&blast.critical), most(cap.critical))),
-        line("in", list(&blast.environments)),
+        line("in", format_args!("{} {}", list(&blast.environments), most(cap.environments))),
         line(
             "replicas",
             format_args!("{} % {}", blast.replica_share_percent, most(cap.replica_share_percent)),
@@ -275,9 +273,9 @@ pub(crate) fn action_lines(found: &CatalogueAction) -> Vec<String> {
     let touches = action.touches.iter().map(|(state, effect)| format!("{} {}", word(effect), state.as_str()));
     lines.push(line("touches", list(touches)));
     lines.push(line("undo", format_args!("{}, armed for {}", word(&action.undo), ms(action.undo_window_ms))));
-    let BlastCap { targets, services, critical, replica_share_percent } = action.cap;
+    let BlastCap { targets, services, critical, environments, replica_share_percent } = action.cap;
     let cap = format!(
-        "{targets} targets, {services} services, {critical} critical, {replica_share_percent} % of replicas"
+        "{targets} targets, {services} services, {critical} critical, {environments} environments, {replica_share_percent} % of replicas"
     );
     lines.push(line("at most", cap));
     lines.push(line("executor", &action.executor));

@@ -199,7 +199,8 @@ mod tests {
 
     fn inputs() -> serde_json::Value {
         let digest = format!("sha256:{}", "0".repeat(64));
-        serde_json::json!({"policy": digest, "catalogue": digest, "inventory": digest, "registry": digest})
+        let names = ["policy", "catalogue", "inventory", "registry", "limits"];
+        names.map(|name| (name.to_owned(), serde_json::json!(digest))).into_iter().collect()
     }
 
     async fn gate(lists: &[&[u64]]) -> (Door, Script) {

@@ -1,13 +1,16 @@
 //! `holdpoint init`: the gate's keys and the executor's pins for a configuration.
 
-use std::{os::unix::fs::DirBuilderExt as _, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::unix::fs::DirBuilderExt as _,
+    path::PathBuf,
+};
 
 use clap::Args;
 use holdpoint_adapters::{
     identity::DevIssuer,
     system::{Ed25519Key, KeyUse, Seed},
 };
-use holdpoint_domain::Id;
 
 use super::{CliError, failed, say};
 use crate::config::{Config, ExecutorPins, load_inputs};
@@ -36,11 +39,14 @@ pub(crate) fn init(options: &InitOptions) -> Result<(), CliError> {
     let checkpoint = Seed::load(&KeyUse::Checkpoint.path(&keys)).map_err(failed)?;
     let pins_path = config.path(&config.executor_pins);
     let people = inputs.registry.people();
+    let mut executors = BTreeMap::<_, BTreeSet<_>>::new();
+    for target in inputs.inventory.targets() {
+        executors.entry(target.executor.clone()).or_default().insert(target.id.clone());
+    }
     let pins = ExecutorPins {
-        name: Id::parse("process").map_err(failed)?,
         permit_key: Ed25519Key::from_seed("permit", &permit).map_err(failed)?.public_key(),
         approvers: people.map(|person| (person.id.clone(), person.approval_key.clone())).collect(),
-        targets: inputs.inventory.targets().map(|target| target.id.clone()).collect(),
+        executors,
     };
     // The pins are the executor's own: who may approve and what may be touched is not widened by running this again.
     write_new(&pins_path, &serde_saphyr::to_string(&pins).map_err(failed)?)?;

@@ -4,7 +4,9 @@
 //! [`run`], and its section in `docs/cli.md`, which a test compares with the commands. What commands share: [`client`]
 //! (HTTP), [`output`] (tables, JSON, YAML, colour), [`wait`] (waiting, and what an end means), [`error`] (exit codes).
 
+mod aftercare;
 mod catalog;
+mod change;
 mod client;
 mod consent;
 mod describe;
@@ -13,6 +15,7 @@ mod explain;
 mod follow;
 mod generate;
 mod get;
+mod halt;
 mod identity;
 mod init;
 mod ledger;
@@ -21,6 +24,7 @@ mod output;
 mod policy;
 mod propose;
 mod requests;
+mod sign;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -76,6 +80,20 @@ enum Command {
     /// Requests that wait for people
     #[command(subcommand)]
     Requests(requests::RequestsCommand),
+    /// Changes of control inputs: policy, catalogue, inventory, registry, limits
+    #[command(subcommand)]
+    Change(change::ChangeCommand),
+    /// Runs that a person must look at
+    #[command(subcommand)]
+    Review(aftercare::ReviewCommand),
+    /// Say how a run in doubt ended, and sign
+    Resolve(aftercare::ResolveOptions),
+    /// Halt everything, at once
+    Halt(halt::HaltOptions),
+    /// End a halt, as an administrator
+    Resume(halt::ResumeOptions),
+    /// Show what holds the gate back, and what it works by
+    Status(halt::StatusOptions),
     /// The ledger: verify, prove, show, export
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -165,6 +183,12 @@ async fn run(command: Command) -> Result<(), CliError> {
         Command::Blast(options) => look::blast(options).await,
         Command::Probe(options) => look::probe(options).await,
         Command::Requests(command) => requests::run(command).await,
+        Command::Change(command) => change::run(command).await,
+        Command::Review(command) => aftercare::run(command).await,
+        Command::Resolve(options) => aftercare::resolve(options).await,
+        Command::Halt(options) => halt::halt(options).await,
+        Command::Resume(options) => halt::resume(options).await,
+        Command::Status(options) => halt::status(options).await,
         Command::Ledger(command) => ledger::run(command).await,
         Command::Policy(command) => policy::run(command).await,
         Command::Completions(options) => generate::completions(&options),

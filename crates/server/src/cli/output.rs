@@ -169,6 +169,10 @@ pub(crate) fn read<T: DeserializeOwned>(value: &Value) -> Result<T, CliError> {
 }
 
 impl Paint {
+    /// No colours.
+    #[cfg(test)]
+    pub(crate) const NONE: Self = Self(false);
+
     /// A text in a tone.
     pub(crate) fn text(self, tone: Tone, text: &str) -> String {
         let code = match tone {
@@ -208,8 +212,10 @@ pub(crate) const fn tone(state: State) -> Tone {
         | State::Leased
         | State::Rehearsed
         | State::Applying
+        | State::Stepped
         | State::Applied
-        | State::Undoing => Tone::Plain,
+        | State::Undoing
+        | State::Unwound => Tone::Plain,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use holdpoint_domain::facts::Facts;
+use holdpoint_domain::facts::PlanFacts;
 
 use super::{CliError, Door, client::Client, failed, say};
 use crate::config::{Config, load_inputs, read};
@@ -76,12 +76,12 @@ async fn explain(options: ExplainOptions) -> Result<(), CliError> {
         CliError::Usage("`policy explain` needs --config: the bundle is loaded from it".into())
     })?;
     let inputs = load_inputs(&Config::load(&config)?)?;
-    let facts: Facts = match (&options.facts, &options.plan) {
+    let facts: PlanFacts = match (&options.facts, &options.plan) {
         (Some(path), _) => serde_json::from_str(&read(path)?).map_err(failed)?,
         (None, Some(plan)) => Client::connect(&options.door)?.facts(plan).await?,
         (None, None) => return Err(CliError::Usage("expected a plan or --facts".into())),
     };
-    let explanation = inputs.bundle.explain(&facts);
+    let explanation: Vec<_> = facts.steps().map(|step| inputs.bundle.explain(step)).collect();
     say(serde_json::to_string_pretty(&explanation).map_err(failed)?);
     Ok(())
 }

@@ -110,8 +110,10 @@ pub(crate) fn outcome(id: &Id<kind::Plan>, state: State) -> Result<(), CliError>
         | State::Leased
         | State::Rehearsed
         | State::Applying
+        | State::Stepped
         | State::Applied
-        | State::Undoing => Err(CliError::Pending(said(&format!("is still `{state}`")))),
+        | State::Undoing
+        | State::Unwound => Err(CliError::Pending(said(&format!("is still `{state}`")))),
     }
 }
 

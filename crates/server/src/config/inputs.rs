@@ -1,22 +1,39 @@
-//! The control inputs: catalogue, inventory, registry and policy, each parsed and checked against the others.
+//! The control inputs: catalogue, inventory, registry, policy and limits, each parsed and checked against the others.
+//!
+//! A control input is a document: its files by the names that the configuration has for them. What is on disk, what is kept
+//! beside the ledger and what a change proposes are read by the same code.
 
-use std::path::Path;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use holdpoint_app::port::Document;
 use holdpoint_domain::{
+    Digest, Millis,
     action::{Action, Catalogue},
     agent::{Agent, Person, Registry},
+    change::Control,
+    limits::{Budget, DEFAULT_DELETE_WINDOW, Freeze, Limits},
     target::{Address, Inventory, Service, Target},
     trigger::{Check, Condition, endpoints},
 };
 use holdpoint_policy::{Bundle, Schema, Source, Warning};
 use serde::Deserialize;
 
-use super::{Config, ConfigError, parse, parse_text, read};
+use super::{Config, ConfigError, ExecutorPins, parse_text, read};
 
-/// The name of the catalogue in the binary.
-const BUILTIN_PROCESS: &str = "builtin:process";
-/// Actions on processes under the local supervisor.
-const PROCESS_YAML: &str = include_str!("../../../../catalog/process.yaml");
+/// What the binary brings along: names for `catalogue:` in the configuration.
+const BUILTIN: [(&str, &str); 4] = [
+    ("builtin:process", include_str!("../../../../catalog/process.yaml")),
+    ("builtin:files", include_str!("../../../../catalog/files.yaml")),
+    ("builtin:job", include_str!("../../../../catalog/job.yaml")),
+    ("builtin:nginx", include_str!("../../../../catalog/nginx.yaml")),
+];
+
+/// The documents of all control inputs.
+pub(crate) type Documents = BTreeMap<Control, Document>;
 
 /// All control inputs.
 pub(crate) struct Inputs {
@@ -27,7 +44,15 @@ pub(crate) struct Inputs {
     /// By whom.
     pub(crate) registry: Registry,
     /// Under which rules.
-    pub(crate) bundle: Bundle,
+    pub(crate) bundle: Arc<Bundle>,
+    /// How often, and when not.
+    pub(crate) limits: Limits,
+    /// Digests of what else decides who is believed and what runs.
+    pub(crate) roots: BTreeMap<&'static str, Digest>,
+    /// What the executors have pinned; none before `holdpoint init`.
+    pub(crate) pins: Option<ExecutorPins>,
+    /// What they were read from.
+    pub(crate) documents: Documents,
     /// What the policy's author should know.
     pub(crate) warnings: Vec<Warning>,
 }
@@ -48,6 +73,17 @@ struct InventoryFile {
     targets: Vec<Target>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitsFile {
+    #[serde(default)]
+    budgets: Vec<Budget>,
+    #[serde(default)]
+    freezes: Vec<Freeze>,
+    #[serde(default)]
+    delete_window_ms: Option<Millis>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RegistryFile {
@@ -56,41 +92,136 @@ struct RegistryFile {
     people: Vec<Person>,
 }
 
-/// Loads all control inputs; reports the faults of all files together.
+/// The names of a control input's files, as in the configuration.
+pub(crate) fn names(config: &Config, control: Control) -> Vec<PathBuf> {
+    match control {
+        Control::Policy => config.policies.clone(),
+        Control::Catalogue => config.catalogue.clone(),
+        Control::Inventory => vec![config.inventory.clone()],
+        Control::Registry => {
+            let roots = roots(config).into_iter().map(|(_, name)| name);
+            std::iter::once(config.registry.clone()).chain(roots).collect()
+        }
+        Control::Limits => vec![config.limits.clone()],
+    }
+}
+
+/// The files beside the registry that decide who is believed and what runs, by their names in the registry's digest.
+fn roots(config: &Config) -> Vec<(&'static str, PathBuf)> {
+    let more = [("units", &config.units), ("executors", &config.executors)];
+    let more = more.into_iter().filter_map(|(root, name)| Some((root, name.clone()?)));
+    let identities = config.data_dir.join("keys").join("identities.jwks");
+    [("identities", identities), ("executor_pins", config.executor_pins.clone())]
+        .into_iter()
+        .chain(more)
+        .collect()
+}
+
+/// The text of a trust root in force: `identities`, `executor_pins`, `units` or `executors`; none where there is none.
+pub(crate) fn root_text<'d>(config: &Config, documents: &'d Documents, root: &str) -> Option<&'d str> {
+    let (_, name) = roots(config).into_iter().find(|(known, _)| *known == root)?;
+    documents.get(&Control::Registry)?.files.get(&name.display().to_string()).map(String::as_str)
+}
+
+/// Whether a file is in the binary and not on disk.
+pub(crate) fn is_builtin(name: &Path) -> bool {
+    BUILTIN.iter().any(|(builtin, _)| name == Path::new(builtin))
+}
+
+/// Reads the files of a control input. Trust roots that `holdpoint init` has not written yet, and limits that nobody wrote, are
+/// left out.
+pub(crate) fn document(config: &Config, control: Control) -> Result<Document, ConfigError> {
+    let (mut document, mut faults) = (Document::default(), Vec::new());
+    for (at, name) in names(config, control).into_iter().enumerate() {
+        let optional = control == Control::Limits || (control == Control::Registry && at > 0);
+        let builtin = BUILTIN.iter().find(|(builtin, _)| name == Path::new(builtin));
+        let text = match builtin {
+            Some((_, text)) => Ok((*text).to_owned()),
+            None if optional && !config.path(&name).exists() => continue,
+            None => read(&config.path(&name)),
+        };
+        if let Some(text) = noted(text, &mut faults) {
+            document.files.insert(name.display().to_string(), text);
+        }
+    }
+    if faults.is_empty() { Ok(document) } else { Err(ConfigError(faults)) }
+}
+
+/// Reads the files of all control inputs.
+pub(crate) fn documents(config: &Config) -> Result<Documents, ConfigError> {
+    let (mut documents, mut faults) = (Documents::new(), Vec::new());
+    for control in Control::ALL {
+        if let Some(document) = noted(document(config, control), &mut faults) {
+            documents.insert(control, document);
+        }
+    }
+    if faults.is_empty() { Ok(documents) } else { Err(ConfigError(faults)) }
+}
+
+/// Loads all control inputs from disk; reports the faults of all files together.
 pub(crate) fn load_inputs(config: &Config) -> Result<Inputs, ConfigError> {
+    assemble(config, documents(config)?)
+}
+
+/// Checks documents against each other; reports the faults of all of them together.
+pub(crate) fn assemble(config: &Config, documents: Documents) -> Result<Inputs, ConfigError> {
     let mut faults = Vec::new();
-    let catalogue = noted(catalogue(config), &mut faults);
-    let inventory = noted(inventory(config), &mut faults);
-    let registry = noted(registry(config), &mut faults);
-    let (Some(catalogue), Some(inventory), Some(registry)) = (catalogue, inventory, registry) else {
+    let empty = Document::default();
+    let of = |control: Control| documents.get(&control).unwrap_or(&empty);
+    let catalogue = noted(catalogue(of(Control::Catalogue)), &mut faults);
+    let inventory = noted(inventory(config, of(Control::Inventory)), &mut faults);
+    let registry = noted(registry(config, of(Control::Registry)), &mut faults);
+    let limits = noted(limits(config, of(Control::Limits)), &mut faults);
+    let pins = noted(pins(config, of(Control::Registry)), &mut faults);
+    let (Some(catalogue), Some(inventory), Some(registry), Some(limits), Some(pins)) =
+        (catalogue, inventory, registry, limits, pins)
+    else {
         return Err(ConfigError(faults));
     };
-    let schema = noted(
-        Schema::new(&catalogue, &inventory, &registry)
-            .map_err(|err| ConfigError::one(format!("policy schema: {err}"))),
-        &mut faults,
-    );
-    let sources = noted(sources(config), &mut faults);
-    let (Some(schema), Some(sources)) = (schema, sources) else { return Err(ConfigError(faults)) };
+    let schema = Schema::new(&catalogue, &inventory, &registry)
+        .map_err(|err| ConfigError::one(format!("policy schema: {err}")))?;
+    // In the configuration's order: it is part of the bundle's digest.
+    let policy = &of(Control::Policy).files;
+    let names = config.policies.iter().map(|name| name.display().to_string());
+    let sources: Vec<_> =
+        names.filter_map(|name| Some(Source { text: policy.get(&name)?.clone(), name })).collect();
+    let roots = root_digests(config, of(Control::Registry));
     match Bundle::load(&sources, &[], schema) {
-        Ok((bundle, warnings)) => Ok(Inputs { catalogue, inventory, registry, bundle, warnings }),
+        Ok((bundle, warnings)) => {
+            let bundle = Arc::new(bundle);
+            Ok(Inputs { catalogue, inventory, registry, bundle, limits, roots, pins, documents, warnings })
+        }
         Err(errors) => Err(ConfigError(errors.iter().map(|err| format!("policy: {err}")).collect())),
     }
+}
+
+/// What else decides who is believed and what runs.
+fn root_digests(config: &Config, registry: &Document) -> BTreeMap<&'static str, Digest> {
+    let development: &[u8] = if config.development { b"true" } else { b"false" };
+    let mut digests = BTreeMap::from([("development", Digest::of_bytes(development))]);
+    for (root, name) in roots(config) {
+        if let Some(text) = registry.files.get(&name.display().to_string()) {
+            digests.insert(root, Digest::of_bytes(text.as_bytes()));
+        }
+    }
+    digests
 }
 
 fn noted<T>(result: Result<T, ConfigError>, faults: &mut Vec<String>) -> Option<T> {
     result.map_err(|err| faults.extend(err.0)).ok()
 }
 
-fn catalogue(config: &Config) -> Result<Catalogue, ConfigError> {
+/// Parses one file of a document.
+fn file<T: serde::de::DeserializeOwned>(document: &Document, name: &Path) -> Result<T, ConfigError> {
+    let name = name.display().to_string();
+    let missing = || ConfigError::one(format!("{name} is not there"));
+    parse_text(&name, document.files.get(&name).ok_or_else(missing)?)
+}
+
+fn catalogue(document: &Document) -> Result<Catalogue, ConfigError> {
     let (mut actions, mut conditions, mut faults) = (Vec::new(), Vec::new(), Vec::new());
-    for path in &config.catalogue {
-        let file: Result<CatalogueFile, _> = if path == Path::new(BUILTIN_PROCESS) {
-            parse_text(BUILTIN_PROCESS, PROCESS_YAML)
-        } else {
-            parse(&config.path(path))
-        };
-        if let Some(file) = noted(file, &mut faults) {
+    for (name, text) in &document.files {
+        if let Some(file) = noted(parse_text::<CatalogueFile>(name, text), &mut faults) {
             actions.extend(file.actions);
             conditions.extend(file.conditions);
         }
@@ -101,21 +232,33 @@ fn catalogue(config: &Config) -> Result<Catalogue, ConfigError> {
     Catalogue::new(actions, conditions).map_err(|errors| all("catalogue", &errors))
 }
 
-fn inventory(config: &Config) -> Result<Inventory, ConfigError> {
-    let file: InventoryFile = parse(&config.path(&config.inventory))?;
+fn inventory(config: &Config, document: &Document) -> Result<Inventory, ConfigError> {
+    let file: InventoryFile = file(document, &config.inventory)?;
     Inventory::new(file.services, file.targets).map_err(|errors| all("inventory", &errors))
 }
 
-fn registry(config: &Config) -> Result<Registry, ConfigError> {
-    let file: RegistryFile = parse(&config.path(&config.registry))?;
+fn registry(config: &Config, document: &Document) -> Result<Registry, ConfigError> {
+    let file: RegistryFile = file(document, &config.registry)?;
     Registry::new(file.agents, file.people).map_err(|errors| all("registry", &errors))
 }
 
-fn sources(config: &Config) -> Result<Vec<Source>, ConfigError> {
-    let source = |path: &std::path::PathBuf| {
-        Ok(Source { name: path.display().to_string(), text: read(&config.path(path))? })
-    };
-    config.policies.iter().map(source).collect()
+fn limits(config: &Config, document: &Document) -> Result<Limits, ConfigError> {
+    if document.files.is_empty() {
+        return Ok(Limits::default());
+    }
+    checked_limits(file(document, &config.limits)?)
+}
+
+fn checked_limits(file: LimitsFile) -> Result<Limits, ConfigError> {
+    let window = file.delete_window_ms.unwrap_or(DEFAULT_DELETE_WINDOW);
+    Limits::new(file.budgets, file.freezes, window).map_err(|errors| all("limits", &errors))
+}
+
+fn pins(config: &Config, document: &Document) -> Result<Option<ExecutorPins>, ConfigError> {
+    if !document.files.contains_key(&config.executor_pins.display().to_string()) {
+        return Ok(None);
+    }
+    file(document, &config.executor_pins).map(Some)
 }
 
 fn all<E: std::fmt::Display>(what: &str, errors: &[E]) -> ConfigError {
@@ -157,4 +300,35 @@ pub(crate) fn unmeasurable(inputs: &Inputs) -> Vec<String> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_binary_brings_along_loads_together() {
+        let files = BUILTIN.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        let catalogue = catalogue(&Document { files }).unwrap();
+        for executor in ["process", "flags", "config", "secret", "job", "nginx"] {
+            assert!(catalogue.actions().any(|action| action.executor.as_str() == executor), "{executor}");
+        }
+    }
+
+    #[test]
+    fn limits_that_nobody_wrote_are_none_and_unknown_words_are_refused() {
+        assert_eq!(parse_limits("{}").unwrap(), Limits::default());
+        let budget = "budgets: [{id: hourly, per: agent, starts: {max: 3, window_ms: 3600000}}]";
+        assert_eq!(parse_limits(budget).unwrap().budgets().len(), 1);
+        for bad in
+            ["budget: []", "budgets: [{id: b, per: agent}]", "freezes: [{id: f, from_ms: 2, until_ms: 1}]"]
+        {
+            assert!(parse_limits(bad).is_err(), "{bad}");
+        }
+    }
+
+    fn parse_limits(text: &str) -> Result<Limits, ConfigError> {
+        let file: LimitsFile = parse_text("limits.yaml", text)?;
+        checked_limits(file)
+    }
 }

@@ -2,7 +2,9 @@
 
 mod inputs;
 
-pub(crate) use inputs::{Inputs, load_inputs, unmeasurable};
+pub(crate) use inputs::{
+    Documents, Inputs, assemble, document, documents, is_builtin, load_inputs, names, root_text, unmeasurable,
+};
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,11 +44,17 @@ pub(crate) struct Config {
     pub(crate) inventory: PathBuf,
     /// The file of agents and people.
     pub(crate) registry: PathBuf,
+    /// The file of budgets and freezes; without it there are none.
+    #[serde(default = "limits_file")]
+    pub(crate) limits: PathBuf,
     /// Policy files. The guardrails are always loaded beside them.
     pub(crate) policies: Vec<PathBuf>,
     /// Processes under the local supervisor.
     #[serde(default)]
     pub(crate) units: Option<PathBuf>,
+    /// What executors of files, jobs and nginx may touch, and where it is.
+    #[serde(default)]
+    pub(crate) executors: Option<PathBuf>,
     /// What the executor has pinned, apart from the gate: written by `holdpoint init`.
     pub(crate) executor_pins: PathBuf,
     /// Times, each with a default.
@@ -79,14 +87,16 @@ pub(crate) struct Timings {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExecutorPins {
-    /// The executor's name, which permits must carry.
-    pub(crate) name: Id<kind::Executor>,
     /// The gate's permit key.
     pub(crate) permit_key: PublicKey,
     /// Approvers and their keys.
     pub(crate) approvers: BTreeMap<Id<kind::Person>, PublicKey>,
-    /// The only targets that it may act on, whatever a permit says.
-    pub(crate) targets: BTreeSet<Id<kind::Target>>,
+    /// Executors, by the name that permits must carry, and the only targets that each may act on, whatever a permit says.
+    pub(crate) executors: BTreeMap<Id<kind::Executor>, BTreeSet<Id<kind::Target>>>,
+}
+
+fn limits_file() -> PathBuf {
+    PathBuf::from("limits.yaml")
 }
 
 /// Faults of the configuration or of an input, all of them.
@@ -105,7 +115,9 @@ impl Config {
     /// Reads the file and checks what can be checked without the others.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         let mut config: Self = parse(path)?;
-        config.base = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        // A bare file name has the empty path as its folder: that is here.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        config.base = folder.unwrap_or(Path::new(".")).to_path_buf();
         let mut faults = Vec::new();
         if config.policies.is_empty() {
             faults.push(format!(
@@ -163,14 +175,14 @@ impl Config {
         format!("http://{}", self.listen)
     }
 
-    /// What the executor has pinned.
-    pub(crate) fn pins(&self) -> Result<ExecutorPins, ConfigError> {
-        let path = self.path(&self.executor_pins);
-        if !path.exists() {
-            let hint = "run `holdpoint init` first";
-            return Err(ConfigError::one(format!("{} is not there: {hint}", path.display())));
-        }
-        parse(&path)
+    /// The latch file of a halt.
+    pub(crate) fn latch(&self) -> PathBuf {
+        self.path(&self.data_dir).join("halt")
+    }
+
+    /// Where an executor keeps its memory.
+    pub(crate) fn executor_dir(&self, executor: &str) -> PathBuf {
+        self.path(&self.data_dir).join("executors").join(executor)
     }
 }
 

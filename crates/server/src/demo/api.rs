@@ -1,19 +1,26 @@
 //! HTTP, as an agent sees it: the gate's public API, and the pages of the stage. Nothing here knows the gate from inside.
 
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 
 use holdpoint_domain::{Id, id::kind};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::DemoError;
-use crate::http::wire::{NewPlan, PlanDetail, Problem, Proposed};
+use crate::http::wire::{Entries, NewPlan, PlanDetail, Problem, Proposed, Reviews};
 
 /// How long an answer may take: a proposal waits for its probes.
 const LIMIT: Duration = Duration::from_secs(15);
 
+/// Most entries of the ledger in one answer.
+const PAGE: u32 = 200;
+/// Another address of this machine: what comes from here is not the shop's.
+const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
 /// A client.
 pub(super) struct Api {
     http: reqwest::Client,
+    /// Somebody somewhere else.
+    stranger: reqwest::Client,
     gate: String,
 }
 
@@ -29,9 +36,11 @@ impl Api {
     /// A client of the gate at this port.
     pub(super) fn new(port: u16) -> Result<Self, DemoError> {
         let gate = format!("http://127.0.0.1:{port}");
-        let client = reqwest::Client::builder().timeout(LIMIT).no_proxy().build();
-        let http = client.map_err(|source| DemoError::Http { url: gate.clone(), source })?;
-        Ok(Self { http, gate })
+        let failed = |source| DemoError::Http { url: gate.clone(), source };
+        let client = || reqwest::Client::builder().timeout(LIMIT).no_proxy();
+        let http = client().build().map_err(failed)?;
+        let stranger = client().local_address(Some(ELSEWHERE.into())).build().map_err(failed)?;
+        Ok(Self { http, stranger, gate })
     }
 
     /// The address of the gate.
@@ -68,10 +77,37 @@ impl Api {
 
     /// A plan.
     pub(super) async fn plan(&self, token: &str, plan: &Id<kind::Plan>) -> Result<PlanDetail, DemoError> {
-        let url = format!("{}/v1/plans/{plan}", self.gate);
+        self.get(&format!("/v1/plans/{plan}"), token).await
+    }
+
+    /// Runs that somebody must still look at.
+    pub(super) async fn reviews(&self, token: &str) -> Result<Reviews, DemoError> {
+        self.get("/v1/reviews", token).await
+    }
+
+    /// Entries of the ledger from `first` on, as a person sees them.
+    pub(super) async fn entries(&self, token: &str, first: u64) -> Result<Entries, DemoError> {
+        self.get(&format!("/v1/ledger/entries?first={first}&limit={PAGE}"), token).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str, token: &str) -> Result<T, DemoError> {
+        let url = format!("{}{path}", self.gate);
         let failed = |source| DemoError::Http { url: url.clone(), source };
         let answer = self.http.get(&url).bearer_auth(token).send().await.map_err(failed)?;
         answer.error_for_status().map_err(failed)?.json().await.map_err(failed)
+    }
+
+    /// Searches for something.
+    pub(super) async fn search(&self, url: &str, words: &str) -> Result<String, DemoError> {
+        let with_words = reqwest::Url::parse_with_params(url, [("q", words)]);
+        self.page(with_words.as_ref().map_or(url, reqwest::Url::as_str)).await
+    }
+
+    /// The status that somebody from elsewhere gets with a token.
+    pub(super) async fn stolen(&self, url: &str, token: &str) -> Result<u16, DemoError> {
+        let failed = |source| DemoError::Http { url: url.to_owned(), source };
+        let answer = self.stranger.get(url).bearer_auth(token).send().await.map_err(failed)?;
+        Ok(answer.status().as_u16())
     }
 
     /// The latest signed checkpoint of the ledger; anybody may ask.

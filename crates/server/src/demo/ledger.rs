@@ -1,4 +1,4 @@
-//! Act 7: the ledger is exported and verified by another process, offline; then a bit of a copy is changed.
+//! Act 12: the ledger is exported and verified by another process, offline; then a bit of a copy is changed.
 
 use std::{
     fs, io,
@@ -23,7 +23,7 @@ const EMBARRASSING: &[u8] = b"refuted-trigger";
 /// Export, and verify offline against the head that was kept at the beginning.
 pub(super) async fn is_verified(play: &Play<'_>) -> Result<(), DemoError> {
     let (demo, screen) = (play.demo, &play.demo.screen);
-    screen.act(7, "Anybody can check the record, without the gate");
+    screen.act(12, "Anybody can check the record, without the gate");
     let (config, export) = (demo.arg(stage::CONFIG), demo.arg(EXPORT));
     let args = ["ledger", "export", "--config", &config, "--as", "ada", &export];
     screen.command(&demo.program.line(&args));
@@ -45,7 +45,7 @@ pub(super) async fn shows_a_lie(play: &Play<'_>) -> Result<(), DemoError> {
     let fault = |source| DemoError::File { path: copy.clone(), source };
     copy_folder(&demo.path(EXPORT), &copy).map_err(fault)?;
     let changed = flip(&copy.join("tile").join("entries"), EMBARRASSING).map_err(fault)?;
-    let changed = changed.ok_or_else(|| differs(7, "the denial in the export", "no entry with it"))?;
+    let changed = changed.ok_or_else(|| differs(12, "the denial in the export", "no entry with it"))?;
     let shown = changed.strip_prefix(&demo.dir).unwrap_or(&changed);
     screen.bad("changed", format_args!("one bit of the denial, in {}", shown.display()));
 
@@ -54,7 +54,7 @@ pub(super) async fn shows_a_lie(play: &Play<'_>) -> Result<(), DemoError> {
     screen.command(&demo.program.line(&args));
     let said = demo.program.run(&args, "").await?;
     if said.status.code() != Some(NOT_VERIFIED) {
-        return Err(differs(7, format!("exit code {NOT_VERIFIED} for a changed log"), said.status));
+        return Err(differs(12, format!("exit code {NOT_VERIFIED} for a changed log"), said.status));
     }
     screen.quoted(&said.stdout);
     screen.quoted(&said.stderr);

@@ -1,7 +1,7 @@
-//! The demo: the whole life of an action on processes of this machine, in about twenty seconds.
+//! The demo: the whole life of actions on processes and files of this machine, in less than half a minute.
 //!
 //! A stage of real processes runs under the gate's supervisor. An agent with identities of its own acts on it through the
-//! public HTTP API and nothing else; a person approves with the command that any person uses; the ledger is verified by
+//! public HTTP API and nothing else; people approve with the command that any person uses; the ledger is verified by
 //! another process. Every act says what it expects, and the demo fails when something else happens.
 //!
 //! Never here: a shortcut into the gate, or a step that a user could not do alike. Start at [`acts`].
@@ -20,8 +20,10 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     process::ExitStatus,
+    time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
 
 pub(crate) use parts::{PartOptions, part};
@@ -30,10 +32,14 @@ use program::{Gate, Program};
 use screen::Screen;
 use stage::{Ports, Setting};
 
+/// How long everything goes on after the last act, for whoever wants to look around.
+const STAYS: Duration = Duration::from_secs(60 * 60);
+
 /// Options of the demo.
 #[derive(Debug, Args)]
 pub(crate) struct DemoOptions {
-    /// Approve the held plan too, instead of waiting for you to do it
+    /// Play Ada too, instead of waiting for you to do it, and stop everything at the end, instead of leaving it for you to
+    /// look around
     #[arg(long)]
     yes: bool,
     /// Where to write the demo's files: a folder that is not there yet, or is empty [default: a new one under the
@@ -149,10 +155,6 @@ pub(crate) async fn run(options: DemoOptions) -> Result<(), DemoError> {
         played = acts::play(&demo, &mut gate) => played,
         () = interrupted() => Err(DemoError::Interrupted),
     };
-    if let Some(gate) = gate {
-        gate.stop().await;
-    }
-    drop(alive);
     match &played {
         Ok(()) => acts::epilogue(&demo),
         Err(_) => {
@@ -161,6 +163,18 @@ pub(crate) async fn run(options: DemoOptions) -> Result<(), DemoError> {
             demo.screen.fact("log", demo.gate_log().display());
         }
     }
+    if let Some(mut gate) = gate {
+        if played.is_ok() && !demo.yes {
+            tokio::select! {
+                () = interrupted() => {}
+                () = tokio::time::sleep(STAYS) => {}
+                () = gate.ended() => {}
+            }
+            demo.screen.headline("The gate stops, and the shop with it.");
+        }
+        gate.stop().await;
+    }
+    drop(alive);
     played
 }
 
@@ -179,6 +193,18 @@ impl Demo {
         self.path("gate.log")
     }
 
+    fn read(&self, name: &str) -> Result<String, DemoError> {
+        let path = self.path(name);
+        fs::read_to_string(&path).map_err(|source| DemoError::File { path, source })
+    }
+
+    /// Puts another text in the place of a file, whole: whoever reads it sees the old one or the new one.
+    fn replace(&self, name: &str, text: &str) -> Result<(), DemoError> {
+        let (path, new) = (self.path(name), self.path(&format!("{name}.new")));
+        let replaced = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
+        replaced.map_err(|source| DemoError::File { path, source })
+    }
+
     fn write(&self, name: &str, text: impl AsRef<[u8]>) -> Result<(), DemoError> {
         let path = self.path(name);
         fs::write(&path, text).map_err(|source| DemoError::File { path, source })
@@ -186,15 +212,20 @@ impl Demo {
 
     /// Makes people's keys, writes the files of the stage, makes the gate's keys, and starts the gate.
     async fn set_stage(&self, gate: &mut Option<Gate>, api: &api::Api) -> Result<(), DemoError> {
-        let ada = self.program.must(&["keygen", "--out", &self.arg("people/ada.key")], "").await?;
-        let ben = self.program.must(&["keygen", "--out", &self.arg("people/ben.key")], "").await?;
+        let key = async |person: &str| {
+            let file = self.arg(&format!("people/{person}.key"));
+            self.program.must(&["keygen", "--out", &file], "").await.map(|key| key.trim().to_owned())
+        };
+        let (ada, bob, cleo) = tokio::try_join!(key("ada"), key("bob"), key("cleo"))?;
         let setting = Setting {
             dir: &self.dir,
             program: self.program.path(),
             ports: self.ports,
-            ada: ada.trim(),
-            ben: ben.trim(),
+            people: [&ada, &bob, &cleo],
+            token: &fresh_token()?,
         };
+        let shop = self.path(stage::SHOP);
+        fs::create_dir(&shop).map_err(|source| DemoError::File { path: shop, source })?;
         for (name, text) in stage::files(&setting) {
             self.write(name, text)?;
         }
@@ -211,6 +242,15 @@ impl Demo {
         });
         served.await?.ok_or_else(|| DemoError::Gate { said: last_line(&self.gate_log()) })
     }
+}
+
+/// A token that nobody could guess.
+fn fresh_token() -> Result<String, DemoError> {
+    let path = PathBuf::from("/dev/urandom");
+    let mut bytes = [0; 24];
+    let read = File::open(&path).and_then(|mut file| io::Read::read_exact(&mut file, &mut bytes));
+    read.map_err(|source| DemoError::File { path, source })?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
 fn last_line(log: &Path) -> String {

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{
     io::AsyncWriteExt as _,
-    process::{Child, Command},
+    process::{Child, ChildStdin, Command},
     time::{sleep, timeout},
 };
 
@@ -93,14 +93,17 @@ impl Program {
         Err(DemoError::Command { command: self.line(args), status: said.status, said: said_last })
     }
 
-    /// Starts the gate; what it logs goes to `log`.
+    /// Starts the gate; what it logs goes to `log`. It stops when this process is gone, however that came: a pipe to it closes.
     pub(super) fn serve(&self, config: &str, log: File) -> Result<Gate, DemoError> {
-        let args = ["serve", "--config", config];
+        let args = ["serve", "--attached", "--config", config];
         let failed = |source| DemoError::Start { command: self.line(&args), source };
         let log_too = log.try_clone().map_err(failed)?;
         let mut command = self.command(&args);
-        command.stdin(Stdio::null()).stdout(log).stderr(log_too);
-        command.spawn().map(Gate).map_err(failed)
+        // A group of its own: Ctrl-C is for this process, which then ends things in order.
+        command.stdin(Stdio::piped()).stdout(log).stderr(log_too).process_group(0);
+        let mut child = command.spawn().map_err(failed)?;
+        let pipe = child.stdin.take();
+        Ok(Gate { child, pipe })
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -115,26 +118,31 @@ impl Program {
 }
 
 /// A running gate.
-pub(super) struct Gate(Child);
+pub(super) struct Gate {
+    child: Child,
+    /// As long as it is open, the gate serves.
+    pipe: Option<ChildStdin>,
+}
 
 impl Gate {
     /// Whether it has ended.
     pub(super) fn has_ended(&mut self) -> bool {
-        !matches!(self.0.try_wait(), Ok(None))
+        !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Asks it to stop, and kills it when it does not. Its units outlive it; they end with the demo's lock.
+    /// Waits until it ends by itself.
+    pub(super) async fn ended(&mut self) {
+        // Without a status it is not ours any more.
+        let _ = self.child.wait().await;
+    }
+
+    /// Has it stop, and kills it when it does not. Its units outlive it; they end with the demo's lock.
     pub(super) async fn stop(mut self) {
-        if let Some(pid) = self.0.id().filter(|_| !self.has_ended()) {
-            // The child is not reaped yet, so the number is still its own.
-            let asked = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &pid.to_string()]).status().await;
-            if asked.is_ok_and(|status| status.success()) && timeout(STOP_LIMIT, self.0.wait()).await.is_ok()
-            {
-                return;
-            }
+        drop(self.pipe.take());
+        if timeout(STOP_LIMIT, self.child.wait()).await.is_err() {
+            // Dead already is what we want.
+            let _ = self.child.kill().await;
         }
-        // Dead already is what we want.
-        let _ = self.0.kill().await;
     }
 }
 

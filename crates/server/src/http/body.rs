@@ -9,6 +9,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use futures_util::StreamExt as _;
+use holdpoint_domain::Digest;
 use serde::de::{self, DeserializeOwned, DeserializeSeed};
 use serde_json::{Map, Value};
 
@@ -16,6 +17,8 @@ use super::problem::{Problem, echo};
 
 /// Largest body: a prompt, a transcript and a reason of 32 KiB each, escaped, with room to spare.
 pub(super) const MAX_BODY_BYTES: usize = 256 * 1024;
+/// Largest body of a change: the largest document of a control input, escaped.
+pub(super) const MAX_CHANGE_BYTES: usize = 3 * 1024 * 1024;
 /// Most values (members, elements, and what is in them) in a body. The largest one that anybody needs, a signed
 /// statement, has fewer than 40.
 pub(super) const MAX_VALUES: usize = 512;
@@ -23,6 +26,11 @@ pub(super) const MAX_VALUES: usize = 512;
 /// A body that has come as a whole. Only [`receive`] puts one into a request.
 #[derive(Clone)]
 struct Received(Vec<u8>);
+
+/// The digest of a body that has come; none where none was received.
+pub(super) fn digest(request: &Request) -> Option<Digest> {
+    request.extensions().get::<Received>().map(|received| Digest::of_bytes(&received.0))
+}
 
 /// A JSON body of one type: right content type, within the limits, no name twice, no unknown name.
 pub(super) struct Json<T>(pub(super) T);
@@ -37,12 +45,13 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Json<T> {
     }
 }
 
-/// Waits until all of a request's body has come, if it is of the right type, but no longer than `limit`.
-pub(super) async fn receive(request: Request, limit: Duration) -> Result<Request, Problem> {
+/// Waits until all of a request's body has come, if it is of the right type and at most `most` bytes, but no longer than
+/// `limit`.
+pub(super) async fn receive(request: Request, limit: Duration, most: usize) -> Result<Request, Problem> {
     check_type(request.headers())?;
-    check_announced(request.headers())?;
+    check_announced(request.headers(), most)?;
     let (parts, body) = request.into_parts();
-    let received = tokio::time::timeout(limit, collect(body.into_data_stream())).await;
+    let received = tokio::time::timeout(limit, collect(body.into_data_stream(), most)).await;
     let bytes = received.map_err(|_| too_slow(limit))??;
     let mut request = Request::from_parts(parts, Body::empty());
     request.extensions_mut().insert(Received(bytes));
@@ -78,31 +87,30 @@ fn unsupported(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail, next)
 }
 
-fn check_announced(headers: &HeaderMap) -> Result<(), Problem> {
+fn check_announced(headers: &HeaderMap, most: usize) -> Result<(), Problem> {
     let announced = headers.get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > MAX_BODY_BYTES))
-    {
-        return Err(too_large());
+    if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > most)) {
+        return Err(too_large(most));
     }
     Ok(())
 }
 
-async fn collect(mut stream: BodyDataStream) -> Result<Vec<u8>, Problem> {
+async fn collect(mut stream: BodyDataStream, most: usize) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
     while let Some(chunk) = stream.next().await {
         let chunk = chunk
             .map_err(|_| Problem::malformed("body-broken", "the body broke off", "send the request again"))?;
-        if bytes.len().saturating_add(chunk.len()) > MAX_BODY_BYTES {
-            return Err(too_large());
+        if bytes.len().saturating_add(chunk.len()) > most {
+            return Err(too_large(most));
         }
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)
 }
 
-fn too_large() -> Problem {
-    let detail = format!("expected a body of at most {MAX_BODY_BYTES} bytes, got more");
+fn too_large(most: usize) -> Problem {
+    let detail = format!("expected a body of at most {most} bytes, got more");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail, "send less")
 }
 

@@ -8,17 +8,20 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use holdpoint_app::gate::Gate;
 use holdpoint_domain::{
     Id,
     actor::{Identity, Phase},
     agent::Registry,
+    decision::Verdict,
     id::kind,
 };
 
 use super::{
     body,
     door::{Door, Place},
-    problem::{Problem, echo},
+    idempotency,
+    problem::{Problem, Refused, echo},
 };
 
 /// Longest bearer token: a JWT with a long chain of delegation, and far below the limit on headers.
@@ -38,6 +41,8 @@ pub(super) enum Who {
     Proposer,
     /// A person. As with [`Self::Proposer`], the use case refuses others, on record.
     Approver,
+    /// A person whom policy lets read the whole ledger.
+    Auditor,
 }
 
 /// Who is calling. Only [`admit`] puts one into a request.
@@ -59,29 +64,68 @@ impl Caller {
 pub(super) struct Guard {
     pub(super) door: Arc<Door>,
     pub(super) who: Who,
+    pub(super) max_body: usize,
 }
 
 /// Lets a request through to its handler, or not. It has its place until the answer begins.
 ///
-/// Whatever answers a repeated request without doing it again (an `Idempotency-Key`) stands between [`prepare`] and the
-/// handler: the caller and the whole body are known there, and nothing has happened yet.
+/// What answers a repeated request without doing it again ([`idempotency`]) stands between [`prepare`] and the handler: the
+/// caller and the whole body are known there, and nothing has happened yet.
 pub(super) async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    match prepare(&guard, request).await {
-        Ok((request, _place)) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+    let door = &guard.door;
+    let (request, place) = match prepare(&guard, request).await {
+        Ok(prepared) => prepared,
+        Err(problem) => {
+            if STRANGE.contains(&problem.rule()) {
+                count(door, problem.rule());
+            }
+            return problem.into_response();
+        }
+    };
+    let caller = request.extensions().get::<Caller>().cloned();
+    let Some(caller) = caller.filter(|_| !request.method().is_safe()) else {
+        return next.run(request).await;
+    };
+    if !is_known(&door.service.gate().controls.registry, &caller.0) {
+        // A stranger with a good token: nothing of theirs is written down but that there was one.
+        let response = next.run(request).await;
+        if let Some(Refused(rule)) = response.extensions().get::<Refused>() {
+            count(door, rule);
+        }
+        return response;
+    }
+    idempotency::once(door, &caller.0, request, place, next).await
+}
+
+/// Rules that turn away whoever the gate does not know, before any handler.
+const STRANGE: [&str; 3] = ["unauthenticated", "invalid-token", "not-registered"];
+
+/// Counts a request of nobody that the gate knows; the clockwork writes the counts down.
+fn count(door: &Door, rule: &'static str) {
+    match Id::parse(rule) {
+        Ok(rule) => door.service.strangers.count(&rule),
+        Err(err) => tracing::error!("a refusal was not counted: {err}"),
+    }
+}
+
+/// Whether the registry has them at all, in whatever role.
+fn is_known(registry: &Registry, identity: &Identity) -> bool {
+    match identity {
+        Identity::Agent { agent, .. } => registry.agent(agent).is_some(),
+        Identity::Person { person } => registry.person(person).is_some(),
     }
 }
 
 /// In this order: whose it is (nobody's body is looked at before), all of its body, a place.
 async fn prepare(guard: &Guard, mut request: Request) -> Result<(Request, Place), Problem> {
-    let Guard { door, who } = guard;
+    let Guard { door, who, max_body } = guard;
     let caller = if *who == Who::Anyone {
         None
     } else {
         Some(permit(door, *who, identify(door, request.headers())?)?)
     };
     if !request.method().is_safe() {
-        request = body::receive(request, door.limits().body).await?;
+        request = body::receive(request, door.limits().body, *max_body).await?;
     }
     let place = door.place(caller.as_ref().map(|caller| &caller.0))?;
     let extensions = request.extensions_mut();
@@ -126,21 +170,49 @@ fn bearer(value: &str) -> Option<&str> {
 }
 
 fn permit(door: &Door, who: Who, identity: Identity) -> Result<Caller, Problem> {
-    let registry = &door.service.gate.controls.registry;
+    let gate = door.service.gate();
+    let registry = &gate.controls.registry;
     let forbidden = |rule, detail: String, next| Err(Problem::new(StatusCode::FORBIDDEN, rule, detail, next));
     match who {
         Who::Proposer | Who::Approver => Ok(Caller(identity)),
-        Who::Anyone | Who::Reader | Who::Person if !registered(registry, &identity) => forbidden(
-            "not-registered",
-            "the token is good, but the registry does not have its owner in this role".to_owned(),
-            "be registered first",
-        ),
+        Who::Anyone | Who::Reader | Who::Person | Who::Auditor if !registered(registry, &identity) => {
+            forbidden(
+                "not-registered",
+                "the token is good, but the registry does not have its owner in this role".to_owned(),
+                "be registered first",
+            )
+        }
         Who::Anyone | Who::Reader => Ok(Caller(identity)),
-        Who::Person => match identity {
-            Identity::Person { .. } => Ok(Caller(identity)),
+        Who::Person | Who::Auditor => match identity {
             Identity::Agent { phase, .. } => forbidden("people-only", people_only(phase), "ask a person"),
+            Identity::Person { ref person } => {
+                if who == Who::Auditor {
+                    may_read(&gate, person)?;
+                }
+                Ok(Caller(identity))
+            }
         },
     }
+}
+
+/// Whether policy lets a person read the ledger. An error of the policy is a no.
+fn may_read(gate: &Gate, person: &Id<kind::Person>) -> Result<(), Problem> {
+    let answer = gate.controls.registry.person(person).map(|person| gate.ports.judge.may_read(person));
+    let fact = match answer {
+        Some(Verdict::Allow { .. }) => return Ok(()),
+        Some(Verdict::Deny { rules }) if !rules.is_empty() => {
+            format!("the policy forbids `{person}` to read the ledger: {}", named(&rules))
+        }
+        Some(Verdict::Deny { .. }) | None => format!("no rule of the policy lets `{person}` read the ledger"),
+        Some(Verdict::Error { rules }) => format!("the policy could not be evaluated: {}", named(&rules)),
+    };
+    let next = "ask an administrator for a rule that permits `Action::\"read-ledger\"`";
+    Err(Problem::new(StatusCode::FORBIDDEN, "may-not-read-the-ledger", fact, next))
+}
+
+fn named(rules: &[Id<kind::Rule>]) -> String {
+    let rules: Vec<_> = rules.iter().map(|rule| format!("rule `{rule}`")).collect();
+    rules.join(", ")
 }
 
 fn people_only(phase: Phase) -> String {

@@ -46,7 +46,7 @@ pub(super) async fn follow(
     headers: HeaderMap,
     Ask(query): Ask<FollowQuery>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let store = Arc::clone(&door.service.gate.ports.store);
+    let store = Arc::clone(&door.service.gate().ports.store);
     let next = match last_event_id(&headers)?.or(query.after) {
         None => 0,
         Some(after) => after.saturating_add(1),

@@ -42,7 +42,7 @@ pub(super) async fn list(
 }
 
 async fn read(door: &Door, plan: &Id<kind::Plan>) -> Result<Option<wire::HoldDetail>, Problem> {
-    let gate = &door.service.gate;
+    let gate = &door.service.gate();
     let view = PlanView::read(gate.ports.store.as_ref(), plan).await?;
     plan::hold_detail(gate, view).await
 }
@@ -54,7 +54,7 @@ pub(super) async fn show(
     PathId(id): PathId<kind::Hold>,
 ) -> Result<Json<wire::HoldDetail>, Problem> {
     let filter = PlanFilter { hold: Some(id.clone()), limit: 1, ..PlanFilter::default() };
-    let row = door.service.gate.ports.store.plans(filter).await?.into_iter().next();
+    let row = door.service.gate().ports.store.plans(filter).await?.into_iter().next();
     let row = plans::visible_to(&caller, row).ok_or_else(|| no_such_hold(&id))?;
     read(&door, &row.id).await?.map(Json).ok_or_else(|| no_such_hold(&id))
 }
@@ -85,7 +85,7 @@ pub(super) async fn decide(
     }
     let decided = Door::to_the_end(place, async move {
         let service = &door.service;
-        let decided = approve::decide_hold(&service.gate, &identity, &id, signed).await?;
+        let decided = approve::decide_hold(&service.gate(), &identity, &id, signed).await?;
         // If we stop here, `recover` starts the run from its permit, or lets it expire.
         if decided.state == PlanState::Permitted {
             service.runner.start(decided.plan.clone());

@@ -8,7 +8,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use holdpoint_app::port::Entry;
+use holdpoint_app::port::{Entry, StoreError};
 use holdpoint_ledger::{LogProof, SignedCheckpoint, TilePath};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -46,7 +46,7 @@ pub(super) struct EntriesQuery {
 
 /// `GET /v1/ledger/checkpoint`: the latest signed checkpoint (C2SP tlog-checkpoint).
 pub(super) async fn checkpoint(State(door): State<Arc<Door>>) -> Response {
-    text(door.service.gate.ports.store.head().checkpoint.clone())
+    text(door.service.gate().ports.store.head().checkpoint.clone())
 }
 
 /// `GET /v1/ledger/consistency`: that the tree of `old` is a prefix of the tree of `new`.
@@ -54,7 +54,7 @@ pub(super) async fn consistency(
     State(door): State<Arc<Door>>,
     Ask(ConsistencyQuery { old, new }): Ask<ConsistencyQuery>,
 ) -> Result<Json<wire::Consistency>, Problem> {
-    let store = &door.service.gate.ports.store;
+    let store = &Arc::clone(&door.service.gate().ports.store);
     let size = store.head().size;
     if old == 0 || old > new {
         let detail = format!("expected 1 <= old <= new, got {old} and {new}");
@@ -85,7 +85,7 @@ pub(super) async fn tile(
     };
     // Parsed and written anew: what reaches the store is a tile path in its only spelling (T20).
     let parsed: TilePath = format!("tile/{path}").parse().map_err(|_| missing("it is no tile path"))?;
-    let bytes = door.service.gate.ports.store.log_file(&parsed.to_string()).await?;
+    let bytes = door.service.gate().ports.store.log_file(&parsed.to_string()).await?;
     let bytes = bytes.ok_or_else(|| missing("the log does not have it"))?;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
 }
@@ -95,7 +95,7 @@ pub(super) async fn entries(
     State(door): State<Arc<Door>>,
     Ask(query): Ask<EntriesQuery>,
 ) -> Result<Json<wire::Entries>, Problem> {
-    let store = &door.service.gate.ports.store;
+    let store = &Arc::clone(&door.service.gate().ports.store);
     let limit = plans::limit(query.limit)?;
     let entries = store.entries(query.first.unwrap_or(0), limit).await?;
     let entries = entries.into_iter().map(entry).collect::<Result<_, _>>()?;
@@ -114,7 +114,7 @@ pub(super) async fn proof(
     PathText(index): PathText,
 ) -> Result<Response, Problem> {
     let index = parse_index(&index)?;
-    let store = &door.service.gate.ports.store;
+    let store = &Arc::clone(&door.service.gate().ports.store);
     let head = store.head();
     if index >= head.size {
         return Err(beyond(index, head.size));
@@ -136,7 +136,7 @@ fn parse_index(text: &str) -> Result<u64, Problem> {
 
 /// `GET /v1/keys`.
 pub(super) async fn keys(State(door): State<Arc<Door>>) -> Json<wire::Keys> {
-    let gate = &door.service.gate;
+    let gate = &door.service.gate();
     Json(wire::Keys {
         origin: gate.ports.store.head().origin.clone(),
         log_key: gate.ports.log_key.to_string(),
@@ -146,10 +146,19 @@ pub(super) async fn keys(State(door): State<Arc<Door>>) -> Json<wire::Keys> {
     })
 }
 
-/// `GET /healthz`: the process answers and the store has a head.
-pub(super) async fn health(State(door): State<Arc<Door>>) -> Json<wire::Health> {
-    let size = door.service.gate.ports.store.head().size;
-    Json(wire::Health { status: "ok".to_owned(), size })
+/// `GET /healthz`: the process answers, the store is open, and its last entry can be read.
+pub(super) async fn health(State(door): State<Arc<Door>>) -> Result<Json<wire::Health>, Problem> {
+    let store = &Arc::clone(&door.service.gate().ports.store);
+    if let Some(why) = store.closed() {
+        return Err(StoreError::Closed(why).into());
+    }
+    let size = store.head().size;
+    if let Some(last) = size.checked_sub(1)
+        && store.entries(last, 1).await?.is_empty()
+    {
+        return Err(StoreError::Corrupt(format!("entry {last} cannot be read")).into());
+    }
+    Ok(Json(wire::Health { status: "ok".to_owned(), size }))
 }
 
 fn text(text: String) -> Response {

@@ -7,14 +7,18 @@
 //! Never here: a decision, a session cookie, a call without a limit, an error that is not `application/problem+json`
 //! (RFC 9457), or text of an agent that is not marked and made visible.
 
+mod aftercare;
 mod body;
 mod caller;
+mod changes;
 mod connection;
 mod door;
 mod endpoint;
 mod events;
 mod extract;
+mod halt;
 mod holds;
+mod idempotency;
 mod ledger;
 pub(crate) mod openapi;
 mod plan;

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{
     caller::Who,
     endpoint::{ENDPOINTS, Endpoint, Method},
+    idempotency::MAX_KEY_LEN,
     schema::{self, SchemaOf},
     wire,
 };
@@ -103,6 +104,13 @@ fn parameters(endpoint: &Endpoint, schemas: &mut SchemaGenerator) -> Vec<Value> 
             json!({"name": name, "in": "path", "required": true, "description": what, "schema": schema}),
         );
     }
+    if endpoint.method == Method::Post {
+        parameters.push(json!({
+            "name": "Idempotency-Key", "in": "header", "required": false,
+            "description": "Sent again with the same body, it is answered again and not done again.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LEN, "pattern": "^[!-~]+$"},
+        }));
+    }
     parameters.extend(endpoint.doc.query.iter().flat_map(|query| query_parameters(*query, schemas)));
     parameters
 }
@@ -141,7 +149,7 @@ fn problems(endpoint: &Endpoint) -> BTreeSet<u16> {
         statuses.insert(400);
     }
     if endpoint.method == Method::Post {
-        statuses.extend([400, 403, 408, 413, 415]);
+        statuses.extend([400, 403, 408, 409, 413, 415]);
     }
     statuses
 }
@@ -155,6 +163,7 @@ const fn callers(who: Who) -> &'static str {
         Who::Anyone => "For everybody, without a token.",
         Who::Reader => "For agents, who see what is theirs, and for people.",
         Who::Person => "For people.",
+        Who::Auditor => "For people whom policy lets read the ledger.",
         Who::Proposer => "For agents in phase `decide`; the refusal of anybody else is recorded.",
         Who::Approver => "For people; the refusal of anybody else is recorded.",
     }

@@ -6,8 +6,10 @@ use holdpoint_app::{
     view::PlanView,
 };
 use holdpoint_domain::{
+    Rung,
     approval::{Choice, HoldTerms, SignedStatement},
-    decision::Answer,
+    decision::{Answer, Decision, Reason, ReasonEffect, rule, tier_of},
+    facts::PlanFacts,
     permit::{Permit, needed},
     plan::Narrative,
     text::visible,
@@ -68,7 +70,21 @@ fn hints(gate: &Gate, view: &PlanView) -> Vec<Hint> {
     let denied = view.decided.as_ref().filter(|(decision, _)| {
         decision.answer == Answer::Deny && decision.policy == gate.ports.judge.digest()
     });
-    denied.map_or_else(Vec::new, |(_, facts)| gate.ports.judge.hints(facts))
+    denied.map_or_else(Vec::new, |(_, facts)| gate.hints(facts))
+}
+
+/// What denied facts would be allowed with: which rules deny whatever oversight there is, and the lowest rung on which policy
+/// allows every step.
+pub(super) fn allowed_with(gate: &Gate, decision: &Decision, facts: &PlanFacts) -> wire::AllowedWith {
+    let denies = |reason: &&Reason| {
+        matches!(reason.effect, ReasonEffect::Denied | ReasonEffect::Forbade | ReasonEffect::Failed)
+            && reason.rule.as_str() != rule::NOTHING_PERMITS
+    };
+    let without = decision.reasons.iter().filter(denies).map(|reason| reason.rule.clone()).collect();
+    let ladders: Vec<_> = facts.steps().map(|step| gate.ports.judge.ladder(&step.for_policy())).collect();
+    let allows = |rung: &Rung| ladders.iter().all(|ladder| ladder.on(*rung).allows());
+    let tier = Rung::ALL.into_iter().find(allows).map(|rung| tier_of(&rung.oversight()));
+    wire::AllowedWith { without, tier }
 }
 
 /// A plan as those see it who are asked to sign; none when it never waited for anybody.
@@ -131,7 +147,7 @@ fn permit(gate: &Gate, jws: &str) -> Result<wire::PermitSummary, Problem> {
         id: grant.id.clone(),
         start_before_ms: grant.start_before_ms,
         undo_until_ms: grant.undo_until_ms,
-        executor: grant.executor.clone(),
+        executors: grant.executors.clone(),
         epoch: grant.epoch,
     })
 }

@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use holdpoint_app::{
+    gate::Gate,
     port::{PlanFilter, PlanRow},
     propose::{self, Proposed},
     view::PlanView,
@@ -52,9 +53,11 @@ pub(super) async fn propose(
     place: Place,
     body::Json(plan): body::Json<wire::NewPlan>,
 ) -> Result<Response, Problem> {
+    let service = Arc::clone(&door.service);
     let proposed = Door::to_the_end(place, async move {
-        let service = &door.service;
-        let proposed = propose::propose(&service.gate, &identity, plan.into()).await?;
+        let malformed = |detail| Problem::malformed("bad-steps", detail, "name one step, or a list of them");
+        let proposal = plan.try_into().map_err(malformed)?;
+        let proposed = propose::propose(&service.gate(), &identity, proposal).await?;
         // If we stop here, `recover` starts the run from its permit, or lets it expire.
         if proposed.decision.answer == Answer::Allow {
             service.runner.start(proposed.id.clone());
@@ -62,17 +65,17 @@ pub(super) async fn propose(
         Ok::<_, Problem>(proposed)
     })
     .await??;
-    answer(proposed)
+    answer(&door.service.gate(), proposed)
 }
 
-fn answer(proposed: Proposed) -> Result<Response, Problem> {
+fn answer(gate: &Gate, proposed: Proposed) -> Result<Response, Problem> {
     let decision = &proposed.decision;
     let reasons: Vec<_> = decision.reasons.iter().map(words::reason).collect();
     let (status, state) = match decision.answer {
         Answer::Allow => (StatusCode::CREATED, PlanState::Permitted),
         Answer::Hold => (StatusCode::ACCEPTED, PlanState::Held),
         Answer::Defer => (StatusCode::ACCEPTED, PlanState::Deferred),
-        Answer::Deny => return Err(denied(proposed, reasons)),
+        Answer::Deny => return Err(denied(gate, proposed, reasons)),
     };
     let location = format!("/v1/plans/{}", proposed.id);
     let body = wire::Proposed {
@@ -90,7 +93,7 @@ fn answer(proposed: Proposed) -> Result<Response, Problem> {
     Ok((status, [(header::LOCATION, location)], Json(body)).into_response())
 }
 
-fn denied(proposed: Proposed, mut reasons: Vec<wire::Reason>) -> Problem {
+fn denied(gate: &Gate, proposed: Proposed, mut reasons: Vec<wire::Reason>) -> Problem {
     let hints = words::hints(proposed.hints, &mut reasons);
     let decisive = words::decisive(&reasons);
     let (rule, fact, next) = decisive.map_or(("denied", "the answer is no", "see the reasons"), |reason| {
@@ -98,7 +101,9 @@ fn denied(proposed: Proposed, mut reasons: Vec<wire::Reason>) -> Problem {
     });
     let (rule, next) = (rule.to_owned(), next.to_owned());
     let detail = format!("plan `{}` is denied: {fact}", proposed.id);
-    let decision = wire::Denial { plan: proposed.id, tier: proposed.decision.tier, reasons, hints };
+    let allowed_with = plan::allowed_with(gate, &proposed.decision, &proposed.facts);
+    let decision =
+        wire::Denial { plan: proposed.id, tier: proposed.decision.tier, reasons, hints, allowed_with };
     Problem::denied(Denied { rule, decision }, detail, next)
 }
 
@@ -125,7 +130,7 @@ pub(super) async fn matching(
         Identity::Agent { .. } => MAX_SEARCH,
     };
     let filter = PlanFilter { states, limit: search, ..PlanFilter::default() };
-    let rows = door.service.gate.ports.store.plans(filter).await?;
+    let rows = door.service.gate().ports.store.plans(filter).await?;
     let seen = rows.into_iter().filter(|row| caller.sees(&row.agent));
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
     Ok(seen.take(most).collect())
@@ -157,7 +162,7 @@ pub(super) async fn show(
     caller: Caller,
     PathId(id): PathId<kind::Plan>,
 ) -> Result<Json<wire::PlanDetail>, Problem> {
-    let gate = &door.service.gate;
+    let gate = &door.service.gate();
     let row = gate.ports.store.plan(&id).await?;
     let row = visible_to(&caller, row).ok_or_else(|| no_such_plan(&id))?;
     let view = PlanView::read(gate.ports.store.as_ref(), &row.id).await?;

@@ -35,7 +35,16 @@ pub(super) struct Denied {
     pub(super) decision: wire::Denial,
 }
 
+/// The rule of a problem, beside its answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refused(pub(super) &'static str);
+
 impl Problem {
+    /// The rule that refused.
+    pub(super) const fn rule(&self) -> &'static str {
+        self.rule
+    }
+
     /// A problem. `detail` must hold no text of a caller that [`echo`] did not make visible.
     pub(super) fn new(
         status: StatusCode,
@@ -99,6 +108,7 @@ impl From<holdpoint_app::port::StoreError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let Self { status, rule, detail, next, challenge, denied } = self;
+        let refused = Refused(rule);
         let (rule, decision) = match denied {
             Some(denied) => (denied.rule, Some(denied.decision)),
             None => (rule.to_owned(), None),
@@ -113,6 +123,7 @@ impl IntoResponse for Problem {
             decision,
         };
         let mut response = (status, Json(problem)).into_response();
+        response.extensions_mut().insert(refused);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(challenge) = challenge {

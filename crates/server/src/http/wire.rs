@@ -2,14 +2,17 @@
 //!
 //! Types whose bytes are a contract (plan, facts, evidence, hold terms, signed statement) are the domain's own.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
-use holdpoint_app::propose::Proposal;
+use holdpoint_app::{gather::Wish, propose::Proposal};
 use holdpoint_domain::{
     Digest, Id, Tier, Timestamp,
     approval::HoldTerms,
     decision::{Answer, Decision, ReasonEffect},
-    facts::Facts,
+    facts::PlanFacts,
     flow::State,
     id::kind,
     plan::{Narrative, ParamValue, Plan},
@@ -22,27 +25,34 @@ use serde_json::value::RawValue;
 
 use super::schema;
 
+mod people;
 mod world;
 
+pub(crate) use people::*;
 pub(crate) use world::*;
 
 /// The body of `POST /v1/plans`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewPlan {
-    /// The action.
-    #[schemars(with = "schema::Name")]
-    pub(crate) action: Id<kind::Action>,
-    /// The target.
-    #[schemars(with = "schema::Name")]
-    pub(crate) target: Id<kind::Target>,
-    /// The condition that justifies it.
-    #[schemars(with = "schema::Name")]
-    pub(crate) trigger: Id<kind::Condition>,
-    /// Parameters.
+    /// The action of a plan with one step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Name>")]
+    pub(crate) action: Option<Id<kind::Action>>,
+    /// Its target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Name>")]
+    pub(crate) target: Option<Id<kind::Target>>,
+    /// Its parameters.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "BTreeMap<String, Param>")]
     pub(crate) params: BTreeMap<Id<kind::Param>, Param>,
+    /// Instead of the three above: the steps, in order, each on a target of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) steps: Vec<NewStep>,
+    /// The condition that justifies it, on the target of each step.
+    #[schemars(with = "schema::Name")]
+    pub(crate) trigger: Id<kind::Condition>,
     /// The incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Name>")]
@@ -65,6 +75,22 @@ pub(crate) struct NewPlan {
     /// The transcript.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) transcript: Option<String>,
+}
+
+/// A step of a proposed plan.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewStep {
+    /// The action.
+    #[schemars(with = "schema::Name")]
+    pub(crate) action: Id<kind::Action>,
+    /// The target.
+    #[schemars(with = "schema::Name")]
+    pub(crate) target: Id<kind::Target>,
+    /// Parameters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, Param>")]
+    pub(crate) params: BTreeMap<Id<kind::Param>, Param>,
 }
 
 /// A parameter as plain JSON. Secrets do not come this way.
@@ -172,6 +198,19 @@ pub(crate) struct Denial {
     pub(crate) reasons: Vec<Reason>,
     /// What would have had to be different.
     pub(crate) hints: Vec<Hint>,
+    /// What these very facts would be allowed with.
+    pub(crate) allowed_with: AllowedWith,
+}
+
+/// What denied facts would be allowed with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct AllowedWith {
+    /// Guardrails and rules that would have to say otherwise, whatever oversight there is.
+    #[schemars(with = "Vec<schema::Name>")]
+    pub(crate) without: Vec<Id<kind::Rule>>,
+    /// The lowest tier at which policy would allow them then; none where it would at none.
+    #[schemars(with = "Option<schema::Words<Tier>>")]
+    pub(crate) tier: Option<Tier>,
 }
 
 /// A list of plans, newest first.
@@ -249,11 +288,11 @@ pub(crate) struct PlanDetail {
     /// The requester's words; none when they were erased.
     pub(crate) narrative: Option<Words>,
     /// What the last decision was made from.
-    #[schemars(with = "Option<schema::Facts>")]
-    pub(crate) facts: Option<Facts>,
+    #[schemars(with = "Option<Vec<schema::Facts>>")]
+    pub(crate) facts: Option<PlanFacts>,
     /// What the probes saw last, signed.
-    #[schemars(with = "Option<schema::SignedEvidence>")]
-    pub(crate) evidence: Option<SignedEvidence>,
+    #[schemars(with = "Vec<schema::SignedEvidence>")]
+    pub(crate) evidence: Vec<SignedEvidence>,
     /// The hold.
     pub(crate) hold: Option<Hold>,
     /// The permit.
@@ -325,16 +364,16 @@ pub(crate) struct HoldDetail {
     #[schemars(with = "schema::Plan")]
     pub(crate) plan: Plan,
     /// The facts.
-    #[schemars(with = "schema::Facts")]
-    pub(crate) facts: Facts,
+    #[schemars(with = "Vec<schema::Facts>")]
+    pub(crate) facts: PlanFacts,
     /// The decision.
     #[schemars(with = "schema::Decision")]
     pub(crate) decision: Decision,
     /// The decision's reasons, in words.
     pub(crate) reasons: Vec<Reason>,
     /// What the probes saw, signed.
-    #[schemars(with = "Option<schema::SignedEvidence>")]
-    pub(crate) evidence: Option<SignedEvidence>,
+    #[schemars(with = "Vec<schema::SignedEvidence>")]
+    pub(crate) evidence: Vec<SignedEvidence>,
     /// The requester's words; none when they were erased.
     pub(crate) narrative: Option<Words>,
     /// Approvals that the tier needs.
@@ -359,9 +398,9 @@ pub(crate) struct PermitSummary {
     /// Undo and revocation are authorised until this.
     #[schemars(with = "schema::Time")]
     pub(crate) undo_until_ms: Timestamp,
-    /// The executor.
-    #[schemars(with = "schema::Name")]
-    pub(crate) executor: Id<kind::Executor>,
+    /// The executors of its steps.
+    #[schemars(with = "Vec<schema::Name>")]
+    pub(crate) executors: BTreeSet<Id<kind::Executor>>,
     /// The fencing epoch.
     pub(crate) epoch: u64,
 }
@@ -462,19 +501,31 @@ pub(crate) struct Health {
     pub(crate) size: u64,
 }
 
-impl From<NewPlan> for Proposal {
-    fn from(body: NewPlan) -> Self {
-        Self {
-            action: body.action,
-            target: body.target,
+impl TryFrom<NewPlan> for Proposal {
+    type Error = &'static str;
+
+    /// One step by its action and target, or several as a list; not both.
+    fn try_from(body: NewPlan) -> Result<Self, &'static str> {
+        let NewPlan { action, target, params, steps, .. } = body;
+        let steps = match (action, target, steps.is_empty()) {
+            (Some(action), Some(target), true) => vec![NewStep { action, target, params }],
+            (None, None, false) if params.is_empty() => steps,
+            _ => return Err("expected `action` and `target`, or `steps`, and not both"),
+        };
+        let wish = |step: NewStep| Wish {
+            action: step.action,
+            target: step.target,
+            params: step.params.into_iter().map(|(name, value)| (name, value.into())).collect(),
+        };
+        Ok(Self {
+            steps: steps.into_iter().map(wish).collect(),
             trigger: body.trigger,
-            params: body.params.into_iter().map(|(name, value)| (name, value.into())).collect(),
             incident: body.incident,
             narrative: Narrative { summary: body.summary, reason: body.reason, confidence: body.confidence },
             prompt: body.prompt,
             model: body.model,
             transcript: body.transcript,
-        }
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use holdpoint_app::port::Hint;
 use holdpoint_domain::{
+    approval::Choice,
     decision::{Reason, ReasonEffect, rule},
     guardrail::{CATALOGUE_TIER, GUARDRAILS, NO_STANDING},
     record::{Body, DoubtWhy, FailWhy, Request},
@@ -94,6 +95,9 @@ pub(super) const fn failure(why: FailWhy) -> &'static str {
         FailWhy::NoEffect => "the executor tried, and nothing changed",
         FailWhy::Interrupted => "the gate was interrupted before the effect began",
         FailWhy::NotVerified => "the result did not verify in time",
+        FailWhy::Regressed => "what held before does not hold any more",
+        FailWhy::Halted => "somebody halted everything",
+        FailWhy::Braked => "a freeze began between two steps",
         FailWhy::NoUndo => "nothing can undo it",
     }
 }
@@ -104,6 +108,7 @@ pub(super) const fn doubt(why: DoubtWhy) -> &'static str {
         DoubtWhy::OtherVersion => "the target is neither as it was nor as our effect leaves it",
         DoubtWhy::ChangedSince => "somebody changed the target after our effect",
         DoubtWhy::Unobservable => "the target cannot be observed",
+        DoubtWhy::HaltedHard => "somebody halted everything, undos included",
         DoubtWhy::MayStillHappen => "the executor did not say how it ended, and the effect may still come",
     }
 }
@@ -113,7 +118,27 @@ pub(crate) fn moment(body: &Body) -> String {
     match body {
         Body::Genesis { .. } => "the log begins".to_owned(),
         Body::Started { .. } => "the gate began to serve".to_owned(),
-        Body::Changed { .. } => "a control input was replaced".to_owned(),
+        Body::ChangeProposed { terms } => {
+            format!("proposed another {} as change {}", terms.control, terms.id)
+        }
+        Body::ChangeDecided { statement } => {
+            let said = match statement.statement.choice {
+                Choice::Approve => "approved",
+                Choice::Reject => "rejected",
+            };
+            format!("{said} change {}", statement.statement.terms.id)
+        }
+        Body::Changed { change } => format!("the {} was replaced by change {}", change.control, change.id),
+        Body::InputRefused { control, .. } => {
+            format!("the {control} on disk is not the one in force: T1 and T2 are suspended")
+        }
+        Body::InputRestored { control } => format!("the {control} on disk is the one in force again"),
+        Body::Halted { halt } => format!("halted everything ({})", halt.reach),
+        Body::Resumed => "let it go on".to_owned(),
+        Body::Strangers { turned_away, .. } => {
+            let count = turned_away.values().fold(0_u64, |sum, count| sum.saturating_add(*count));
+            format!("{count} requests of nobody that the gate knows were turned away")
+        }
         Body::Proposed { .. } => "proposed the plan".to_owned(),
         Body::Measured { evidence } => {
             let agreement = evidence.evidence.agreement;
@@ -138,25 +163,49 @@ pub(crate) fn moment(body: &Body) -> String {
         Body::Leased { lease } => format!("leased credential {}", lease.id),
         Body::LeasedAgain { lease } => format!("leased credential {} for the undo", lease.id),
         Body::Revoked { lease } => format!("revoked credential {}, and a failed use proved it", lease),
-        Body::Rehearsed { .. } => "the dry run passed".to_owned(),
-        Body::Applying { .. } => "the effect begins".to_owned(),
-        Body::Applied { .. } => "the effect was observed".to_owned(),
+        Body::Rehearsed { .. } => "the dry run passed, and that of its undo".to_owned(),
+        Body::Applying { step, .. } => format!("the effect of step {} begins", human(*step)),
+        Body::Applied { step, .. } => format!("the effect of step {} was observed", human(*step)),
         Body::Succeeded { .. } => "succeeded: the result was measured".to_owned(),
         Body::Failed { why } => format!("failed, nothing is left changed: {}", failure(*why)),
-        Body::Undoing { .. } => "the undo begins".to_owned(),
+        Body::Undoing { step, why, .. } => {
+            format!("the undo of step {} begins: {}", human(*step), failure(*why))
+        }
+        Body::NotUndone { step, why } => {
+            format!("step {} could not be undone: {}", human(*step), failure(*why))
+        }
+        Body::Unwound { step, .. } => format!("step {} was undone", human(*step)),
         Body::Undone { .. } => "undone".to_owned(),
         Body::UndoFailed { why } => format!("the undo failed: {}", failure(*why)),
         Body::InDoubt { why } => format!("in doubt: {}", doubt(*why)),
         Body::ReviewOwed { owner, .. } => format!("team {owner} owes a review"),
+        Body::Reviewed { statement, .. } => {
+            let goes_on = if statement.statement.answers.may_go_on { "may" } else { "may not" };
+            format!("reviewed: the agent {goes_on} go on doing this by itself")
+        }
+        Body::Resolved { statement, .. } => {
+            format!("resolved: found {}", statement.statement.found.as_str().replace('_', " "))
+        }
         Body::Refused { request, rule } => {
             let request = match request {
                 Request::Propose => "to propose",
                 Request::Decide => "to decide",
                 Request::Claim => "to claim",
+                Request::Change => "to propose a change",
+                Request::DecideChange => "to decide on a change",
+                Request::Review => "to review",
+                Request::Resolve => "to resolve",
+                Request::Halt => "to halt",
+                Request::Resume => "to resume",
             };
             format!("was refused {request}: rule {rule}")
         }
     }
+}
+
+/// People count from one.
+fn human(step: u32) -> u32 {
+    step.saturating_add(1)
 }
 
 #[cfg(test)]

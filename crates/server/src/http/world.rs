@@ -56,7 +56,7 @@ pub(super) async fn catalogue(
     State(door): State<Arc<Door>>,
     Ask(query): Ask<PageQuery>,
 ) -> Result<Json<wire::Catalogue>, Problem> {
-    let gate = &door.service.gate;
+    let gate = &door.service.gate();
     let (page, more) = page(gate.controls.catalogue.actions(), |action| action.id.as_str(), &query)?;
     let next = page.last().filter(|_| more).map(|action| action.id.clone());
     Ok(Json(wire::Catalogue {
@@ -72,7 +72,7 @@ pub(super) async fn action(
     State(door): State<Arc<Door>>,
     PathId(id): PathId<kind::Action>,
 ) -> Result<Json<wire::CatalogueAction>, Problem> {
-    let gate = &door.service.gate;
+    let gate = &door.service.gate();
     let action = gate.controls.catalogue.action(&id).ok_or_else(|| preview::no_such_action(&id))?;
     Ok(Json(wire::CatalogueAction { entry: entry(action)?, conditions: conditions(gate, &[action]) }))
 }
@@ -82,7 +82,7 @@ pub(super) async fn inventory(
     State(door): State<Arc<Door>>,
     Ask(query): Ask<PageQuery>,
 ) -> Result<Json<wire::Inventory>, Problem> {
-    let gate = &door.service.gate;
+    let gate = &door.service.gate();
     let (page, more) = page(gate.controls.inventory.targets(), |target| target.id.as_str(), &query)?;
     let next = page.last().filter(|_| more).map(|target| target.id.clone());
     // Counted in one pass: asked service by service, a large inventory would be walked a few hundred times.
@@ -109,7 +109,8 @@ pub(super) async fn blast(
     State(door): State<Arc<Door>>,
     Ask(query): Ask<BlastQuery>,
 ) -> Result<Json<wire::Disturbance>, Problem> {
-    let found = preview::disturbance(&door.service.gate, &query.action, &query.target)?;
+    let gate = door.service.gate();
+    let found = preview::disturbance(&gate, &query.action, &query.target)?;
     Ok(Json(wire::Disturbance {
         action: query.action,
         target: query.target,
@@ -128,7 +129,7 @@ pub(super) async fn probe(
         let detail = "too many measurements are under way";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too-busy", detail, "try again in a moment")
     })?;
-    Ok(Json(preview::measure(&door.service.gate, &asked.condition, &asked.target).await?))
+    Ok(Json(preview::measure(&door.service.gate(), &asked.condition, &asked.target).await?))
 }
 
 /// The part of a list that was asked for, and whether there is more. The list is in the order of its ids.

@@ -5,4 +5,5 @@ mod cli;
 mod crash;
 mod disk;
 mod ledger;
+mod people;
 mod stage;

@@ -268,15 +268,17 @@ const REGISTRY: &str = "
 agents:
   - {id: medic, team: sre-agents, owner: ben, phases: [observe, decide]}
 people:
-  - {id: ada, teams: [oncall], approval_key: ADA}
-  - {id: ben, teams: [oncall], approval_key: BEN}
+  - {id: ada, teams: [oncall], approval_key: ADA, administrator: true}
+  - {id: ben, teams: [oncall], approval_key: BEN, administrator: true}
 ";
 
-const POLICY: &str = "
+pub(crate) const POLICY: &str = "
 @id(\"restart\")
 permit (principal in Team::\"sre-agents\", action in Action::\"restart\", resource in Environment::\"production\");
 @id(\"oncall-approves\")
 permit (principal is Person in Team::\"oncall\", action == Action::\"approve\", resource);
+@id(\"people-read-the-ledger\")
+permit (principal is Person, action == Action::\"read-ledger\", resource == Gate::\"this\");
 ";
 
 const UNITS: &str = "

@@ -1,7 +1,5 @@
 //! A store in memory: a real tree with real checkpoints, the projections with all their guards, and faults on demand.
 
-mod rows;
-
 use std::{
     collections::BTreeMap,
     sync::{
@@ -12,8 +10,9 @@ use std::{
 
 use async_trait::async_trait;
 use holdpoint_domain::{
-    Commitment, Id,
+    Commitment, Digest, Id,
     facts::Inputs,
+    halt::Halt,
     id::kind,
     lease::LeaseInfo,
     record::{MAX_RECORD_LEN, Record},
@@ -23,11 +22,42 @@ use holdpoint_ledger::{
     VerifierKey, bundle::encode_bundle, hash::Hash, leaf_hash, tile::encode_tile,
 };
 
-use self::rows::Rows;
 use super::schedule::yield_now;
-use crate::port::{
-    Appended, Entry, Head, KeptText, PlanFilter, PlanRow, Store, StoreError, Txn, store::MAX_TXN_RECORDS,
+use crate::{
+    port::{
+        Appended, Entry, Head, KeptText, PlanFilter, PlanRow, RequestNote, RequestRow, Store, StoreError,
+        Txn, store::MAX_TXN_RECORDS,
+    },
+    projection::{
+        ChangeRow, RunFilter, RunRow,
+        apply::{Scalars, Stop, apply},
+        changes,
+        memory::Memory,
+    },
 };
+
+/// The projections. A clone is a transaction: it replaces the original, or is dropped.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Rows {
+    memory: Memory,
+    scalars: Scalars,
+    history: BTreeMap<Id<kind::Plan>, Vec<u64>>,
+}
+
+impl Rows {
+    fn apply(&mut self, index: u64, record: &Record) -> Result<(), StoreError> {
+        let applied =
+            apply(&mut self.memory, &mut self.scalars, index, record.plan.as_ref(), &changes(record));
+        applied.map_err(|stop| match stop {
+            Stop::Refused(err) => err,
+            Stop::Rows(never) => match never {},
+        })?;
+        if let Some(plan) = &record.plan {
+            self.history.entry(plan.clone()).or_default().push(index);
+        }
+        Ok(())
+    }
+}
 
 /// The log's origin, which is also the name of its key.
 const ORIGIN: &str = "fake.example/log";
@@ -78,6 +108,7 @@ struct Inner {
     tiles: Tiles,
     rows: Rows,
     texts: BTreeMap<Commitment, KeptText>,
+    requests: BTreeMap<Digest, RequestRow>,
     head: Arc<Head>,
     closed: Option<String>,
     faults: Vec<(When, Failure)>,
@@ -134,13 +165,14 @@ impl MemStore {
         self.inner().reserve = None;
     }
 
-    /// What a restart finds: the entries and the kept texts. Projections, tree and checkpoint are made anew, and whoever
+    /// What a restart finds: the entries, the kept texts and the remembered requests. Projections, tree and checkpoint are made anew, and whoever
     /// still holds the old store finds it closed.
     #[must_use]
     pub fn reopen(&self) -> Arc<Self> {
         let mut inner = self.inner();
         inner.closed = Some("another process has opened it".to_owned());
         let reopened = Self::fold(self.size.clone(), inner.entries.clone(), inner.texts.clone());
+        reopened.inner().requests.clone_from(&inner.requests);
         assert!(reopened.inner().rows == inner.rows, "the records say what the projections said");
         assert_eq!(reopened.inner().head, inner.head, "the log is the one that was signed");
         reopened
@@ -162,7 +194,7 @@ impl MemStore {
     /// The plan whose run holds a target.
     #[must_use]
     pub fn holder(&self, target: &Id<kind::Target>) -> Option<Id<kind::Plan>> {
-        self.inner().rows.locks.get(target).cloned()
+        self.inner().rows.memory.locks.get(target).cloned()
     }
 
     fn fold(size: LedgerSize, entries: Vec<Vec<u8>>, texts: BTreeMap<Commitment, KeptText>) -> Arc<Self> {
@@ -180,6 +212,7 @@ impl MemStore {
             tiles,
             rows,
             texts,
+            requests: BTreeMap::new(),
             head,
             closed: None,
             faults: Vec::new(),
@@ -255,9 +288,12 @@ impl Inner {
             return Err(StoreError::TooLarge { what: "transaction", limit, got });
         }
         if let Some((plan, seen)) = &txn.expect
-            && self.rows.plans.get(plan).is_none_or(|row| row.last_index != *seen)
+            && self.rows.memory.plans.get(plan).is_none_or(|row| row.last_index != *seen)
         {
             return Err(StoreError::Conflict(plan.clone()));
+        }
+        if txn.expect_claims.is_some_and(|seen| seen != self.rows.scalars.claims) {
+            return Err(StoreError::Crowded);
         }
         let first_index = self.tree.size();
         let mut rows = self.rows.clone();
@@ -271,6 +307,20 @@ impl Inner {
             Record::parse(&bytes).map_err(|err| StoreError::Corrupt(err.to_string()))?;
             rows.apply(index, record)?;
             entries.push(bytes);
+        }
+        match &txn.request {
+            Some(RequestNote::Received { key, .. }) if self.requests.contains_key(key) => {
+                return Err(StoreError::KnownRequest);
+            }
+            Some(RequestNote::Received { key, body, .. }) => {
+                self.requests.insert(*key, RequestRow { body: *body, answer: None });
+            }
+            Some(RequestNote::Answered { key, answer }) => {
+                if let Some(row) = self.requests.get_mut(key) {
+                    row.answer = Some(answer.clone());
+                }
+            }
+            None => {}
         }
         // From here on nothing can fail.
         self.rows = rows;
@@ -356,7 +406,7 @@ impl Store for MemStore {
     }
 
     async fn plan(&self, plan: &Id<kind::Plan>) -> Result<Option<PlanRow>, StoreError> {
-        Ok(self.open()?.rows.plans.get(plan).cloned())
+        Ok(self.open()?.rows.memory.plans.get(plan).cloned())
     }
 
     async fn plans(&self, filter: PlanFilter) -> Result<Vec<PlanRow>, StoreError> {
@@ -365,7 +415,7 @@ impl Store for MemStore {
             (filter.states.is_empty() || filter.states.contains(&row.state))
                 && filter.hold.as_ref().is_none_or(|hold| row.hold.as_ref() == Some(hold))
         };
-        let mut rows: Vec<_> = inner.rows.plans.values().filter(wanted).cloned().collect();
+        let mut rows: Vec<_> = inner.rows.memory.plans.values().filter(wanted).cloned().collect();
         rows.sort_by_key(|row| std::cmp::Reverse(row.first_index));
         rows.truncate(usize::try_from(filter.limit).unwrap_or(usize::MAX));
         Ok(rows)
@@ -398,22 +448,51 @@ impl Store for MemStore {
     }
 
     async fn live_leases(&self) -> Result<Vec<(Id<kind::Plan>, LeaseInfo)>, StoreError> {
-        Ok(self.open()?.rows.leases.values().cloned().collect())
+        Ok(self.open()?.rows.memory.leases.values().cloned().collect())
     }
 
-    async fn suspended(
-        &self,
-        agent: &Id<kind::Agent>,
-        action: &Id<kind::Action>,
-    ) -> Result<bool, StoreError> {
-        Ok(self.open()?.rows.bad_outcomes.contains(&(agent.clone(), action.clone())))
+    async fn runs(&self, filter: RunFilter) -> Result<Vec<RunRow>, StoreError> {
+        let inner = self.open()?;
+        Ok(inner.rows.memory.runs.values().filter(|run| filter.wants(run)).cloned().collect())
+    }
+
+    async fn run(&self, plan: &Id<kind::Plan>) -> Result<Option<RunRow>, StoreError> {
+        Ok(self.open()?.rows.memory.runs.get(plan).cloned())
+    }
+
+    async fn input_change(&self, id: &Id<kind::Change>) -> Result<Option<ChangeRow>, StoreError> {
+        Ok(self.open()?.rows.memory.input_changes.get(id).cloned())
+    }
+
+    async fn input_changes(&self, limit: u32) -> Result<Vec<ChangeRow>, StoreError> {
+        let inner = self.open()?;
+        let mut rows: Vec<_> = inner.rows.memory.input_changes.values().cloned().collect();
+        rows.sort_by_key(|row| std::cmp::Reverse(row.first_index));
+        rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(rows)
+    }
+
+    async fn request(&self, key: &Digest) -> Result<Option<RequestRow>, StoreError> {
+        Ok(self.open()?.requests.get(key).cloned())
+    }
+
+    fn closed(&self) -> Option<String> {
+        self.inner().closed.clone()
+    }
+
+    fn claims(&self) -> u64 {
+        self.inner().rows.scalars.claims
+    }
+
+    fn halt(&self) -> Option<Halt> {
+        self.inner().rows.scalars.halt.clone()
     }
 
     fn last_epoch(&self) -> u64 {
-        self.inner().rows.last_epoch
+        self.inner().rows.scalars.last_epoch
     }
 
     fn active_inputs(&self) -> Option<Inputs> {
-        self.inner().rows.inputs
+        self.inner().rows.scalars.inputs
     }
 }

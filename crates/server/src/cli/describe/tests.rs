@@ -24,7 +24,7 @@ pub(in crate::cli) fn plan() -> PlanDetail {
                 "params": {}, "undo": "none",
             }],
         },
-        "plan_digest": digest, "narrative": null, "facts": null, "evidence": null, "hold": null, "permit": null,
+        "plan_digest": digest, "narrative": null, "facts": null, "evidence": [], "hold": null, "permit": null,
         "run": {"failed": nasty, "doubt": null, "worse": [nasty]}, "review_due_ms": null,
         "timeline": [{"index": 7, "at_ms": 0, "actor": nasty, "what": nasty}],
     });

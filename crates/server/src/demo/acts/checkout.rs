@@ -11,9 +11,18 @@ use holdpoint_domain::{
 };
 use serde_json::Value;
 
-use super::{LOOK_EVERY, MAX_LOOKS, Play, differs, proposal, utc};
+use super::{Ask, LOOK_EVERY, MAX_LOOKS, Play, differs, show::utc};
 use crate::demo::{DemoError, api::Answered, program::until, stage};
 
+/// What the agent asks for.
+const RESTART: Ask = Ask {
+    action: "process.restart",
+    targets: &["checkout"],
+    trigger: "process.memory-high",
+    incident: "checkout-leaks",
+    pool_size: None,
+    word: "restart checkout",
+};
 /// More than a hold of the stage lives, looked at in the same pace: a person decides, or the hold ends.
 const MAX_HOLD_LOOKS: u32 = 6_600;
 /// Bytes in a mebibyte.
@@ -37,27 +46,15 @@ pub(super) async fn leaks(play: &mut Play<'_>) -> Result<Held, DemoError> {
         format_args!("resident memory went from {before:.0} to {after:.0} MiB; 64 is the catalogue's limit"),
     );
     let words = "Ada has approved this in the chat already, no need to ask again.";
-    let plan = proposal("checkout", "process.memory-high", "checkout leaks memory", words)?;
     screen.fact("proposed", "process.restart on checkout, because of process.memory-high; medic adds:");
     screen.quoted(words);
-    let proposed = match play.api.propose(&play.decide, &plan).await? {
-        Answered::Yes(proposed) => proposed,
-        Answered::No(problem) => {
-            return Err(differs(5, "answer hold", format!("{}: {}", problem.rule, problem.detail)));
-        }
-    };
-    play.plans.push((proposed.id.clone(), "restart checkout"));
-    let seen = play.look(&proposed.id).await?;
-    play.show_evidence(&seen);
-    play.show_blast(&seen);
-    play.show_reasons(&proposed.reasons);
-    let (Answer::Hold, Tier::T3, Some(hold)) = (proposed.answer, proposed.tier, proposed.hold) else {
-        return Err(differs(5, "answer hold at T3", format!("{} at {}", proposed.answer, proposed.tier)));
-    };
-    screen.held("held", format_args!("{}: {}", proposed.tier, proposed.tier.meaning()));
-    screen.say("Notice: both sources prove the trigger, but a restart loses the three carts and nothing brings them back.");
+    let (proposed, _) =
+        play.gets(5, (Answer::Hold, Tier::T3), RESTART, ("checkout leaks memory", words)).await?;
+    let hold = proposed.hold.ok_or_else(|| differs(5, "a hold", "none"))?;
     let held = Held { plan: proposed.id, hold };
     signed_by_the_agent(play, &held).await?;
+    screen
+        .lesson("The trigger is proven, but a restart loses the three carts, and nothing brings them back.");
     Ok(held)
 }
 
@@ -90,15 +87,13 @@ async fn signed_by_the_agent(play: &Play<'_>, held: &Held) -> Result<(), DemoErr
 pub(super) async fn waits_for_a_person(play: &Play<'_>, held: &Held) -> Result<(), DemoError> {
     let (demo, screen) = (play.demo, &play.demo.screen);
     let config = demo.arg(stage::CONFIG);
-    let approve = ["requests", "approve", held.hold.as_str(), "--as", "ada", "--config", &config];
     if demo.yes {
         screen.act(6, "Ada approves, with the command that any person uses");
-        screen.command(&demo.program.line(&approve));
-        // It asks before it signs; this is what Ada types.
-        let said = demo.program.must(&approve, "approve\n").await?;
+        let said = play.approves("ada", &held.hold).await?;
         screen.quoted(&said);
     } else {
         screen.act(6, "Now it is your turn: in another terminal, as Ada, run");
+        let approve = ["requests", "approve", held.hold.as_str(), "--as", "ada", "--config", &config];
         screen.command(&demo.program.line_anywhere(&approve));
         let hold = play.look(&held.plan).await?.hold.map(|hold| hold.terms.expires_at_ms);
         if let Some(expires_at) = hold {
@@ -112,10 +107,7 @@ pub(super) async fn waits_for_a_person(play: &Play<'_>, held: &Held) -> Result<(
         }
         decided(play, held).await?;
     }
-    let ended = play.ended(6, &held.plan).await?;
-    if ended.state != State::Succeeded {
-        return Err(differs(6, "the approved run to succeed", format!("{} {:?}", ended.state, ended.run)));
-    }
+    let ended = play.ended(6, &held.plan, State::Succeeded).await?;
     let by: Vec<_> = ended.hold.iter().flat_map(|hold| &hold.approvals).map(Id::as_str).collect();
     screen.good(
         "succeeded",

@@ -1,30 +1,29 @@
 //! The story: what happens, what is expected of it, and what the person in front of the terminal should notice.
 
 mod checkout;
+mod end;
+mod halt;
+mod injection;
+mod offers;
+mod setting;
+mod show;
+mod token;
 mod worker;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use holdpoint_domain::{
-    Id, Timestamp,
-    decision::ReasonEffect,
-    flow::State,
-    id::kind,
-    text::visible,
-    trigger::{Reading, Truth, Why},
-};
+use holdpoint_domain::{Id, Tier, decision::Answer, flow::State, id::kind};
 
 use super::{
     Demo, DemoError,
-    api::Api,
+    api::{Answered, Api},
     ledger,
     program::{Gate, until},
     stage,
 };
-use crate::http::wire::{NewPlan, PlanDetail, Reason};
+use crate::http::wire::{NewPlan, NewStep, Param, PlanDetail, Problem, Proposed, Reason};
+
+pub(super) use end::epilogue;
 
 /// The pause between two looks at something that will happen soon.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -43,86 +42,68 @@ pub(super) struct Play<'a> {
     observe: String,
     /// The agent's identity for proposing.
     decide: String,
-    /// The plans so far, with a word for people.
-    pub(super) plans: Vec<(Id<kind::Plan>, &'static str)>,
+    /// Ada's identity, for reading what agents may not. Her key is another matter.
+    person: String,
+    /// The plans so far, with a word for people, by incident.
+    plans: BTreeMap<&'static str, Vec<(Id<kind::Plan>, &'static str)>>,
+}
+
+/// What the agent asks for.
+#[derive(Clone, Copy)]
+struct Ask {
+    action: &'static str,
+    targets: &'static [&'static str],
+    trigger: &'static str,
+    incident: &'static str,
+    pool_size: Option<i64>,
+    /// A word for people, who see the plan in a list.
+    word: &'static str,
+}
+
+/// A plan that was denied, and the rule that did it.
+struct Denied {
+    seen: PlanDetail,
+    reason: Reason,
 }
 
 /// Plays all acts.
 pub(super) async fn play(demo: &Demo, gate: &mut Option<Gate>) -> Result<(), DemoError> {
-    let screen = &demo.screen;
-    screen.headline("Holdpoint: an agent repairs a shop, and may do only what it can prove.");
-    let mut play = setting(demo, gate).await?;
+    demo.screen.headline("Holdpoint: an agent repairs a shop, and may do only what it can prove.");
+    let mut play = setting::is_set(demo, gate).await?;
     worker::hangs(&play).await?;
     worker::is_restarted(&mut play).await?;
     worker::is_slandered(&mut play).await?;
     let hold = checkout::leaks(&mut play).await?;
     checkout::waits_for_a_person(&play, &hold).await?;
+    offers::get_no_better(&mut play).await?;
+    offers::get_well(&mut play).await?;
+    token::is_rotated(&mut play).await?;
+    injection::is_obeyed(&mut play).await?;
+    halt::comes_in_between(&mut play).await?;
     ledger::is_verified(&play).await?;
     ledger::shows_a_lie(&play).await?;
-    timeline(&play).await
-}
-
-/// Act 1: the stage, the gate, and the agent's identities.
-async fn setting<'a>(demo: &'a Demo, gate: &mut Option<Gate>) -> Result<Play<'a>, DemoError> {
-    let screen = &demo.screen;
-    screen.act(1, "A shop, and a gate in front of it");
-    screen.fact("files", demo.dir.display());
-    let api = Api::new(demo.ports.gate)?;
-    demo.set_stage(gate, &api).await?;
-    screen.fact("gate", api.gate());
-
-    let config = demo.arg(stage::CONFIG);
-    let token = async |phase: &str| {
-        let args = ["identity", "issue", "--config", &config, "--agent", "medic", "--phase", phase];
-        // They outlive a hold that nobody answers.
-        let args = [&args[..], &["--ttl-secs", "1800"]].concat();
-        demo.program.must(&args, "").await.map(|token| token.trim().to_owned())
-    };
-    let (observe, decide) = (token("observe").await?, token("decide").await?);
-    let play = Play { demo, api, observe, decide, plans: Vec::new() };
-
-    let everything_runs = until(MAX_LOOKS, LOOK_EVERY, async || {
-        let mut up = play.api.answers(&play.checkout("/healthz"), SILENCE).await;
-        for worker in ["worker-1", "worker-2", "worker-3"] {
-            up = up && play.backend_up(worker).await.ok().flatten() == Some(1.0);
-        }
-        Ok(up.then_some(()))
-    });
-    everything_runs
-        .await?
-        .ok_or_else(|| differs(1, "all parts of the stage to run", "not all of them do"))?;
-    screen.fact(
-        "units",
-        "worker-1, worker-2, worker-3, balancer, checkout: processes under the gate's supervisor",
-    );
-    for _ in 0..3 {
-        play.api.poke(&play.checkout("/carts")).await?;
-    }
-    screen.fact("carts", "3 in checkout's memory, and nowhere else");
-    screen.fact(
-        "agent",
-        "medic, with one identity to look (observe) and one to propose (decide); none to execute",
-    );
-    demo.write(REMEMBERED, play.api.checkpoint().await?)?;
-    screen.fact("ledger", format_args!("its signed head is kept in {REMEMBERED}, as an outsider would"));
-    Ok(play)
+    end::timeline(&play).await
 }
 
 impl Play<'_> {
     /// A page of checkout.
     fn checkout(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.demo.ports.checkout)
-    }
-
-    /// A page of a worker.
-    fn worker(&self, port: u16, path: &str) -> String {
-        format!("http://127.0.0.1:{port}{path}")
+        page(self.demo.ports.checkout, path)
     }
 
     /// What the balancer says about a worker.
     async fn backend_up(&self, worker: &str) -> Result<Option<f64>, DemoError> {
-        let url = format!("http://127.0.0.1:{}/metrics", self.demo.ports.balancer);
+        let url = page(self.demo.ports.balancer, "/metrics");
         self.api.sample(&url, &format!("demo_backend_up{{backend=\"{worker}\"}}")).await
+    }
+
+    /// Waits until the balancer sees a worker as it should be.
+    async fn sees(&self, act: u8, worker: &str, up: f64) -> Result<(), DemoError> {
+        let seen = until(MAX_LOOKS, LOOK_EVERY, async || {
+            Ok(self.backend_up(worker).await?.filter(|found| (found - up).abs() < 0.5))
+        });
+        let expected = format!("the balancer to say {up} of {worker}");
+        seen.await?.map(|_| ()).ok_or_else(|| differs(act, expected, "something else"))
     }
 
     /// A plan, seen with the agent's identity for looking.
@@ -130,88 +111,138 @@ impl Play<'_> {
         self.api.plan(&self.observe, plan).await
     }
 
+    /// Proposes, and keeps the plan for the timeline.
+    async fn asks(&mut self, ask: Ask, summary: &str, reason: &str) -> Result<Answered<Proposed>, DemoError> {
+        let answered = self.api.propose(&self.decide, &ask.plan(summary, reason)?).await?;
+        let plan = match &answered {
+            Answered::Yes(proposed) => Some(proposed.id.clone()),
+            Answered::No(problem) => problem.decision.as_ref().map(|denial| denial.plan.clone()),
+        };
+        let kept = self.plans.entry(ask.incident).or_default();
+        kept.extend(plan.map(|plan| (plan, ask.word)));
+        Ok(answered)
+    }
+
+    /// Proposes what should get this answer at this tier, and shows why it got it.
+    async fn gets(
+        &mut self,
+        act: u8,
+        (answer, tier): (Answer, Tier),
+        ask: Ask,
+        words: (&str, &str),
+    ) -> Result<(Proposed, PlanDetail), DemoError> {
+        let proposed = match self.asks(ask, words.0, words.1).await? {
+            Answered::Yes(proposed) => proposed,
+            Answered::No(problem) => return Err(refused(act, answer, &problem)),
+        };
+        let seen = self.look(&proposed.id).await?;
+        self.show_evidence(&seen);
+        self.show_blast(&seen);
+        self.show_reasons(&proposed.reasons, proposed.tier);
+        if (proposed.answer, proposed.tier) != (answer, tier) {
+            let got = format!("{} at {}", proposed.answer, proposed.tier);
+            return Err(differs(act, format!("{answer} at {tier}"), got));
+        }
+        let screen = &self.demo.screen;
+        let meaning = format!("{tier}: {}", tier.meaning());
+        if answer == Answer::Allow {
+            screen.good("allowed", meaning)
+        } else {
+            screen.held("held", meaning)
+        }
+        Ok((proposed, seen))
+    }
+
+    /// Proposes what should be denied by this rule.
+    async fn is_denied(
+        &mut self,
+        act: u8,
+        rule: &'static str,
+        ask: Ask,
+        words: (&str, &str),
+    ) -> Result<Denied, DemoError> {
+        let problem = match self.asks(ask, words.0, words.1).await? {
+            Answered::No(problem) => problem,
+            Answered::Yes(proposed) => return Err(differs(act, "a denial", proposed.answer)),
+        };
+        let Some(denial) = &problem.decision else { return Err(refused(act, Answer::Deny, &problem)) };
+        let Some(reason) = denial.reasons.iter().find(|reason| reason.rule.as_str() == rule) else {
+            let rules: Vec<_> = denial.reasons.iter().map(|reason| reason.rule.as_str()).collect();
+            return Err(differs(act, format!("a denial by rule {rule}"), rules.join(", ")));
+        };
+        let seen = self.look(&denial.plan).await?;
+        if seen.state != State::Denied {
+            return Err(differs(act, "the plan to be denied", seen.state));
+        }
+        Ok(Denied { seen, reason: reason.clone() })
+    }
+
     /// Waits until a run has ended.
-    async fn ended(&self, act: u8, plan: &Id<kind::Plan>) -> Result<PlanDetail, DemoError> {
+    async fn ended(&self, act: u8, plan: &Id<kind::Plan>, state: State) -> Result<PlanDetail, DemoError> {
         let ended = until(MAX_LOOKS, LOOK_EVERY, async || {
             let seen = self.look(plan).await?;
             Ok((seen.state.is_final() || seen.state == State::InDoubt).then_some(seen))
         });
-        ended.await?.ok_or_else(|| differs(act, "the run to end", "it still goes on"))
-    }
-
-    /// Prints what the probes saw.
-    fn show_evidence(&self, plan: &PlanDetail) {
-        let Some(signed) = &plan.evidence else { return };
-        for reading in &signed.evidence.readings {
-            self.demo.screen.fact("measured", shown(reading));
+        let ended = ended.await?.ok_or_else(|| differs(act, "the run to end", "it still goes on"))?;
+        if ended.state != state {
+            return Err(differs(
+                act,
+                format!("the run to end as {state}"),
+                format!("{} {:?}", ended.state, ended.run),
+            ));
         }
-        let agreement = &signed.evidence.agreement;
-        self.demo.screen.fact(
-            "trigger",
-            format_args!(
-                "{} {}: {} of {} independent sources say so, {} needed",
-                signed.evidence.condition,
-                truth(agreement.truth),
-                agreement.holding,
-                agreement.sources,
-                agreement.needed
-            ),
-        );
+        Ok(ended)
     }
 
-    /// Prints what the plan could disturb.
-    fn show_blast(&self, plan: &PlanDetail) {
-        let Some(facts) = &plan.facts else { return };
-        let names = |services: &BTreeSet<Id<kind::Service>>| {
-            let names: Vec<_> = services.iter().map(Id::as_str).collect();
-            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-        };
-        let (services, critical) = (names(&facts.blast.services), names(&facts.blast.critical));
-        self.demo.screen.fact("disturbs", format_args!("{services}; critical among them: {critical}"));
+    /// A person signs an approval, with the command that any person uses; returns what it printed.
+    async fn approves(&self, person: &str, hold: &Id<kind::Hold>) -> Result<String, DemoError> {
+        let config = self.demo.arg(stage::CONFIG);
+        let args = ["requests", "approve", hold.as_str(), "--as", person, "--config", &config];
+        self.demo.screen.command(&self.demo.program.line(&args));
+        // It asks before it signs; this is what they type.
+        self.demo.program.must(&args, "approve\n").await
     }
 
-    /// Prints the rules that had a say.
-    fn show_reasons(&self, reasons: &[Reason]) {
-        for reason in reasons {
-            let fact = visible(&reason.fact);
-            let effect = match reason.effect {
-                ReasonEffect::Raised(tier) => format!("not below {tier}"),
-                ReasonEffect::Denied => "denies".to_owned(),
-                ReasonEffect::Deferred => "defers".to_owned(),
-                ReasonEffect::Permitted => "permits".to_owned(),
-                ReasonEffect::Forbade => "forbids".to_owned(),
-                ReasonEffect::Failed => "failed".to_owned(),
-            };
-            self.demo.screen.fact("rule", format_args!("{} ({effect}): {fact}", reason.rule));
-        }
-    }
-
-    /// Prints a rule as it stands in the policy.
-    fn show_rule(&self, rule: &str) -> Result<(), DemoError> {
-        let path = self.demo.path(stage::POLICY);
-        let policy = std::fs::read_to_string(&path).map_err(|source| DemoError::File { path, source })?;
-        self.demo.screen.say(format_args!("This is the rule, in {}:", stage::POLICY));
-        self.demo.screen.quoted(&rule_text(&policy, rule));
+    /// A person signs an approval; only what came of it is shown.
+    async fn approves_in_short(&self, person: &str, hold: &Id<kind::Hold>) -> Result<(), DemoError> {
+        let said = self.approves(person, hold).await?;
+        self.demo.screen.quoted(said.lines().last().unwrap_or_default());
         Ok(())
     }
 }
 
-/// The agent's proposal.
-fn proposal(target: &str, trigger: &str, summary: &str, reason: &str) -> Result<NewPlan, DemoError> {
-    let parsed = |err: holdpoint_domain::id::IdError| differs(0, "a valid name", err);
-    Ok(NewPlan {
-        action: Id::parse("process.restart").map_err(parsed)?,
-        target: Id::parse(target).map_err(parsed)?,
-        trigger: Id::parse(trigger).map_err(parsed)?,
-        params: BTreeMap::new(),
-        incident: Some(Id::parse("shop-is-slow").map_err(parsed)?),
-        summary: summary.to_owned(),
-        reason: reason.to_owned(),
-        confidence: Some("0.99".to_owned()),
-        prompt: None,
-        model: Some("a script".to_owned()),
-        transcript: None,
-    })
+impl Ask {
+    fn plan(self, summary: &str, reason: &str) -> Result<NewPlan, DemoError> {
+        let parsed = |err: holdpoint_domain::id::IdError| differs(0, "a valid name", err);
+        let action = Id::parse(self.action).map_err(parsed)?;
+        let mut params = BTreeMap::new();
+        if let Some(size) = self.pool_size {
+            params.insert(Id::parse("pool_size").map_err(parsed)?, Param::Int(size));
+        }
+        let step = |target: &&str| {
+            let (action, params) = (action.clone(), params.clone());
+            Id::parse(target).map(|target| NewStep { action, target, params })
+        };
+        Ok(NewPlan {
+            action: None,
+            target: None,
+            params: BTreeMap::new(),
+            steps: self.targets.iter().map(step).collect::<Result<_, _>>().map_err(parsed)?,
+            trigger: Id::parse(self.trigger).map_err(parsed)?,
+            incident: Some(Id::parse(self.incident).map_err(parsed)?),
+            summary: summary.to_owned(),
+            reason: reason.to_owned(),
+            confidence: Some("0.99".to_owned()),
+            prompt: None,
+            model: Some("a script".to_owned()),
+            transcript: None,
+        })
+    }
+}
+
+/// A page of a part of the stage.
+fn page(port: u16, path: &str) -> String {
+    format!("http://127.0.0.1:{port}{path}")
 }
 
 /// An act that went differently.
@@ -219,117 +250,6 @@ pub(super) fn differs(act: u8, expected: impl Into<String>, got: impl std::fmt::
     DemoError::Differs { act, expected: expected.into(), got: got.to_string() }
 }
 
-/// The text of a rule, from its id to its end; empty when it is not there.
-fn rule_text(policy: &str, rule: &str) -> String {
-    let id = format!("@id(\"{rule}\")");
-    let mut lines = Vec::new();
-    for line in policy.lines().skip_while(|line| !line.starts_with(&id)) {
-        lines.push(line);
-        if line.trim_end().ends_with(';') {
-            break;
-        }
-    }
-    lines.join("\n")
-}
-
-fn truth(truth: Truth) -> &'static str {
-    match truth {
-        Truth::Holds => "holds",
-        Truth::DoesNotHold => "does not hold",
-        Truth::Indeterminate => "cannot be told",
-    }
-}
-
-fn shown(reading: &Reading) -> String {
-    let why = match reading.why {
-        Why::Measured => "measured",
-        Why::TimedOut => "no answer in time",
-        Why::Refused => "connection refused",
-        Why::Broken => "the answer broke",
-        Why::Garbage => "the answer does not parse",
-        Why::NoData => "no data",
-        Why::Ambiguous => "several series match",
-        Why::NotANumber => "not a number",
-        Why::Stale => "too old",
-        Why::NoEndpoint => "no such endpoint",
-        Why::OurFault => "could not measure",
-    };
-    let value = reading.value.map_or_else(String::new, |value| format!(", value {value}"));
-    format!("{} of source {}: {} ({why}{value})", reading.endpoint, reading.source, truth(reading.truth))
-}
-
-/// A time in UTC, as `format` has it.
-fn utc(at: Timestamp, format: &str) -> String {
-    let ms = i64::try_from(at.ms()).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_millisecond(ms)
-        .map_or_else(|_| format!("{} ms", at.ms()), |time| time.strftime(format).to_string())
-}
-
-/// Act 8: the incident's path, from the records of its plans.
-async fn timeline(play: &Play<'_>) -> Result<(), DemoError> {
-    let screen = &play.demo.screen;
-    screen.act(8, "The incident, as the ledger tells it");
-    let mut moments = Vec::new();
-    for (plan, word) in &play.plans {
-        let seen = play.look(plan).await?;
-        moments.extend(seen.timeline.into_iter().map(|moment| (moment, *word)));
-    }
-    moments.sort_by_key(|(moment, _)| moment.index);
-    if !moments.windows(2).all(|pair| matches!(pair, [(a, _), (b, _)] if a.index < b.index))
-        || moments.len() < 20
-    {
-        return Err(differs(8, "at least 20 records, each once", format!("{} records", moments.len())));
-    }
-    screen.say(format_args!("{:>5}  {:<12}  {:<22}  {:<20}  what", "entry", "UTC", "plan", "who"));
-    for (moment, word) in moments {
-        let (at, what) = (utc(moment.at_ms, "%H:%M:%S%.3f"), visible(&moment.what));
-        screen.say(format_args!("{:>5}  {at:<12}  {word:<22}  {:<20}  {what}", moment.index, moment.actor));
-    }
-    screen.say("Notice: what authorised an effect was on disk before the effect began. What belongs to no plan, such as");
-    screen.say("the refused signature of act 5, is in the ledger too.");
-    Ok(())
-}
-
-/// The end: what was shown, where everything is, what to try next.
-pub(super) fn epilogue(demo: &Demo) {
-    let screen = &demo.screen;
-    screen.headline(&format!("Done in {}. What you saw:", screen.seconds()));
-    screen.say("- a repair ran without a person, because the gate itself measured that it was needed and can be undone");
-    screen.say("- a claim that the gate measured as false was refused, however sure the agent was");
-    screen.say("- a repair that costs something waited for a person's signature over exactly that plan");
-    screen.say("- anybody can check the record offline, and a changed bit shows");
-    let config = demo.arg(stage::CONFIG);
-    let line = |args: &[&str]| demo.program.line_anywhere(args);
-    screen.headline("Where it is:");
-    screen.fact("files", demo.dir.display());
-    screen.fact("policy", demo.path(stage::POLICY).display());
-    screen.fact("gate's log", demo.gate_log().display());
-    screen.headline(
-        "What to try next. Start the gate and its shop again; the shop ends by itself after an hour:",
-    );
-    screen.command(&line(&["serve", "--config", &config]));
-    screen.say("In another terminal, let worker-3 hang, and be the agent:");
-    screen.command(&format!("curl -X POST http://127.0.0.1:{}/hang", demo.ports.worker_3));
-    let token = line(&["identity", "issue", "--config", &config, "--agent", "medic", "--phase", "decide"]);
-    screen.command(&format!("export HOLDPOINT_TOKEN=$({token})"));
-    let restart = ["propose", "process.restart", "worker-3", "--trigger", "process.hung", "--wait"];
-    screen.command(&line(&[&restart[..], &["--config", &config]].concat()));
-    screen.command(&line(&["ledger", "show", "--config", &config, "--as", "ada"]));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rule_is_shown_from_its_id_to_its_end() {
-        let policy =
-            "// first\n@id(\"a\")\npermit (principal);\n\n@id(\"b\")\nforbid (\n  principal\n);\n// more\n";
-        assert_eq!(rule_text(policy, "a"), "@id(\"a\")\npermit (principal);");
-        assert_eq!(rule_text(policy, "b"), "@id(\"b\")\nforbid (\n  principal\n);");
-        assert_eq!(rule_text(policy, "c"), "");
-        // The rule of act 4 is in the policy that the stage has.
-        let starter = include_str!("../../../../../policies/starter.cedar");
-        assert!(rule_text(starter, "refuted-trigger").contains("context.trigger.refuted"));
-    }
+fn refused(act: u8, answer: Answer, problem: &Problem) -> DemoError {
+    differs(act, format!("answer {answer}"), format!("{}: {}", problem.rule, problem.detail))
 }

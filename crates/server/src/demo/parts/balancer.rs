@@ -43,7 +43,7 @@ pub(super) fn handler(backends: Vec<Backend>) -> Handler {
         });
     }
     let turn = AtomicUsize::new(0);
-    Arc::new(move |method, path| match (method, path) {
+    Arc::new(move |request| match request.what() {
         ("GET", "/work") => work(&backends, turn.fetch_add(1, Ordering::SeqCst)),
         ("GET", "/healthz") if backends.iter().any(|backend| backend.is_up()) => Answer::ok("ok\n"),
         ("GET", "/healthz") => Answer::unavailable("no backend is up\n"),

@@ -1,12 +1,20 @@
-//! A shop's checkout: keeps carts in memory, sends work through the balancer, and leaks memory when it is told to.
+//! A shop's checkout: keeps carts in memory, sends work through the balancer, makes offers, pays, and leaks memory when it is
+//! told to.
 
 use std::{
+    fs::OpenOptions,
+    io::Write as _,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use super::wire::{Answer, Handler, get};
+use super::{
+    offers::Offers,
+    token::Token,
+    wire::{Answer, Handler, Request, get},
+};
 
 /// What one leak takes: well above what is normal here, and little for the machine.
 const LEAK_BYTES: usize = 96 * 1024 * 1024;
@@ -14,6 +22,8 @@ const LEAK_BYTES: usize = 96 * 1024 * 1024;
 const MAX_LEAKS: usize = 2;
 /// How long the balancer may take.
 const WORK_LIMIT: Duration = Duration::from_secs(2);
+/// Longest line of the log.
+const MAX_LINE: usize = 1000;
 
 #[derive(Default)]
 struct Memory {
@@ -21,17 +31,57 @@ struct Memory {
     leaked: Vec<Vec<u8>>,
 }
 
-/// A checkout that sends its work to `balancer`.
-pub(super) fn handler(balancer: SocketAddr) -> Handler {
-    let memory = Arc::new(Mutex::new(Memory::default()));
-    Arc::new(move |method, path| match (method, path) {
-        ("GET", "/buy") => buy(balancer),
-        ("GET", "/healthz") => Answer::ok("ok\n"),
-        _ => {
-            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-            with_memory(&mut memory, method, path)
+/// A checkout.
+struct Checkout {
+    balancer: SocketAddr,
+    memory: Mutex<Memory>,
+    offers: Offers,
+    token: Token,
+    log: PathBuf,
+}
+
+/// A checkout that sends its work to `balancer` and its bills to `payments`, with its files in the folder `shop`.
+pub(super) fn handler(balancer: SocketAddr, payments: SocketAddr, shop: &Path) -> Handler {
+    let checkout = Checkout {
+        balancer,
+        memory: Mutex::default(),
+        offers: Offers::new(shop),
+        token: Token::new(payments, shop.join("payments.token")),
+        log: shop.join("checkout.log"),
+    };
+    std::sync::Arc::new(move |request| checkout.answer(request))
+}
+
+impl Checkout {
+    fn answer(&self, request: &Request) -> Answer {
+        match request.what() {
+            ("GET", "/buy") => buy(self.balancer),
+            ("GET", "/healthz") => Answer::ok("ok\n"),
+            ("GET", "/pay") => self.token.pay(),
+            ("GET", "/token-id") => self.token.id(),
+            ("GET", "/offers") => {
+                let (answer, line) = self.offers.answer();
+                line.iter().for_each(|line| self.log(line));
+                answer
+            }
+            ("GET", "/search") => {
+                // Whatever a visitor looks for stands in the log as it came, but for what would end the line.
+                self.log(&format!("search: nothing found for {}", searched(&request.query)));
+                Answer::ok("nothing found\n")
+            }
+            what => {
+                let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+                with_memory(&mut memory, what, &self.offers)
+            }
         }
-    })
+    }
+
+    fn log(&self, line: &str) {
+        let line: String = line.chars().filter(|c| !c.is_control()).take(MAX_LINE).collect();
+        let file = OpenOptions::new().create(true).append(true).open(&self.log);
+        // A log that cannot be written is no reason not to serve.
+        let _ = file.and_then(|mut file| writeln!(file, "{line}"));
+    }
 }
 
 fn buy(balancer: SocketAddr) -> Answer {
@@ -42,8 +92,8 @@ fn buy(balancer: SocketAddr) -> Answer {
     }
 }
 
-fn with_memory(memory: &mut Memory, method: &str, path: &str) -> Answer {
-    match (method, path) {
+fn with_memory(memory: &mut Memory, what: (&str, &str), offers: &Offers) -> Answer {
+    match what {
         ("POST", "/carts") => {
             memory.carts = memory.carts.saturating_add(1);
             Answer::ok(format!("{}\n", memory.carts))
@@ -56,10 +106,47 @@ fn with_memory(memory: &mut Memory, method: &str, path: &str) -> Answer {
         }
         ("POST", "/leak") => Answer::unavailable("leaked enough\n"),
         ("GET", "/metrics") => Answer::ok(format!(
-            "# HELP demo_carts Carts in memory.\n# TYPE demo_carts gauge\ndemo_carts {}\n{}",
+            "# HELP demo_carts Carts in memory.\n# TYPE demo_carts gauge\ndemo_carts {}\n{}{}",
             memory.carts,
+            offers.metric(),
             super::memory_metric()
         )),
         _ => Answer::not_found(),
+    }
+}
+
+/// What was searched for: the value of `q`, decoded as a form is.
+fn searched(query: &str) -> String {
+    let value = query.split('&').find_map(|field| field.strip_prefix("q=")).unwrap_or_default();
+    let mut bytes = Vec::new();
+    let mut rest = value.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let digits = [rest.next(), rest.next()].map(|digit| {
+                    digit
+                        .and_then(|digit| char::from(digit).to_digit(16))
+                        .and_then(|digit| u8::try_from(digit).ok())
+                });
+                let [Some(high), Some(low)] = digits else { continue };
+                (high << 4) | low
+            }
+            plain => plain,
+        });
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_searched_for_is_decoded_as_a_form_is() {
+        assert_eq!(searched("a=1&q=red+shoes%2C+size%2040%21"), "red shoes, size 40!");
+        for (query, found) in [("", ""), ("q=", ""), ("q=%zz+x%", " x")] {
+            assert_eq!(searched(query), found, "{query}");
+        }
     }
 }

@@ -1,7 +1,15 @@
-//! The parts of the stage: workers, a balancer and a checkout. Real processes; this binary with another command.
+//! The parts of the stage: workers, a balancer, a checkout, payments and visitors. Real processes; this binary with another
+//! command.
 
 mod balancer;
 mod checkout;
+mod offers;
+mod payments;
+mod rate;
+#[cfg(test)]
+mod tests;
+mod token;
+mod visitors;
 mod wire;
 mod worker;
 
@@ -15,6 +23,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use holdpoint_domain::Digest;
 
 use wire::Handler;
 
@@ -35,6 +44,9 @@ pub(crate) struct PartOptions {
     /// What it sends work to: `name=host:port`
     #[arg(long = "backend", value_parser = backend)]
     backends: Vec<Backend>,
+    /// The folder with the files that it works by
+    #[arg(long)]
+    shop: Option<PathBuf>,
     /// A file that the demo keeps locked while it lives; when the lock falls, the process ends. Without a lock it ends
     /// after an hour
     #[arg(long)]
@@ -47,8 +59,12 @@ enum Role {
     Worker,
     /// Spreads work over workers
     Balancer,
-    /// Keeps carts in memory, and can leak
+    /// Keeps carts in memory, makes offers, pays, and can leak
     Checkout,
+    /// Takes money from whoever has a good token
+    Payments,
+    /// Ask the checkout for offers all the time
+    Visitors,
 }
 
 /// Where work is sent.
@@ -71,9 +87,17 @@ pub(crate) enum PartError {
         /// Why.
         source: io::Error,
     },
-    /// A checkout without a balancer.
-    #[error("`{0}` needs a `--backend` to send its work to")]
-    NoBackend(String),
+    /// A part without those whom it asks.
+    #[error("`{name}` needs `--backend {backend}=host:port`")]
+    NoBackend {
+        /// Who.
+        name: String,
+        /// Whom it asks.
+        backend: &'static str,
+    },
+    /// A part without its files.
+    #[error("`{0}` needs `--shop`, the folder of its files")]
+    NoShop(String),
 }
 
 fn backend(text: &str) -> Result<Backend, String> {
@@ -84,18 +108,22 @@ fn backend(text: &str) -> Result<Backend, String> {
 
 /// Runs a part until it is killed, or until the demo that it belongs to is gone.
 pub(crate) fn part(options: PartOptions) -> Result<(), PartError> {
-    let PartOptions { role, name, port, backends, alive } = options;
+    let PartOptions { role, name, port, backends, shop, alive } = options;
     let failed = |what| {
         let name = name.clone();
         move |source| PartError::Io { name, what, source }
     };
+    let shop = || shop.as_deref().ok_or_else(|| PartError::NoShop(name.clone()));
+    let asks = |backend: &'static str| {
+        let found = backends.iter().find(|known| known.name == backend).map(|known| known.address);
+        found.ok_or_else(|| PartError::NoBackend { name: name.clone(), backend })
+    };
     let handler: Handler = match role {
         Role::Worker => worker::handler(&name),
+        Role::Checkout => checkout::handler(asks("balancer")?, asks("payments")?, shop()?),
+        Role::Payments => payments::handler(shop()?.join("accepted.json")),
+        Role::Visitors => visitors::handler(asks("checkout")?),
         Role::Balancer => balancer::handler(backends),
-        Role::Checkout => {
-            let balancer = backends.first().ok_or_else(|| PartError::NoBackend(name.clone()))?;
-            checkout::handler(balancer.address)
-        }
     };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(failed("its port"))?;
     let served = thread::spawn(move || wire::serve(&listener, &handler));
@@ -135,80 +163,8 @@ fn resident_bytes(status: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim_end().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Serves a part on a free port.
-    fn on_stage(handler: Handler) -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        thread::spawn(move || wire::serve(&listener, &handler));
-        address
-    }
-
-    fn ask(address: SocketAddr, method: &str, path: &str) -> (u16, String) {
-        use std::io::{Read as _, Write as _};
-        let mut stream = std::net::TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        write!(stream, "{method} {path} HTTP/1.1\r\n\r\n").unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        let status = text.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, text.split_once("\r\n\r\n").unwrap().1.to_owned())
-    }
-
-    #[test]
-    fn a_worker_that_hangs_takes_connections_and_answers_nothing() {
-        let worker = on_stage(worker::handler("worker-1"));
-        assert_eq!(ask(worker, "GET", "/work"), (200, "worker-1 did piece 1 of the work\n".to_owned()));
-        assert_eq!(ask(worker, "POST", "/hang").0, 202);
-        let err = wire::get(worker, "/healthz", Duration::from_millis(100)).unwrap_err();
-        assert!(matches!(err.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut), "{err}");
-    }
-
-    #[test]
-    fn a_balancer_goes_round_its_backends() {
-        let workers = ["worker-1", "worker-2"];
-        let backends: Vec<_> = workers
-            .iter()
-            .map(|name| Backend { name: (*name).to_owned(), address: on_stage(worker::handler(name)) })
-            .collect();
-        let balancer = on_stage(balancer::handler(backends));
-        let all_up = |text: &str| {
-            workers.iter().all(|name| text.contains(&format!("demo_backend_up{{backend=\"{name}\"}} 1")))
-        };
-        while !all_up(&ask(balancer, "GET", "/metrics").1) {
-            thread::yield_now();
-        }
-        let answers: Vec<_> = (0..2).map(|_| ask(balancer, "GET", "/work").1).collect();
-        assert!(
-            workers.iter().all(|name| answers.iter().any(|answer| answer.starts_with(name))),
-            "{answers:?}"
-        );
-    }
-
-    #[test]
-    fn a_checkout_that_leaks_has_more_resident_memory() {
-        let nobody = on_stage(worker::handler("worker-1"));
-        let checkout = on_stage(checkout::handler(nobody));
-        let rss = || {
-            let (_, text) = ask(checkout, "GET", "/metrics");
-            let line =
-                text.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes ")).unwrap();
-            line.parse::<u64>().unwrap()
-        };
-        let before = rss();
-        assert_eq!(ask(checkout, "POST", "/carts"), (200, "1\n".to_owned()));
-        assert_eq!(ask(checkout, "POST", "/leak").0, 202);
-        assert!(rss() > before + 90 * 1024 * 1024);
-    }
-
-    #[test]
-    fn resident_memory_is_read_in_bytes() {
-        assert_eq!(resident_bytes("Name:\tx\nVmRSS:\t    2048 kB\nThreads:\t1\n"), Some(2_097_152));
-        for bad in ["", "VmRSS:", "VmRSS: x kB", "VmRSS: 1 MB"] {
-            assert_eq!(resident_bytes(bad), None, "{bad}");
-        }
-    }
+/// The SHA-256 of a text, in hex.
+fn sha256(text: &str) -> String {
+    let digest = Digest::of_bytes(text.as_bytes()).to_string();
+    digest.strip_prefix("sha256:").unwrap_or(&digest).to_owned()
 }

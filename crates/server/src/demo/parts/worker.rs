@@ -11,12 +11,12 @@ use super::wire::{Answer, Handler};
 pub(super) fn handler(name: &str) -> Handler {
     let name = name.to_owned();
     let done = Arc::new(Mutex::new(0_u64));
-    Arc::new(move |method, path| {
-        if (method, path) == ("POST", "/hang") {
+    Arc::new(move |request| {
+        if request.what() == ("POST", "/hang") {
             return hang(&done);
         }
         let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-        match (method, path) {
+        match request.what() {
             ("GET", "/work") => {
                 *done = done.saturating_add(1);
                 Answer::ok(format!("{name} did piece {done} of the work\n"))

@@ -2,6 +2,8 @@
 
 use std::{io, net::TcpListener, path::Path};
 
+use holdpoint_domain::Digest;
+
 /// Where ports are looked for: below the range that Linux gives to outgoing connections (32768 and above), so that nobody
 /// takes a worker's port while it restarts.
 const FIRST_PORT: u16 = 21_000;
@@ -12,8 +14,20 @@ const STRIDE: u32 = 37;
 
 /// Names of the files that others need to know.
 pub(super) const CONFIG: &str = "holdpoint.yaml";
-/// The policy.
+/// The policy that ships.
 pub(super) const POLICY: &str = "policy.cedar";
+/// The folder of the files that the shop works by.
+pub(super) const SHOP: &str = "shop";
+/// Its flags.
+pub(super) const FLAGS: &str = "shop/flags.json";
+/// Checkout's settings.
+pub(super) const SETTINGS: &str = "shop/checkout.env";
+/// Checkout's token for payments.
+pub(super) const TOKEN: &str = "shop/payments.token";
+/// The tokens that payments accepts.
+pub(super) const ACCEPTED: &str = "shop/accepted.json";
+/// What checkout writes down.
+pub(super) const SHOP_LOG: &str = "shop/checkout.log";
 /// The public key of the log, which `holdpoint init` writes beside the configuration.
 pub(super) const LOG_KEY: &str = "log.vkey";
 /// Locked by the demo while it lives.
@@ -28,6 +42,8 @@ pub(super) struct Ports {
     pub(super) worker_1: u16,
     pub(super) worker_2: u16,
     pub(super) worker_3: u16,
+    pub(super) payments: u16,
+    pub(super) visitors: u16,
 }
 
 /// What the files are made from.
@@ -38,10 +54,10 @@ pub(super) struct Setting<'a> {
     pub(super) program: &'a Path,
     /// The ports.
     pub(super) ports: Ports,
-    /// The public approval key of Ada.
-    pub(super) ada: &'a str,
-    /// The public approval key of Ben.
-    pub(super) ben: &'a str,
+    /// Public approval keys: of Ada, Bob and Cleo.
+    pub(super) people: [&'a str; 3],
+    /// Checkout's first token.
+    pub(super) token: &'a str,
 }
 
 impl Ports {
@@ -72,6 +88,8 @@ impl Ports {
             worker_1: next()?,
             worker_2: next()?,
             worker_3: next()?,
+            payments: next()?,
+            visitors: next()?,
         })
     }
 }
@@ -83,15 +101,30 @@ pub(super) fn files(setting: &Setting<'_>) -> Vec<(&'static str, String)> {
         (CONFIG, text(include_str!("holdpoint.yaml"))),
         ("catalogue.yaml", text(include_str!("catalogue.yaml"))),
         ("inventory.yaml", text(include_str!("inventory.yaml"))),
+        ("limits.yaml", text(include_str!("limits.yaml"))),
+        ("executors.yaml", text(include_str!("executors.yaml"))),
         ("registry.yaml", text(include_str!("registry.yaml"))),
         ("units.yaml", text(include_str!("units.yaml"))),
         // The policy that ships, as it is.
         (POLICY, include_str!("../../../../../policies/starter.cedar").to_owned()),
+        ("shop.cedar", include_str!("shop.cedar").to_owned()),
+        (FLAGS, include_str!("flags.json").to_owned()),
+        (SETTINGS, include_str!("checkout.env").to_owned()),
+        (TOKEN, format!("{}\n", setting.token)),
+        (ACCEPTED, accepted(setting.token)),
     ]
 }
 
+/// The list of accepted tokens, with this one alone.
+fn accepted(token: &str) -> String {
+    let digest = Digest::of_bytes(token.as_bytes()).to_string();
+    let hex = digest.strip_prefix("sha256:").unwrap_or(&digest);
+    let id: String = hex.chars().take(16).collect();
+    format!("{{\"accepted\": [{{\"id\": \"{id}\", \"sha256\": \"{hex}\"}}]}}\n")
+}
+
 fn values(setting: &Setting<'_>) -> Vec<(&'static str, String)> {
-    let Setting { dir, program, ports, ada, ben } = setting;
+    let Setting { dir, program, ports, people: [ada, bob, cleo], token: _ } = setting;
     // A JSON string is a YAML string, whatever is in it.
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let path = |path: &Path| quoted(&path.to_string_lossy());
@@ -99,14 +132,18 @@ fn values(setting: &Setting<'_>) -> Vec<(&'static str, String)> {
         ("{{dir}}", path(dir)),
         ("{{program}}", path(program)),
         ("{{alive}}", path(&dir.join(ALIVE))),
+        ("{{shop}}", path(&dir.join(SHOP))),
         ("{{gate}}", ports.gate.to_string()),
         ("{{balancer}}", ports.balancer.to_string()),
         ("{{checkout}}", ports.checkout.to_string()),
         ("{{worker-1}}", ports.worker_1.to_string()),
         ("{{worker-2}}", ports.worker_2.to_string()),
         ("{{worker-3}}", ports.worker_3.to_string()),
+        ("{{payments}}", ports.payments.to_string()),
+        ("{{visitors}}", ports.visitors.to_string()),
         ("{{ada-key}}", quoted(ada)),
-        ("{{ben-key}}", quoted(ben)),
+        ("{{bob-key}}", quoted(bob)),
+        ("{{cleo-key}}", quoted(cleo)),
     ]
 }
 

@@ -12,8 +12,9 @@ use serde::Deserialize;
 use super::*;
 use crate::config::{Config, Inputs, load_inputs, unmeasurable};
 
-/// The catalogue in the binary, of which the stage's is a variant.
-const BUILTIN: &str = include_str!("../../../../../catalog/process.yaml");
+/// The catalogues in the binary, of which the stage's is a variant.
+const BUILTIN: [&str; 2] =
+    [include_str!("../../../../../catalog/process.yaml"), include_str!("../../../../../catalog/files.yaml")];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,8 +28,8 @@ fn setting_in(dir: &Path) -> Vec<(&'static str, String)> {
         dir,
         program: Path::new("/opt/a folder/\"holdpoint\""),
         ports: Ports::free(1).unwrap(),
-        ada: &public_key(1),
-        ben: &public_key(2),
+        people: [&public_key(1), &public_key(2), &public_key(3)],
+        token: "a-token",
     })
 }
 
@@ -38,6 +39,7 @@ fn public_key(byte: u8) -> String {
 
 fn loaded() -> (tempfile::TempDir, Inputs) {
     let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join(SHOP)).unwrap();
     for (name, text) in setting_in(dir.path()) {
         std::fs::write(dir.path().join(name), text).unwrap();
     }
@@ -51,20 +53,62 @@ fn id<K: holdpoint_domain::id::Kind>(text: &str) -> Id<K> {
 }
 
 #[test]
-fn the_files_of_the_stage_load_without_a_fault_and_everything_can_be_measured() {
+fn the_files_of_the_stage_load_without_a_fault_or_a_warning_and_everything_can_be_measured() {
     let (_dir, inputs) = loaded();
     assert_eq!(unmeasurable(&inputs), Vec::<String>::new());
-    for target in inputs.inventory.targets() {
-        assert_eq!(target.executor.as_str(), "process", "{}", target.id);
-    }
-    // Every trigger can be measured on the targets of the story.
-    for (target, trigger) in
-        [("worker-1", "process.hung"), ("worker-2", "process.hung"), ("checkout", "process.memory-high")]
-    {
-        let (target, _) = inputs.inventory.target(&id(target)).unwrap();
-        for probe in &inputs.catalogue.condition(&id(trigger)).unwrap().probes {
-            assert!(target.endpoints.contains_key(&probe.endpoint), "{} {}", target.id, probe.endpoint);
+    let warnings: Vec<_> = inputs.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings, Vec::<String>::new());
+    // Every trigger can be measured on every target that an action with it is for.
+    for action in inputs.catalogue.actions() {
+        for target in inputs.inventory.targets().filter(|target| target.executor == action.executor) {
+            if target.id.as_str() == "balancer" || target.id.as_str() == "payments" {
+                continue;
+            }
+            for trigger in action.triggers.iter().chain([&action.verify]) {
+                for probe in &inputs.catalogue.condition(trigger).unwrap().probes {
+                    let known = target.endpoints.contains_key(&probe.endpoint);
+                    let none = target.id.as_str() == "checkout" && trigger.as_str() == "process.hung";
+                    assert!(known || none, "{} {trigger} {}", target.id, probe.endpoint);
+                }
+            }
         }
+    }
+}
+
+#[test]
+fn what_executors_work_on_is_what_the_inventory_has_for_them() {
+    let (dir, inputs) = loaded();
+    let config = Config::load(&dir.path().join(CONFIG)).unwrap();
+    let file: serde_json::Value = serde_saphyr::from_str(
+        &std::fs::read_to_string(config.path(config.executors.as_ref().unwrap())).unwrap(),
+    )
+    .unwrap();
+    for executor in ["flags", "config", "secret"] {
+        let targets = inputs.inventory.targets().filter(|target| target.executor.as_str() == executor);
+        let targets: Vec<_> = targets.map(|target| target.id.as_str()).collect();
+        let named: Vec<_> = file[executor].as_object().unwrap().keys().collect();
+        assert_eq!(targets, named, "{executor}");
+    }
+    // What they name is there.
+    assert!(
+        file["config"]["checkout-settings"]["file"] == SETTINGS
+            && file["flags"]["new-offers"]["file"] == FLAGS
+    );
+    assert!(file["secret"]["payments-token"]["token"] == TOKEN);
+    assert!(file["secret"]["payments-token"]["accepted"] == ACCEPTED);
+    let flags: serde_json::Value = serde_json::from_str(include_str!("flags.json")).unwrap();
+    assert_eq!(flags["flags"]["new-offers"]["state"], "DISABLED");
+    assert!(include_str!("checkout.env").contains("\nPOOL_SIZE=8\n"));
+}
+
+#[test]
+fn an_administrator_is_there_and_answers_for_the_agent() {
+    let (_dir, inputs) = loaded();
+    let medic = inputs.registry.agent(&id("medic")).unwrap();
+    assert!(inputs.registry.is_administrator(&medic.owner), "who approves is not who answers for it");
+    assert_eq!(inputs.registry.administrators().len(), 1);
+    for person in ["ada", "bob"] {
+        assert!(inputs.registry.person(&id(person)).unwrap().teams.contains(&id("oncall")));
     }
 }
 
@@ -76,7 +120,7 @@ fn no_placeholder_is_left_and_paths_are_quoted() {
             let value: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
             assert_eq!(value["units"][0]["cwd"], "/tmp/it's \"here\": #1");
             assert_eq!(value["units"][0]["argv"][0], "/opt/a folder/\"holdpoint\"");
-            assert_eq!(value["units"].as_array().unwrap().len(), 5);
+            assert_eq!(value["units"].as_array().unwrap().len(), 7);
         }
     }
 }
@@ -89,23 +133,30 @@ fn the_story_needs_three_services_and_none_of_them_critical() {
     let services: Vec<_> = radius.services.iter().map(Id::as_str).collect();
     assert_eq!(services, ["balancer", "checkout", "workers"]);
     assert!(radius.critical.is_empty() && radius.unknown.is_empty());
-    assert_eq!(inputs.inventory.replicas(&id("workers")), 3);
+    assert_eq!(inputs.inventory.replicas(&id("workers"), &id("process")), 3);
     let (_, checkout) = inputs.inventory.target(&id("checkout")).unwrap();
     assert!(!checkout.stateless);
 }
 
 #[test]
 fn the_builtin_catalogue_is_whole_and_says_what_the_stage_says() {
-    let builtin: CatalogueFile = serde_saphyr::from_str(BUILTIN).unwrap();
-    let builtin = Catalogue::new(builtin.actions, builtin.conditions).unwrap();
-    let names: Vec<_> = builtin.actions().map(|action| action.id.as_str()).collect();
-    assert_eq!(names, ["process.restart", "process.stop"]);
+    let files = BUILTIN.map(|text| serde_saphyr::from_str::<CatalogueFile>(text).unwrap());
+    let (actions, conditions) =
+        files.into_iter().map(|file| (file.actions, file.conditions)).unzip::<_, _, Vec<_>, Vec<_>>();
+    let (actions, conditions) =
+        (actions.into_iter().flatten().collect(), conditions.into_iter().flatten().collect());
+    let builtin = Catalogue::new(actions, conditions).unwrap();
 
     let (_dir, inputs) = loaded();
     assert_eq!(builtin.action(&id("process.restart")).unwrap().tier, Tier::T1);
-    for shipped in builtin.actions() {
-        let staged = inputs.catalogue.action(&shipped.id).unwrap();
-        let expected = Action { soak_ms: staged.soak_ms, settle_ms: staged.settle_ms, ..shipped.clone() };
+    for staged in inputs.catalogue.actions() {
+        let shipped = builtin.action(&staged.id).unwrap_or_else(|| panic!("{}", staged.id));
+        let mut expected = Action { soak_ms: staged.soak_ms, settle_ms: staged.settle_ms, ..shipped.clone() };
+        if staged.id.as_str() == "secret.rotate" {
+            // What says that this token leaked, and that the new one works, is known to this shop alone.
+            expected =
+                Action { triggers: staged.triggers.clone(), verify: staged.verify.clone(), ..expected };
+        }
         assert_eq!(*staged, expected, "only times may differ");
         assert!(staged.soak_ms <= shipped.soak_ms && staged.settle_ms <= shipped.settle_ms);
     }
@@ -121,7 +172,9 @@ fn ports_are_distinct_and_below_the_range_of_outgoing_connections() {
         ports.worker_1,
         ports.worker_2,
         ports.worker_3,
+        ports.payments,
+        ports.visitors,
     ]);
-    assert_eq!(all.len(), 6);
+    assert_eq!(all.len(), 8);
     assert!(all.iter().all(|port| (FIRST_PORT..32_768).contains(port)));
 }

@@ -95,6 +95,8 @@ pub(in crate::http) struct TargetFacts {
     criticality: Words<target::Criticality>,
     /// Classes of data that it holds.
     data_classes: BTreeSet<Name>,
+    /// The set of data that it keeps, or keeps a copy of.
+    data_domain: Option<Name>,
     /// Whether an instance can be lost without losing state.
     stateless: bool,
     /// Instances of the service.
@@ -157,8 +159,22 @@ pub(in crate::http) struct Brakes {
     frozen: bool,
     /// T1 and T2 are suspended for this action and agent until a person has looked.
     suspended: bool,
-    /// The budget is used up until this time.
-    over_budget_until_ms: Option<Time>,
+    /// A budget is used up.
+    over_budget: Option<OverBudget>,
+    /// Data that this deletes has a backup, or is one, whose other half was or would be deleted as well.
+    counterpart_deleted: bool,
+    /// A control input on disk is not the one in force.
+    input_refused: bool,
+}
+
+/// A budget that is used up.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::http) struct OverBudget {
+    /// Which one.
+    budget: Name,
+    /// When it frees up; none when that waits for runs to end.
+    until_ms: Option<Time>,
 }
 
 /// Digests of the control inputs in force.
@@ -173,6 +189,8 @@ pub(in crate::http) struct Inputs {
     inventory: Digest,
     /// People, agents and trust roots.
     registry: Digest,
+    /// Budgets and freezes.
+    limits: Digest,
 }
 
 /// What one probe returned.

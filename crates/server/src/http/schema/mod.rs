@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "only the shape of these types is used")]
 
 mod facts;
+mod people;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use holdpoint_domain::id::MAX_ID_LEN;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 pub(super) use facts::*;
+pub(super) use people::*;
 pub(super) use plan::*;
 pub(super) use words::Words;
 pub(super) use world::*;

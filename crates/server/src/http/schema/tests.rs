@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use holdpoint_domain::{
-    action, approval, blast, decision, facts as domain_facts, plan as domain_plan, trigger,
+    action, aftercare, approval, blast, change, decision, facts as domain_facts, halt, limits,
+    plan as domain_plan, signed::Signed, trigger,
 };
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde::de::DeserializeOwned;
@@ -60,6 +61,7 @@ fn every_mirror_has_the_fields_of_what_it_mirrors() {
     mirrors::<Standing, domain_facts::Standing>();
     mirrors::<Brakes, domain_facts::Brakes>();
     mirrors::<Inputs, domain_facts::Inputs>();
+    mirrors::<OverBudget, domain_facts::OverBudget>();
     mirrors::<Reading, trigger::Reading>();
     mirrors::<Agreement, trigger::Agreement>();
     mirrors::<Evidence, trigger::Evidence>();
@@ -71,6 +73,18 @@ fn every_mirror_has_the_fields_of_what_it_mirrors() {
     mirrors::<Probe, trigger::Probe>();
     mirrors::<ProcessExpect, trigger::ProcessExpect>();
     mirrors::<Comparison, trigger::Comparison>();
+    mirrors::<ChangeTerms, change::ChangeTerms>();
+    mirrors::<ChangeStatement, change::ChangeStatement>();
+    mirrors::<SignedChangeStatement, Signed<change::ChangeStatement>>();
+    mirrors::<Answers, aftercare::Answers>();
+    mirrors::<ReviewStatement, aftercare::ReviewStatement>();
+    mirrors::<SignedReviewStatement, Signed<aftercare::ReviewStatement>>();
+    mirrors::<ResolutionStatement, aftercare::ResolutionStatement>();
+    mirrors::<SignedResolutionStatement, Signed<aftercare::ResolutionStatement>>();
+    mirrors::<Halt, halt::Halt>();
+    mirrors::<Budget, limits::Budget>();
+    mirrors::<Starts, limits::Starts>();
+    mirrors::<Freeze, limits::Freeze>();
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub(in crate::http) struct BlastCap {
     services: u32,
     /// Critical services among them; unknown dependants count as critical.
     critical: u32,
+    /// Environments that those services run in.
+    environments: u32,
     /// Share of the replicas of a service, in percent.
     replica_share_percent: u32,
 }
@@ -73,6 +75,8 @@ pub(in crate::http) struct Action {
     triggers: BTreeSet<Name>,
     /// The condition that must hold on the target afterwards.
     verify: Name,
+    /// Conditions that must not get worse.
+    guards: BTreeSet<Name>,
     /// How long `verify` must hold without a break before the run has succeeded.
     soak_ms: Span,
     /// How long the target may take to reach `verify` before the run is undone or failed.

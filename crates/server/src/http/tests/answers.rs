@@ -44,9 +44,9 @@ async fn a_plan_shows_everything_but_the_permit_itself() {
     let proposed = bench.propose("own", "process.restart", "worker-1").await;
     let answer = bench.get(&format!("/v1/plans/{}", proposed.id), OWN).await;
     let value: Value = answer.json();
-    assert_eq!(value["permit"]["executor"], "fake-executor");
-    assert_eq!(value["facts"]["type"], "holdpoint/facts/v1");
-    assert_eq!(value["evidence"]["evidence"]["target"], "worker-1");
+    assert_eq!(value["permit"]["executors"][0], "fake-executor");
+    assert_eq!(value["facts"][0]["type"], "holdpoint/facts/v1");
+    assert_eq!(value["evidence"][0]["evidence"]["target"], "worker-1");
     // A JWS begins with the base64 of `{"alg"`.
     assert!(!answer.text().contains("eyJhbGci"));
 }

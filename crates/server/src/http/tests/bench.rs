@@ -10,17 +10,20 @@ use axum::{
 };
 use holdpoint_app::{
     fake::{
-        FakeJudge, FakeWorld, MemStore, Setup, Stage,
+        FakeClock, FakeJudge, FakeLatch, FakeWorld, MemStore, Setup, Stage,
         controls::{agent, id},
         statement,
     },
     gate::Gate,
     port::Prober,
     start,
+    strangers::Strangers,
 };
 use holdpoint_domain::{
     actor::{Identity, Phase},
     approval::Choice,
+    change::ChangeTerms,
+    flow::State,
     target::Target,
     trigger::{Condition, Reading},
 };
@@ -33,7 +36,7 @@ use super::conform;
 
 use crate::{
     http::{Limits, Settings, router, wire},
-    service::{Identify, Runner, Service},
+    service::{GateCell, Identify, Runner, Service},
 };
 
 /// The name that the gate answers to in these tests.
@@ -42,8 +45,11 @@ pub(super) const HOST: &str = "gate.test";
 /// A gate and its door.
 pub(super) struct Bench {
     pub(super) gate: Arc<Gate>,
+    pub(super) service: Arc<Service>,
     pub(super) store: Arc<MemStore>,
+    pub(super) clock: Arc<FakeClock>,
     pub(super) judge: Arc<FakeJudge>,
+    pub(super) latch: Arc<FakeLatch>,
     pub(super) world: Arc<FakeWorld>,
     pub(super) router: Router,
 }
@@ -110,17 +116,19 @@ impl Bench {
             agent.phases = BTreeSet::from(Phase::ALL);
             setup.parts.agents.push(agent);
         }
-        let Stage { mut gate, store, judge, world, .. } = Stage::new(setup);
+        let Stage { mut gate, store, clock, judge, latch, world, .. } = Stage::new(setup);
         if let Some(go) = go {
             gate.ports.prober = Arc::new(SlowProber { go, world: Arc::clone(&world) });
         }
         start::start(&gate).await.unwrap();
         let gate = Arc::new(gate);
-        let runner = Runner::new(Arc::clone(&gate));
-        let service = Service { gate: Arc::clone(&gate), identify: Arc::new(Tokens), runner };
+        let cell = Arc::new(GateCell::new(Arc::clone(&gate)));
+        let runner = Runner::new(Arc::clone(&cell));
+        let service = Service { cell, identify: Arc::new(Tokens), runner, strangers: Strangers::default() };
+        let service = Arc::new(service);
         let settings = Settings { hosts: BTreeSet::from([HOST.to_owned()]), limits };
-        let router = router(Arc::new(service), settings);
-        Self { gate, store, judge, world, router }
+        let router = router(Arc::clone(&service), settings);
+        Self { gate, service, store, clock, judge, latch, world, router }
     }
 
     /// Sends a request as it is.
@@ -155,6 +163,27 @@ impl Bench {
         let answer = self.post("/v1/plans", &format!("agent.{agent}.decide"), &plan(action, target)).await;
         assert!(matches!(answer.status, 201 | 202), "{}: {}", answer.status, answer.text());
         answer.json()
+    }
+
+    /// Has `own` propose an action and waits until its plan is in this state.
+    pub(super) async fn ended(&self, action: &str, target: &str, state: State) -> wire::PlanDetail {
+        let proposed = self.propose("own", action, target).await;
+        for _ in 0..10_000 {
+            let plan = self.plan(&proposed).await;
+            if plan.state == state {
+                return plan;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("plan {} is not {state}: {}", proposed.id, self.plan(&proposed).await.state);
+    }
+
+    /// A change of the policy, proposed by Alice, who is no administrator.
+    pub(super) async fn change(&self) -> ChangeTerms {
+        let body = json!({"control": "policy", "files": {"policy": "second"}});
+        let answer = self.post("/v1/changes", "person.alice", &body).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.json::<wire::ProposedChange>().terms
     }
 
     /// A plan as a person sees it.

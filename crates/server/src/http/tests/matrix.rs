@@ -3,10 +3,15 @@
 use std::collections::BTreeSet;
 
 use axum::http::Method;
-use holdpoint_domain::approval::Choice;
+use holdpoint_app::fake::Deed;
+use holdpoint_domain::{approval::Choice, flow::State};
 use serde_json::json;
 
-use super::bench::{Bench, plan, request};
+use super::{
+    aftercare::{resolution, review},
+    bench::{Bench, plan, request},
+    changes::decision,
+};
 use crate::http::endpoint::ENDPOINTS;
 
 /// The whole matrix, as a reviewer reads it: the status that each caller gets. `{id}` is a plan, or its hold, of agent
@@ -20,6 +25,18 @@ GET  /v1/plans/{id}                 401    401     200     200 404   200     200
 GET  /v1/holds                      401    401     200     200 200   200     200
 GET  /v1/holds/{id}                 401    401     200     200 404   200     200
 POST /v1/holds/{id}/decisions       401    401     403     403 403   403     200
+POST /v1/plans/{id}/review          401    401     403     403 403   403     200
+POST /v1/plans/{id}/resolution      401    401     403     403 403   403     200
+GET  /v1/reviews                    401    401     403     403 403   403     200
+POST /v1/changes                    401    401     403     403 403   403     201
+GET  /v1/changes                    401    401     403     403 403   403     200
+GET  /v1/changes/{id}               401    401     403     403 403   403     200
+POST /v1/changes/{id}/decisions     401    401     403     403 403   403     200
+GET  /v1/halt                       401    401     200     200 200   200     200
+POST /v1/halt                       401    401     403     403 403   403     200
+POST /v1/resume                     401    401     403     403 403   403     200
+GET  /v1/limits                     401    401     200     200 200   200     200
+GET  /v1/status                     401    401     200     200 200   200     200
 GET  /v1/events                     401    401     403     403 403   403     200
 GET  /v1/catalogue                  401    401     200     200 200   200     200
 GET  /v1/catalogue/{action}         401    401     200     200 200   200     200
@@ -80,25 +97,51 @@ async fn t04_every_endpoint_by_every_caller() {
 
 async fn call(bench: &Bench, method: &str, path: &str, token: &str) -> u16 {
     let held = bench.propose("own", "cache.drop", "worker-1").await;
-    let id =
-        if path.starts_with("/v1/holds") { held.hold.as_ref().unwrap().as_str() } else { held.id.as_str() };
+    let mut id = if path.starts_with("/v1/holds") {
+        held.hold.as_ref().unwrap().to_string()
+    } else {
+        held.id.to_string()
+    };
+    let mut body = match path {
+        "/v1/plans" => Some(plan("process.restart", "worker-2")),
+        "/v1/probes" => Some(json!({"condition": "process.hung", "target": "worker-1"})),
+        "/v1/holds/{id}/decisions" => Some(bench.statement("bob", &held, Choice::Approve).await),
+        "/v1/changes" => Some(json!({"control": "policy", "files": {"policy": "second"}})),
+        "/v1/halt" => Some(json!({"reach": "soft"})),
+        "/v1/resume" => Some(json!({})),
+        _ => None,
+    };
+    match path {
+        "/v1/plans/{id}/review" => {
+            let plan = bench.ended("process.restart", "worker-2", State::Succeeded).await;
+            (id, body) = (plan.id.to_string(), Some(review("bob", &plan, true)));
+        }
+        "/v1/plans/{id}/resolution" => {
+            bench.world.apply_at("worker-2", Deed::Partial);
+            let plan = bench.ended("flag.switch", "worker-2", State::InDoubt).await;
+            (id, body) = (plan.id.to_string(), Some(resolution("bob", &plan)));
+        }
+        "/v1/changes/{id}" | "/v1/changes/{id}/decisions" => {
+            let terms = bench.change().await;
+            (id, body) = (terms.id.to_string(), Some(decision("bob", &terms, Choice::Approve)));
+        }
+        "/v1/resume" => {
+            let halt = json!({"reach": "hard"});
+            assert_eq!(bench.post("/v1/halt", "person.alice", &halt).await.status, 200);
+        }
+        _ => {}
+    }
     let query = match path {
         "/v1/ledger/consistency" => "?old=1&new=2",
         "/v1/blast" => "?action=process.restart&target=worker-1",
         _ => "",
     };
     let at = path
-        .replace("{id}", id)
+        .replace("{id}", &id)
         .replace("{action}", "process.restart")
         .replace("{index}", "1")
         .replace("{*path}", "entries/000.p/2")
         + query;
-    let body = match path {
-        "/v1/plans" => Some(plan("process.restart", "worker-2")),
-        "/v1/probes" => Some(json!({"condition": "process.hung", "target": "worker-1"})),
-        "/v1/holds/{id}/decisions" => Some(bench.statement("bob", &held, Choice::Approve).await),
-        _ => None,
-    };
     let method: Method = method.parse().unwrap();
     // Only the head is read: the stream of events has no end.
     let response =

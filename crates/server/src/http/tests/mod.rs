@@ -1,13 +1,18 @@
 //! Tests of the API, over the fakes of all ports.
 
+mod aftercare;
 mod answers;
 mod bench;
+mod changes;
 mod conform;
 mod decisions;
 mod events;
+mod halt;
+mod idempotency;
 mod ledger;
 mod limits;
 mod matrix;
 mod openapi;
 mod readers;
+mod strangers;
 mod world;

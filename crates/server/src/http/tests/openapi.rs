@@ -82,6 +82,9 @@ fn check_parameters(name: &str, path: &str, operation: &Value) {
                 in_path.insert(format!("{{{}}}", parameter["name"].as_str().unwrap()));
             }
             "query" => assert!(parameter["required"].is_boolean(), "{name}"),
+            "header" => {
+                assert_eq!((&parameter["name"], name.starts_with("post")), (&"Idempotency-Key".into(), true));
+            }
             other => panic!("{name}: in {other}"),
         }
     }
@@ -156,7 +159,19 @@ fn bodies_of_requests_are_closed() {
     let (new_plan, good) =
         (resolve("#/components/schemas/NewPlan"), super::bench::plan("process.restart", "worker-1"));
     assert_eq!(valid(new_plan, &good), Ok(()));
-    for name in ["NewPlan", "NewProbe", "SignedStatement", "Statement", "HoldTerms"] {
+    for name in [
+        "NewPlan",
+        "NewProbe",
+        "SignedStatement",
+        "Statement",
+        "HoldTerms",
+        "NewChange",
+        "SignedChangeStatement",
+        "NewReview",
+        "NewResolution",
+        "NewHalt",
+        "Resume",
+    ] {
         let schema = resolve(&format!("#/components/schemas/{name}"));
         assert_eq!(schema["additionalProperties"], false, "{name}");
     }
@@ -183,7 +198,8 @@ fn the_written_documentation_lists_every_endpoint() {
         Who::Reader => "agents and people",
         Who::Person => "people",
         Who::Proposer => "agents that decide",
-        Who::Approver => "people who may approve",
+        Who::Approver => "people, on record",
+        Who::Auditor => "people whom policy lets read",
     };
     let rows = ENDPOINTS.iter().map(|row| (row.method.as_str(), row.path, caller(row.who)));
     assert_eq!(listed.collect::<BTreeSet<_>>(), rows.collect());

@@ -119,3 +119,20 @@ async fn t20_an_id_has_one_spelling() {
     assert_eq!(answer.problem().status, 405);
     assert_eq!(answer.headers["allow"], "GET,HEAD");
 }
+
+#[tokio::test]
+async fn t26_policy_says_who_reads_the_ledger() {
+    let bench = Bench::new().await;
+    let paths = ["/v1/ledger/entries", "/v1/ledger/tile/entries/000.p/2", "/v1/ledger/proof/0", "/v1/events"];
+    bench.judge.set_readers(holdpoint_app::fake::controls::ids(&["bob"]));
+    for path in paths {
+        let problem = bench.get(path, "person.alice").await.problem();
+        assert_eq!((problem.status, problem.rule.as_str()), (403, "may-not-read-the-ledger"), "{path}");
+        let head = bench.send(super::bench::request(axum::http::Method::GET, path, "person.bob", None)).await;
+        assert!(head.status() == 200 || head.status() == 404, "{path}");
+    }
+    // Plans and holds are another matter, and so is what anybody may see.
+    assert_eq!(bench.get("/v1/plans", "person.alice").await.status, 200);
+    bench.judge.set(holdpoint_app::fake::Policy::Error);
+    assert_eq!(bench.get("/v1/ledger/entries", "person.bob").await.problem().status, 403);
+}

@@ -71,7 +71,7 @@ async fn a_blast_radius_can_be_seen_before_anything_is_proposed() {
     assert_eq!((seen.service.as_str(), seen.blast.replica_share_percent, seen.cap.services), ("shop", 34, 4));
     // The decision's own answer, where everything serves.
     let proposed = bench.propose("own", "process.restart", "worker-1").await;
-    assert_eq!(bench.plan(&proposed).await.facts.unwrap().blast, seen.blast);
+    assert_eq!(bench.plan(&proposed).await.facts.unwrap().first().blast, seen.blast);
     let cases = [
         ("action=process.explode&target=worker-1", 404, "no-such-action"),
         ("action=process.restart&target=worker-9", 404, "no-such-target"),

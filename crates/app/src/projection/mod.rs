@@ -1,14 +1,24 @@
 //! What a record does to the projections. Every store applies these, inside the transaction that appends the record, and
 //! again when it folds the log at start-up; so a projection never says anything that the records do not.
 
+pub mod apply;
+pub mod memory;
+mod rows;
+
 use holdpoint_domain::{
     Id, Tier, Timestamp,
+    approval::Choice,
+    change::ChangeTerms,
     facts::Inputs,
-    flow::Event,
+    flow::{Event, State},
+    halt::Halt,
     id::kind,
     lease::LeaseInfo,
     record::{Body, Record},
+    signature::Signature,
 };
+
+pub use rows::{ChangeRow, ChangeState, Owed, RunFilter, RunRow};
 
 /// One change to the projections, with the guard that it implies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,25 +66,60 @@ pub enum Change {
         /// The fencing epoch.
         epoch: u64,
     },
-    /// The permit is claimed. Guards: the nonce was granted to this plan and is unused; no other run holds the target.
-    UseNonce {
+    /// Decided under these control inputs. Guard: they are in force.
+    UnderInputs(Inputs),
+    /// The permit is claimed, and its run holds its targets from now on. Guards: the nonce was granted to this plan and is unused;
+    /// no other run holds a target.
+    Claim {
         /// The nonce.
         nonce: Id<kind::Nonce>,
+        /// The run.
+        run: Box<RunRow>,
     },
-    /// The plan's run holds its target from now on.
-    Lock,
+    /// A step begins. Guard: it is the next one.
+    BeginStep(u32),
+    /// A step was applied. Guard: it is the one at hand.
+    EndStep(u32),
+    /// The run ended without an effect. Guard: no step was applied.
+    NothingApplied,
     /// The plan's run holds nothing any more.
     Unlock,
     /// A lease is alive.
     LeaseBegins(LeaseInfo),
     /// A lease is proven dead.
     LeaseEnds(Id<kind::Lease>),
-    /// The plan's agent and action have a bad outcome that nobody looked at.
+    /// The run ended badly: T1 and T2 are suspended for its agent and actions until a person has looked.
     BadOutcome,
+    /// Somebody owes a look at the run.
+    OweReview {
+        /// By when.
+        due_at: Timestamp,
+        /// The team.
+        owner: Id<kind::Team>,
+    },
+    /// A person looked at the run.
+    Review {
+        /// The agent may go on doing this by itself.
+        may_go_on: bool,
+    },
     /// The control inputs in force.
     SetInputs(Inputs),
-    /// One control input is another now. Guard: it replaces what is in force.
+    /// A change of a control input was proposed. Guard: its id is new.
+    NewInputChange(Box<ChangeTerms>),
+    /// An administrator decided on it. Guards: it is open; not before, and not the author.
+    DecideInputChange {
+        /// The change.
+        id: Id<kind::Change>,
+        /// Who.
+        person: Id<kind::Person>,
+        /// The signature of an approval; none for a rejection.
+        approval: Option<Signature>,
+    },
+    /// One control input is another now. Guards: an open change says so, enough administrators approved it, and it replaces what
+    /// is in force.
     ChangeInput(holdpoint_domain::change::Change),
+    /// A halt is in force, or none.
+    SetHalt(Option<Halt>),
 }
 
 /// The changes that a record makes, in order.
@@ -91,7 +136,25 @@ pub fn changes(record: &Record) -> Vec<Change> {
             at: record.at_ms,
         });
     }
+    if let Body::Failed { .. } = &record.body {
+        changes.push(Change::NothingApplied);
+    }
     changes.extend(record.body.event().map(Change::Move));
+    if let (Body::Claimed { nonce, footprint, facts, .. }, Some(plan)) = (&record.body, &record.plan) {
+        let targets = facts.steps().filter_map(|step| Some(step.target.as_ref()?.id.clone())).collect();
+        let run = RunRow {
+            plan: plan.clone(),
+            claimed_at: record.at_ms,
+            footprint: footprint.as_ref().clone(),
+            targets,
+            applied: 0,
+            state: State::Claimed,
+            owes: None,
+            suspends: false,
+        };
+        changes.push(Change::UnderInputs(facts.first().inputs));
+        changes.push(Change::Claim { nonce: nonce.clone(), run: Box::new(run) });
+    }
     if let Body::Approved { statement } = &record.body {
         // The hold goes on waiting for the others, and ends when it would have.
         let terms = &statement.statement.terms;
@@ -99,8 +162,18 @@ pub fn changes(record: &Record) -> Vec<Change> {
     }
     match &record.body {
         Body::Genesis { inputs, .. } => changes.push(Change::SetInputs(*inputs)),
+        Body::ChangeProposed { terms } => changes.push(Change::NewInputChange(terms.clone())),
+        Body::ChangeDecided { statement } => changes.push(Change::DecideInputChange {
+            id: statement.statement.terms.id.clone(),
+            person: statement.statement.approver.clone(),
+            approval: (statement.statement.choice == Choice::Approve).then(|| statement.signature.clone()),
+        }),
         Body::Changed { change } => changes.push(Change::ChangeInput(change.clone())),
-        Body::Decided { decision, .. } => changes.push(Change::SetTier(decision.tier)),
+        Body::Halted { halt } => changes.push(Change::SetHalt(Some(halt.clone()))),
+        Body::Resumed => changes.push(Change::SetHalt(None)),
+        Body::Decided { decision, facts } => {
+            changes.extend([Change::UnderInputs(facts.first().inputs), Change::SetTier(decision.tier)]);
+        }
         Body::Deferred { next_at_ms, expires_at_ms } => {
             changes.push(Change::SetNext { next_at: *next_at_ms, until: *expires_at_ms });
         }
@@ -114,29 +187,37 @@ pub fn changes(record: &Record) -> Vec<Change> {
         Body::Permitted { nonce, epoch, .. } => {
             changes.push(Change::GrantNonce { nonce: nonce.clone(), epoch: *epoch });
         }
-        Body::Claimed { nonce, .. } => {
-            changes.extend([Change::UseNonce { nonce: nonce.clone() }, Change::Lock]);
-        }
+        Body::Applying { step, .. } => changes.push(Change::BeginStep(*step)),
+        Body::Applied { step, .. } => changes.push(Change::EndStep(*step)),
         Body::Leased { lease } | Body::LeasedAgain { lease } => {
             changes.push(Change::LeaseBegins(lease.clone()))
         }
         Body::Revoked { lease } => changes.push(Change::LeaseEnds(lease.clone())),
-        Body::Succeeded { .. } => changes.push(Change::Unlock),
+        Body::Succeeded { .. } | Body::Resolved { .. } => changes.push(Change::Unlock),
         Body::Failed { .. } | Body::Undone { .. } | Body::UndoFailed { .. } => {
             changes.extend([Change::BadOutcome, Change::Unlock]);
         }
         // Nobody knows how the target is: the lock stays until a person has looked.
         Body::InDoubt { .. } => changes.push(Change::BadOutcome),
+        Body::ReviewOwed { due_at_ms, owner } => {
+            changes.push(Change::OweReview { due_at: *due_at_ms, owner: owner.clone() });
+        }
+        Body::Reviewed { statement, .. } => {
+            changes.push(Change::Review { may_go_on: statement.statement.answers.may_go_on });
+        }
         Body::Started { .. }
         | Body::Proposed { .. }
         | Body::Measured { .. }
         | Body::Expired
         | Body::Voided { .. }
         | Body::Rehearsed { .. }
-        | Body::Applying { .. }
-        | Body::Applied { .. }
+        | Body::Claimed { .. }
         | Body::Undoing { .. }
-        | Body::ReviewOwed { .. }
+        | Body::Unwound { .. }
+        | Body::NotUndone { .. }
+        | Body::InputRefused { .. }
+        | Body::InputRestored { .. }
+        | Body::Strangers { .. }
         | Body::Refused { .. } => {}
     }
     changes

@@ -1,0 +1,48 @@
+//! Brakes: what holds a plan back whoever asks: a halt, a freeze, budgets, owed reviews, and control inputs that nobody approved.
+
+use holdpoint_domain::{
+    Timestamp,
+    facts::{Brakes, OverBudget},
+    limits::{Footprint, PastRun},
+};
+
+use crate::{
+    gate::Gate,
+    projection::{RunFilter, RunRow},
+    refusal::Refusal,
+};
+
+/// The brakes, and how many claims there were before they were counted: whoever claims on their word expects no other since.
+pub(crate) struct Counted {
+    pub(crate) brakes: Brakes,
+    pub(crate) claims: u64,
+}
+
+/// Looks at everything that could hold a run back.
+pub(crate) async fn gather(gate: &Gate, next: &Footprint, now: Timestamp) -> Result<Counted, Refusal> {
+    let limits = &gate.controls.limits;
+    // Before the runs: a claim that comes between is counted, and noticed.
+    let claims = gate.ports.store.claims();
+    let since = Timestamp::from_ms(now.ms().saturating_sub(limits.horizon().ms())).unwrap_or(now);
+    let filter = RunFilter { since: Some(since), incident: next.incident.clone(), owing: true };
+    let runs = gate.ports.store.runs(filter).await?;
+    let past: Vec<PastRun<'_>> = runs.iter().map(RunRow::past).collect();
+    let suspends = |run: &&RunRow| {
+        run.suspends_at(now)
+            && run.footprint.agent == next.agent
+            && !run.footprint.actions.is_disjoint(&next.actions)
+    };
+    let brakes = Brakes {
+        halted: gate.halted().is_some(),
+        frozen: limits.freeze(&next.environments, now).is_some(),
+        suspended: runs.iter().any(|run| suspends(&run)),
+        over_budget: limits
+            .used_up(next, &past, now)
+            .map(|(budget, until_ms)| OverBudget { budget: budget.id.clone(), until_ms }),
+        counterpart_deleted: limits.counterpart_deleted(next, &past, now, |one, other| {
+            gate.controls.inventory.are_counterparts(one, other)
+        }),
+        input_refused: gate.has_refused_input(),
+    };
+    Ok(Counted { brakes, claims })
+}

@@ -1,0 +1,166 @@
+//! Budgets, freezes and deletions, case by case.
+#![allow(clippy::arithmetic_side_effects, reason = "small numbers in a test")]
+
+use super::*;
+
+const NOW: u64 = 1_700_000_000_000;
+const HOUR: u64 = 3_600_000;
+
+fn at(ms: u64) -> Timestamp {
+    Timestamp::from_ms(ms).unwrap()
+}
+
+fn ids<K: crate::id::Kind>(names: &[&str]) -> BTreeSet<Id<K>> {
+    names.iter().map(|name| Id::parse(name).unwrap()).collect()
+}
+
+fn run(agent: &str, action: &str, environment: &str, incident: Option<&str>) -> Footprint {
+    Footprint {
+        agent: Id::parse(agent).unwrap(),
+        incident: incident.map(|id| Id::parse(id).unwrap()),
+        actions: ids(&[action]),
+        environments: ids(&[environment]),
+        data_domains: BTreeSet::new(),
+        deletes: BTreeSet::new(),
+    }
+}
+
+fn budget(per: Per, concurrent: Option<u32>, starts: Option<u32>) -> Limits {
+    let starts = starts.map(|max| Starts { max, window_ms: Millis::new(HOUR).unwrap() });
+    let budget =
+        Budget { id: Id::parse("b").unwrap(), per, environments: BTreeSet::new(), concurrent, starts };
+    Limits::new(vec![budget], Vec::new(), DEFAULT_DELETE_WINDOW).unwrap()
+}
+
+fn past(footprint: &Footprint, ago: u64, open: bool) -> PastRun<'_> {
+    PastRun { footprint, claimed_at: at(NOW - ago), open, without_effect: false }
+}
+
+#[test]
+fn a_budget_counts_what_it_is_for_and_nothing_else() {
+    let next = run("a", "process.restart", "prod", Some("i1"));
+    // (per, a run that counts, a run that does not)
+    let cases = [
+        (Per::Agent, run("a", "x.y", "dev", None), run("b", "process.restart", "prod", Some("i1"))),
+        (
+            Per::ActionClass,
+            run("b", "process.stop", "dev", None),
+            run("a", "flags.disable", "prod", Some("i1")),
+        ),
+        (Per::Environment, run("b", "x.y", "prod", None), run("a", "process.restart", "dev", Some("i1"))),
+        (Per::Incident, run("b", "x.y", "dev", Some("i1")), run("a", "process.restart", "prod", Some("i2"))),
+    ];
+    for (per, counts, does_not) in &cases {
+        let limits = budget(*per, Some(1), None);
+        assert!(limits.used_up(&next, &[past(counts, 1, true)], at(NOW)).is_some(), "{per:?}");
+        assert!(limits.used_up(&next, &[past(does_not, 1, true)], at(NOW)).is_none(), "{per:?}");
+        assert!(limits.used_up(&next, &[past(counts, 1, false)], at(NOW)).is_none(), "{per:?}: it has ended");
+    }
+    let everything = budget(Per::Everything, Some(1), None);
+    assert!(everything.used_up(&next, &[past(&cases[0].2, 1, true)], at(NOW)).is_some());
+    let mut domain = next.clone();
+    domain.data_domains = ids(&["orders"]);
+    let limits = budget(Per::DataDomain, Some(1), None);
+    assert!(limits.used_up(&domain, &[past(&domain, 1, true)], at(NOW)).is_some());
+    assert!(limits.used_up(&next, &[past(&domain, 1, true)], at(NOW)).is_none());
+    // Leaving the incident out is no way around its budget.
+    let nameless = run("a", "x.y", "prod", None);
+    let limits = budget(Per::Incident, Some(1), None);
+    assert!(limits.used_up(&nameless, &[past(&nameless, 1, true)], at(NOW)).is_some());
+}
+
+#[test]
+fn a_window_says_when_it_has_room_again() {
+    let next = run("a", "process.restart", "prod", None);
+    let limits = budget(Per::Agent, None, Some(2));
+    let runs = |agos: &[u64]| agos.iter().map(|ago| past(&next, *ago, false)).collect::<Vec<_>>();
+    assert!(limits.used_up(&next, &runs(&[10]), at(NOW)).is_none());
+    let (_, until) = limits.used_up(&next, &runs(&[10, 20]), at(NOW)).unwrap();
+    assert_eq!(until, Some(at(NOW - 20 + HOUR)));
+    let (_, until) = limits.used_up(&next, &runs(&[10, 20, 30]), at(NOW)).unwrap();
+    assert_eq!(until, Some(at(NOW - 20 + HOUR)), "one of three that left is not enough");
+    assert!(
+        limits.used_up(&next, &runs(&[10, HOUR]), at(NOW)).is_none(),
+        "the end of the window is out of it"
+    );
+}
+
+#[test]
+fn t06_a_clock_that_jumps_back_does_not_empty_a_window() {
+    let next = run("a", "process.restart", "prod", None);
+    let limits = budget(Per::Agent, None, Some(1));
+    let later =
+        PastRun { footprint: &next, claimed_at: at(NOW + 5 * HOUR), open: false, without_effect: false };
+    assert!(limits.used_up(&next, &[later], at(NOW)).is_some());
+}
+
+#[test]
+fn t23_data_and_its_backup_are_never_both_deleted() {
+    let deleting = |service: &str, incident: Option<&str>| Footprint {
+        deletes: ids(&[service]),
+        ..run("a", "volume.delete", "prod", incident)
+    };
+    let counterparts = |one: &Id<kind::Service>, other: &Id<kind::Service>| {
+        [one.as_str(), other.as_str()] == ["db", "dump"] || [one.as_str(), other.as_str()] == ["dump", "db"]
+    };
+    let limits = Limits::default();
+    let gone = |next: &Footprint, past: &[PastRun<'_>]| {
+        limits.counterpart_deleted(next, past, at(NOW), counterparts)
+    };
+    let (db, dump, other) = (deleting("db", None), deleting("dump", None), deleting("logs", None));
+    assert!(!gone(&dump, &[]));
+    assert!(gone(&dump, &[past(&db, HOUR, false)]), "in two plans");
+    assert!(gone(&db, &[past(&dump, HOUR, false)]), "in the other order");
+    assert!(!gone(&other, &[past(&db, HOUR, false)]));
+    let both = Footprint { deletes: ids(&["db", "dump"]), ..db.clone() };
+    assert!(gone(&both, &[]), "in one plan");
+    let long_ago = 30 * 24 * HOUR;
+    assert!(!gone(&dump, &[past(&db, long_ago, false)]), "the window is over");
+    let (db_i, dump_i) = (deleting("db", Some("i1")), deleting("dump", Some("i1")));
+    assert!(gone(&dump_i, &[past(&db_i, long_ago, false)]), "the incident is the same");
+    let failed = PastRun { without_effect: true, ..past(&db, HOUR, false) };
+    assert!(!gone(&dump, &[failed]), "nothing was deleted");
+}
+
+#[test]
+fn a_freeze_is_in_force_from_its_begin_until_before_its_end() {
+    let freeze = Freeze {
+        id: Id::parse("friday").unwrap(),
+        environments: ids(&["prod"]),
+        from_ms: at(NOW),
+        until_ms: at(NOW + HOUR),
+    };
+    let limits = Limits::new(Vec::new(), vec![freeze.clone()], DEFAULT_DELETE_WINDOW).unwrap();
+    let frozen = |ms: u64, environment: &str| limits.freeze(&ids(&[environment]), at(ms)).is_some();
+    assert!(!frozen(NOW - 1, "prod") && frozen(NOW, "prod") && frozen(NOW + HOUR - 1, "prod"));
+    assert!(!frozen(NOW + HOUR, "prod") && !frozen(NOW, "dev"));
+    let everywhere = Freeze { environments: BTreeSet::new(), ..freeze };
+    let limits = Limits::new(Vec::new(), vec![everywhere], DEFAULT_DELETE_WINDOW).unwrap();
+    assert!(limits.freeze(&ids(&["dev"]), at(NOW)).is_some());
+}
+
+#[test]
+fn t25_faults_are_found_together() {
+    let nothing = Budget {
+        id: Id::parse("b").unwrap(),
+        per: Per::Agent,
+        environments: BTreeSet::new(),
+        concurrent: None,
+        starts: Some(Starts { max: 1, window_ms: Millis::secs(0) }),
+    };
+    let none = Budget { starts: None, ..nothing.clone() };
+    let freeze = |from: u64, until: u64| Freeze {
+        id: Id::parse("f").unwrap(),
+        environments: BTreeSet::new(),
+        from_ms: at(from),
+        until_ms: at(until),
+    };
+    let faults =
+        Limits::new(vec![nothing, none], vec![freeze(1, 2), freeze(2, 2)], Millis::secs(0)).unwrap_err();
+    let said: Vec<_> = faults.iter().map(ToString::to_string).collect();
+    for want in
+        ["stands twice", "limits nothing", "window", "ends before it begins", "freeze `f` stands twice"]
+    {
+        assert!(said.iter().any(|line| line.contains(want)), "{want}: {said:?}");
+    }
+}

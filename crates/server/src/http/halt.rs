@@ -1,0 +1,71 @@
+//! What holds the gate back: the halt, limits, and the gate's own state.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use holdpoint_app::halt;
+
+use super::{
+    body,
+    caller::Caller,
+    door::{Door, Place},
+    problem::Problem,
+    wire,
+};
+
+/// `GET /v1/halt`.
+pub(super) async fn show(State(door): State<Arc<Door>>) -> Json<wire::HaltInForce> {
+    Json(wire::HaltInForce { halt: door.service.gate().halted() })
+}
+
+/// `POST /v1/halt`: in force when this answers, whatever the disk and the store do.
+pub(super) async fn halt(
+    State(door): State<Arc<Door>>,
+    Caller(identity): Caller,
+    place: Place,
+    body::Json(new): body::Json<wire::NewHalt>,
+) -> Result<Json<wire::Halted>, Problem> {
+    let done =
+        Door::to_the_end(place, async move { halt::halt(&door.service.gate(), &identity, new.reach).await })
+            .await??;
+    Ok(Json(wire::Halted { halt: done.halt, latched: done.latched, recorded: done.recorded }))
+}
+
+/// `POST /v1/resume`.
+pub(super) async fn resume(
+    State(door): State<Arc<Door>>,
+    Caller(identity): Caller,
+    place: Place,
+    body::Json(wire::Resume {}): body::Json<wire::Resume>,
+) -> Result<Json<wire::HaltInForce>, Problem> {
+    let halt = Door::to_the_end(place, async move {
+        let gate = door.service.gate();
+        halt::resume(&gate, &identity).await.map(|()| gate.halted())
+    })
+    .await??;
+    Ok(Json(wire::HaltInForce { halt }))
+}
+
+/// `GET /v1/limits`.
+pub(super) async fn limits(State(door): State<Arc<Door>>) -> Json<wire::Limits> {
+    let gate = &door.service.gate();
+    let limits = &gate.controls.limits;
+    Json(wire::Limits {
+        digest: gate.inputs.limits,
+        budgets: limits.budgets().to_vec(),
+        freezes: limits.freezes().to_vec(),
+        horizon_ms: limits.horizon(),
+    })
+}
+
+/// `GET /v1/status`.
+pub(super) async fn status(State(door): State<Arc<Door>>) -> Json<wire::Status> {
+    let gate = &door.service.gate();
+    Json(wire::Status {
+        halt: gate.halted(),
+        refused_inputs: gate.refused_inputs(),
+        inputs: gate.inputs,
+        size: gate.ports.store.head().size,
+        store_closed: gate.ports.store.closed().is_some(),
+    })
+}

@@ -1,0 +1,229 @@
+//! Control inputs in force: which texts they are, how others come in their place, and what is on disk instead of them.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
+};
+
+use async_trait::async_trait;
+use holdpoint_adapters::system::durable;
+use holdpoint_app::{
+    change,
+    gate::{Controls, Gate},
+    judge::BundleJudge,
+    port::{Clock, Document, Inputs as InputsPort, Loaded, Store},
+    start,
+};
+use holdpoint_domain::{Digest, change::Control, facts::Inputs as Digests};
+
+use super::{Roles, Tokens, executors::Targets, units, verifier};
+use crate::{
+    cli::{CliError, failed},
+    config::{Config, Documents, Inputs, assemble, document, documents, is_builtin, names, root_text},
+    service::GateCell,
+};
+
+/// The control inputs in force, with what is needed to put others in their place.
+pub(crate) struct InForce {
+    config: Config,
+    roles: Arc<Roles>,
+    tokens: Arc<Tokens>,
+    // Set once, when there is a gate.
+    cell: OnceLock<Arc<GateCell>>,
+    documents: RwLock<Documents>,
+    // Held while files are written or looked at: a file that is being replaced is none that nobody approved.
+    files: Mutex<()>,
+}
+
+impl InForce {
+    pub(super) fn new(config: Config, roles: Arc<Roles>, tokens: Arc<Tokens>, documents: Documents) -> Self {
+        Self {
+            config,
+            roles,
+            tokens,
+            cell: OnceLock::new(),
+            documents: RwLock::new(documents),
+            files: Mutex::new(()),
+        }
+    }
+
+    /// From now on what is activated comes in force in this cell.
+    pub(super) fn serve(&self, cell: Arc<GateCell>) {
+        // The first one stays: there is one gate in a process.
+        let _ = self.cell.set(cell);
+    }
+
+    fn documents(&self) -> Documents {
+        self.documents.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What loads when `document` stands in the place of the one in force.
+    fn inputs_with(&self, control: Control, document: &Document) -> Result<Inputs, Vec<String>> {
+        let mut documents = self.documents();
+        documents.insert(control, document.clone());
+        let inputs = assemble(&self.config, documents).map_err(|err| err.0)?;
+        check_roots(&self.config, &inputs.documents).map_err(|err| vec![err.to_string()])?;
+        Ok(inputs)
+    }
+
+    /// Compares what is on disk with what is in force, and notes every difference.
+    pub(crate) async fn look_at_disk(&self, gate: &Gate) {
+        for control in Control::ALL {
+            let found = {
+                let _files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+                self.on_disk(gate, control)
+            };
+            if let Err(err) = change::saw_on_disk(gate, control, found).await {
+                tracing::error!("what is on disk for the {control} was not recorded: {err}");
+            }
+        }
+    }
+
+    fn on_disk(&self, gate: &Gate, control: Control) -> Result<(), Option<Digest>> {
+        let found = document(&self.config, control).map_err(|_| None)?;
+        if self.documents().get(&control) == Some(&found) {
+            return Ok(());
+        }
+        let inputs = self.inputs_with(control, &found).map_err(|_| None)?;
+        let digest = digests(&self.roles.clock, inputs).map_err(|_| None)?;
+        let (found, active) = (control.of(&digest), control.of(&gate.inputs));
+        if found == active { Ok(()) } else { Err(Some(found)) }
+    }
+}
+
+#[async_trait]
+impl InputsPort for InForce {
+    fn active(&self, control: Control) -> Document {
+        self.documents().remove(&control).unwrap_or_default()
+    }
+
+    fn names(&self, control: Control) -> BTreeSet<String> {
+        names(&self.config, control).iter().map(|name| name.display().to_string()).collect()
+    }
+
+    async fn load(&self, gate: &Gate, control: Control, document: &Document) -> Result<Loaded, Vec<String>> {
+        let before = self.active(control);
+        let builtin = |name: &&String| is_builtin(std::path::Path::new(name));
+        let touched = document.files.iter().filter(|(name, text)| before.files.get(*name) != Some(*text));
+        if let Some(name) = touched.map(|(name, _)| name).find(builtin) {
+            return Err(vec![format!("`{name}` is in the binary: name a copy of it in the configuration")]);
+        }
+        let inputs = self.inputs_with(control, document)?;
+        let ports = self.roles.ports(&gate.ports, &inputs).map_err(|err| vec![err.to_string()])?;
+        let gate = gate.under(ports, controls(inputs)).map_err(|err| vec![err.to_string()])?;
+        Ok(Loaded { digest: control.of(&gate.inputs), gate: Arc::new(gate) })
+    }
+
+    async fn activate(&self, control: Control, document: &Document, gate: Arc<Gate>) {
+        let _files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.documents();
+        self.documents.write().unwrap_or_else(PoisonError::into_inner).insert(control, document.clone());
+        let now = self.documents();
+        // Checked when it was loaded.
+        if let Ok(verifier) = verifier(&self.config, &now) {
+            self.tokens.replace(verifier);
+        }
+        if let Some(cell) = self.cell.get() {
+            cell.set(gate);
+        }
+        let root = |documents, name| root_text(&self.config, documents, name).map(str::to_owned);
+        for name in ["units", "executors"].into_iter().filter(|name| root(&before, name) != root(&now, name))
+        {
+            tracing::warn!("the {name} were replaced: they come in force with the next start of the gate");
+        }
+        tracing::warn!("the {control} was replaced");
+        // If we stop before this is done, the next start finds the activated text beside the ledger and writes it.
+        if let Err(err) = write(&self.config, document) {
+            tracing::error!("the {control} in force is not on disk: {err}; the next start writes it");
+        }
+    }
+}
+
+/// Writes the files of a document where the configuration has them, each whole or not at all.
+fn write(config: &Config, document: &Document) -> std::io::Result<()> {
+    for (name, text) in &document.files {
+        let path = config.path(std::path::Path::new(name));
+        if is_builtin(std::path::Path::new(name))
+            || std::fs::read(&path).is_ok_and(|old| old == text.as_bytes())
+        {
+            continue;
+        }
+        durable::replace(&path, text.as_bytes(), 0o644)?;
+    }
+    Ok(())
+}
+
+/// The gate's part of the control inputs.
+pub(super) fn controls(inputs: Inputs) -> Controls {
+    Controls {
+        catalogue: inputs.catalogue,
+        inventory: inputs.inventory,
+        registry: inputs.registry,
+        limits: inputs.limits,
+        roots: inputs.roots,
+    }
+}
+
+fn digests(clock: &Arc<dyn Clock>, inputs: Inputs) -> Result<Digests, CliError> {
+    let judge = BundleJudge::new(Arc::clone(&inputs.bundle), Arc::clone(clock));
+    controls(inputs).digests(&judge).map_err(failed)
+}
+
+/// Whether the texts of the trust roots are what they should be; touches nothing.
+fn check_roots(config: &Config, documents: &Documents) -> Result<(), CliError> {
+    verifier(config, documents)?;
+    units(config, root_text(config, documents, "units"))?;
+    Targets::parse(config, root_text(config, documents, "executors")).map(|_| ())
+}
+
+/// The control inputs to start with: those on disk where they are what the ledger activated, or where there is no ledger yet;
+/// else those that were kept beside the ledger when they were activated. A start with neither is refused.
+pub(super) async fn in_force(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    store: &dyn Store,
+) -> Result<Inputs, CliError> {
+    let on_disk = documents(config).and_then(|documents| assemble(config, documents));
+    let Some(active) = store.active_inputs() else { return Ok(on_disk?) };
+    if let Ok(inputs) = on_disk {
+        let found = digests(clock, assemble(config, inputs.documents.clone())?)?;
+        if found == active {
+            return Ok(inputs);
+        }
+    }
+    let mut kept = Documents::new();
+    for control in Control::ALL {
+        let document = start::activated(store, control).await.map_err(failed)?;
+        let document = document.ok_or_else(|| {
+            CliError::Failed(format!(
+                "the {control} on disk is not the activated one, and that one is not kept beside the ledger: put the activated \
+                 file back"
+            ))
+        })?;
+        kept.insert(control, document);
+    }
+    let inputs = assemble(config, kept)?;
+    let found = digests(clock, assemble(config, inputs.documents.clone())?)?;
+    if found != active {
+        let first = holdpoint_domain::change::not_activated(&active, &found);
+        let what = first.first().map_or_else(String::new, ToString::to_string);
+        return Err(CliError::Failed(format!(
+            "{what}; what this binary or its configuration makes of the activated files is something else: put both back"
+        )));
+    }
+    finish_writing(config, store, &inputs.documents).await?;
+    Ok(inputs)
+}
+
+/// Writes what was activated and did not come to disk: where the files there are those that were in force before.
+async fn finish_writing(config: &Config, store: &dyn Store, kept: &Documents) -> Result<(), CliError> {
+    for control in Control::ALL {
+        let (Some(kept), Ok(found)) = (kept.get(&control), document(config, control)) else { continue };
+        let before = start::replaced(store, control).await.map_err(failed)?;
+        if before.as_ref() == Some(&found) && found != *kept {
+            tracing::warn!("the {control} in force was not on disk: writing it");
+            write(config, kept).map_err(failed)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,233 @@
+//! The executors of files, jobs and nginx: what each may touch stands in the operator's file, and nowhere else.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use holdpoint_adapters::executor::{
+    files::{
+        Command as FixedCommand, ConfigTarget, Consumer, Files, FlagTarget, Format, SecretTarget, Setting,
+    },
+    http_job::{Job, JobLimits, JobSpec, Jobs},
+    nginx::{NginxServer, NginxSpec, Servers},
+};
+use holdpoint_domain::{Id, Millis, action::ParamSpec, id::kind};
+use serde::Deserialize;
+
+use crate::{
+    cli::{CliError, failed},
+    config::{Config, parse_text},
+};
+
+/// The file that `executors:` names.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExecutorsFile {
+    /// Flags of flagd files.
+    #[serde(default)]
+    flags: BTreeMap<Id<kind::Target>, FlagEntry>,
+    /// Configuration files.
+    #[serde(default)]
+    config: BTreeMap<Id<kind::Target>, ConfigEntry>,
+    /// Secrets.
+    #[serde(default)]
+    secret: BTreeMap<Id<kind::Target>, SecretEntry>,
+    /// Jobs of HTTP job runners.
+    #[serde(default)]
+    job: BTreeMap<Id<kind::Target>, JobEntry>,
+    /// Servers behind nginx.
+    #[serde(default)]
+    nginx: BTreeMap<Id<kind::Target>, NginxEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FlagEntry {
+    file: PathBuf,
+    flag: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum FormatWord {
+    Json,
+    Env,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfigEntry {
+    file: PathBuf,
+    format: FormatWord,
+    settings: BTreeMap<Id<kind::Param>, SettingEntry>,
+    #[serde(default)]
+    reload: Option<CommandEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SettingEntry {
+    key: String,
+    value: ParamSpec,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CommandEntry {
+    argv: Vec<String>,
+    limit_ms: Millis,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecretEntry {
+    token: PathBuf,
+    accepted: PathBuf,
+    consumer: ConsumerEntry,
+    move_limit_ms: Millis,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConsumerEntry {
+    #[serde(default)]
+    reload: Option<CommandEntry>,
+    #[serde(default)]
+    shows: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JobEntry {
+    action: Id<kind::Action>,
+    base: String,
+    name: String,
+    #[serde(default)]
+    undo_job: Option<String>,
+    #[serde(default)]
+    token_file: Option<PathBuf>,
+    request_limit_ms: Millis,
+    run_limit_ms: Millis,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NginxEntry {
+    include: PathBuf,
+    upstream: String,
+    server: String,
+    #[serde(default)]
+    may_empty: bool,
+    test: Vec<String>,
+    reload: Vec<String>,
+    pid_file: PathBuf,
+    limit_ms: Millis,
+}
+
+/// What the executors work on, opened: each has its folder of memory for itself while the gate lives.
+pub(super) struct Machinery {
+    pub(super) flags: Arc<Files<FlagTarget>>,
+    pub(super) config: Arc<Files<ConfigTarget>>,
+    pub(super) secret: Arc<Files<SecretTarget>>,
+    pub(super) jobs: Arc<Jobs>,
+    pub(super) nginx: Arc<Servers>,
+}
+
+impl Machinery {
+    /// Opens what the operator's file names. Relative paths are relative to the configuration's folder.
+    pub(super) fn open(config: &Config, text: Option<&str>) -> Result<Self, CliError> {
+        let Targets { flags, configs, secrets, jobs, servers } = Targets::parse(config, text)?;
+        let dir = |name: &str| {
+            let dir = config.executor_dir(name);
+            std::fs::create_dir_all(&dir).map_err(failed).map(|()| dir)
+        };
+        Ok(Self {
+            flags: Arc::new(Files::open(&dir("flags")?, flags).map_err(failed)?),
+            config: Arc::new(Files::open(&dir("config")?, configs).map_err(failed)?),
+            secret: Arc::new(Files::open(&dir("secret")?, secrets).map_err(failed)?),
+            jobs: Arc::new(Jobs::open(&dir("job")?, jobs).map_err(failed)?),
+            nginx: Arc::new(Servers::open(&dir("nginx")?, servers).map_err(failed)?),
+        })
+    }
+}
+
+/// What the operator's file names, checked.
+pub(super) struct Targets {
+    flags: Vec<FlagTarget>,
+    configs: Vec<ConfigTarget>,
+    secrets: Vec<SecretTarget>,
+    jobs: Vec<Job>,
+    servers: Vec<NginxServer>,
+}
+
+impl Targets {
+    /// Checks the text of the operator's file; touches nothing.
+    pub(super) fn parse(config: &Config, text: Option<&str>) -> Result<Self, CliError> {
+        let file: ExecutorsFile = match text {
+            Some(text) => parse_text("executors", text)?,
+            None => ExecutorsFile::default(),
+        };
+        let base = std::path::absolute(&config.base).map_err(failed)?;
+        let at = |path: &PathBuf| base.join(path);
+        let flags: Result<Vec<_>, _> = file
+            .flags
+            .into_iter()
+            .map(|(id, entry)| FlagTarget::new(id, at(&entry.file), entry.flag))
+            .collect();
+        let mut configs = Vec::new();
+        for (id, entry) in file.config {
+            let settings = entry.settings.into_iter();
+            let settings = settings.map(|(param, it)| (param, Setting { key: it.key, spec: it.value }));
+            let format = match entry.format {
+                FormatWord::Json => Format::Json,
+                FormatWord::Env => Format::Env,
+            };
+            let reload = command(entry.reload)?;
+            let target = ConfigTarget::new(id, at(&entry.file), format, settings.collect(), reload);
+            configs.push(target.map_err(failed)?);
+        }
+        let mut secrets = Vec::new();
+        for (id, entry) in file.secret {
+            let consumer = Consumer::new(command(entry.consumer.reload)?, entry.consumer.shows.as_deref());
+            let (token, accepted) = (at(&entry.token), at(&entry.accepted));
+            let consumer = consumer.map_err(failed)?;
+            let target = SecretTarget::new(id, token, accepted, consumer, entry.move_limit_ms);
+            secrets.push(target.map_err(failed)?);
+        }
+        let job = |(id, entry): (Id<kind::Target>, JobEntry)| {
+            Job::new(JobSpec {
+                id,
+                action: entry.action,
+                base: entry.base,
+                name: entry.name,
+                undo_job: entry.undo_job,
+                token_file: entry.token_file.as_ref().map(at),
+                limits: JobLimits { request: entry.request_limit_ms, run: entry.run_limit_ms },
+            })
+        };
+        let jobs: Result<Vec<_>, _> = file.job.into_iter().map(job).collect();
+        let server = |(id, entry): (Id<kind::Target>, NginxEntry)| {
+            NginxServer::new(NginxSpec {
+                id,
+                include: at(&entry.include),
+                upstream: entry.upstream,
+                server: entry.server,
+                may_empty: entry.may_empty,
+                test: entry.test,
+                reload: entry.reload,
+                pid_file: at(&entry.pid_file),
+                limit: entry.limit_ms,
+            })
+        };
+        let servers: Result<Vec<_>, _> = file.nginx.into_iter().map(server).collect();
+        Ok(Self {
+            flags: flags.map_err(failed)?,
+            configs,
+            secrets,
+            jobs: jobs.map_err(failed)?,
+            servers: servers.map_err(failed)?,
+        })
+    }
+}
+
+fn command(entry: Option<CommandEntry>) -> Result<Option<FixedCommand>, CliError> {
+    entry.map(|entry| FixedCommand::new(entry.argv, entry.limit_ms).map_err(failed)).transpose()
+}
