@@ -107,7 +107,12 @@ async fn attempt(
     };
     let expect = Some((view.id.clone(), view.last_index()));
     // If we stop before this returns, the approval was not taken; after it, it stands, and so does a permit with it.
-    match gate.ports.store.append(Txn { records, expect, ..Txn::default() }).await {
+    match gate
+        .ports
+        .store
+        .append(Txn { records, expect, expect_inputs: Some(gate.inputs), ..Txn::default() })
+        .await
+    {
         Ok(_) => Ok(Decided { plan: view.id, state, approvals: count(&consents), needed }),
         Err(StoreError::Conflict(_) | StoreError::Epoch { .. }) => Err(Attempt::Raced),
         Err(err) => Err(Attempt::Refused(err.into())),

@@ -120,7 +120,10 @@ async fn attempt_propose(
     };
     let body = Body::ChangeProposed { terms: Box::new(terms.clone()) };
     let record = Record::new(now, identity.actor(), None, body);
-    gate.ports.store.append(Txn { records: vec![record], texts, ..Txn::default() }).await?;
+    gate.ports
+        .store
+        .append(Txn { records: vec![record], texts, expect_inputs: Some(gate.inputs), ..Txn::default() })
+        .await?;
     Ok(terms)
 }
 
@@ -160,7 +163,7 @@ async fn attempt_decide(
         decided.state = ChangeState::Rejected;
     }
     if !approves || approvals < terms.needed {
-        gate.ports.store.append(Txn { records, ..Txn::default() }).await?;
+        gate.ports.store.append(Txn { records, expect_inputs: Some(gate.inputs), ..Txn::default() }).await?;
         // Two who approve at the same moment each see themselves as the first: whoever comes to this line last puts it in force.
         let row = find(gate, id).await?;
         decided.approvals = u32::try_from(still_approve(gate, &row)).unwrap_or(u32::MAX);
@@ -169,7 +172,9 @@ async fn attempt_decide(
             match put_in_force(gate, terms, Vec::new()).await {
                 Ok(()) => decided.state = ChangeState::Activated,
                 // The other one was faster.
-                Err(PutError::Store(StoreError::NotOpen(_))) => decided.state = find(gate, id).await?.state,
+                Err(PutError::Store(StoreError::NotOpen(_) | StoreError::StaleInputs)) => {
+                    decided.state = find(gate, id).await?.state;
+                }
                 Err(err) => return Err(err.into()),
             }
         }
@@ -216,7 +221,9 @@ async fn put_in_force(gate: &Gate, terms: &ChangeTerms, mut records: Vec<Record>
     records.push(Record::new(gate.now(), Actor::Gate, None, Body::Changed { change: change(terms) }));
     // If we stop before this returns, nothing changed. If after it, the next start finds the activated text beside the ledger and
     // puts it on disk.
-    gate.ports.store.append(Txn { records, ..Txn::default() }).await.map_err(PutError::Store)?;
+    // Only beside the inputs that it was loaded with: two changes at once would else put a gate in force that nobody loaded.
+    let txn = Txn { records, expect_inputs: Some(gate.inputs), ..Txn::default() };
+    gate.ports.store.append(txn).await.map_err(PutError::Store)?;
     gate.ports.inputs.activate(terms.control, &document, loaded.gate).await;
     Ok(())
 }
@@ -267,6 +274,12 @@ fn eligible(
     if person.id == row.terms.author {
         let fact = format!("`{}` wrote this change", person.id);
         return refuse(Blame::Forbidden, "author-approves", fact, "another administrator must decide");
+    }
+    // Approved is a difference: between what is in force and what would be.
+    let active = row.terms.control.of(&gate.inputs);
+    if signed.statement.choice == Choice::Approve && active != row.terms.old {
+        let fact = format!("it replaces {}, but {active} is in force", row.terms.old);
+        return refuse(Blame::Conflict, "stale-change", fact, "propose it anew");
     }
     let open = row.state == ChangeState::Open && gate.now() < row.terms.expires_at_ms;
     if !open || row.approvals.contains(&person.id) {

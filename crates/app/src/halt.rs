@@ -113,7 +113,10 @@ async fn attempt(gate: &Gate, identity: &Identity) -> Result<(), Refusal> {
     // A halt that is not recorded yet is recorded with its end, or neither is.
     let mut records: Vec<_> = unrecorded(gate).into_iter().collect();
     records.push(Record::new(gate.now(), identity.actor(), None, Body::Resumed));
-    gate.ports.store.append(Txn { records, essential: true, ..Txn::default() }).await?;
+    gate.ports
+        .store
+        .append(Txn { records, essential: true, expect_inputs: Some(gate.inputs), ..Txn::default() })
+        .await?;
     // If we stop here, the latch file halts the next start: somebody resumes once more.
     gate.ports.latch.clear().map_err(|err| {
         let next = "remove the latch file, or try again";

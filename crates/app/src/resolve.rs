@@ -81,6 +81,9 @@ async fn attempt(
     let mut records = vec![Record::new(now, identity.actor(), Some(plan.clone()), resolved)];
     records.extend(owe(gate, &view)?.map(|owed| gate.record(plan, owed)));
     let expect = Some((plan.clone(), view.last_index()));
-    gate.ports.store.append(Txn { records, expect, texts, ..Txn::default() }).await?;
+    gate.ports
+        .store
+        .append(Txn { records, expect, texts, expect_inputs: Some(gate.inputs), ..Txn::default() })
+        .await?;
     Ok(())
 }

@@ -69,7 +69,16 @@ async fn attempt(
     let body = Body::Reviewed { statement: Box::new(signed), note };
     let record = Record::new(gate.now(), identity.actor(), Some(plan.clone()), body);
     let expect = Some((plan.clone(), view.last_index()));
-    gate.ports.store.append(Txn { records: vec![record], expect, texts, ..Txn::default() }).await?;
+    gate.ports
+        .store
+        .append(Txn {
+            records: vec![record],
+            expect,
+            texts,
+            expect_inputs: Some(gate.inputs),
+            ..Txn::default()
+        })
+        .await?;
     Ok(())
 }
 

@@ -68,7 +68,6 @@ pub struct Bundle {
 #[derive(Serialize)]
 struct Contents<'a> {
     r#type: &'static str,
-    schema: Digest,
     sources: Vec<&'a Source>,
     links: &'a [Link],
 }
@@ -97,8 +96,7 @@ impl Bundle {
         if !rules.iter().any(permits_approving) {
             warnings.push(Warning::NobodyApproves);
         }
-        let contents =
-            Contents { r#type: "holdpoint/policy-bundle/v1", schema: schema.digest(), sources: all, links };
+        let contents = Contents { r#type: "holdpoint/policy-bundle/v1", sources: all, links };
         let digest = Digest::of(&contents).map_err(|err| vec![PolicyError::Digest(err)])?;
         let files = contents.sources.len();
         let bundle =
@@ -106,7 +104,8 @@ impl Bundle {
         Ok((bundle, warnings))
     }
 
-    /// The digest that decisions name: over the names and texts of all files, the links, and the schema.
+    /// The digest that decisions name: over the names and texts of all files, and the links. The schema follows from the catalogue,
+    /// which has a digest of its own: with it in here, a change of the catalogue would be one of the policy, too.
     #[must_use]
     pub const fn digest(&self) -> Digest {
         self.digest

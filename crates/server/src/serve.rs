@@ -62,6 +62,8 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     start_units(Arc::clone(&wired.supervisor)).await?;
     let healing = tokio::spawn(healing(Arc::clone(&wired.supervisor)));
 
+    // Before anything starts: what is on disk and not in force suspends T1 and T2.
+    in_force.look_at_disk(&gate).await;
     if let Some(halt) = gate.halted() {
         tracing::warn!("HALTED ({}): nothing starts until an administrator resumes", halt.reach);
     }

@@ -176,9 +176,10 @@ impl Drop for SqliteStore {
 impl Store for SqliteStore {
     async fn append(&self, txn: Txn) -> Result<Appended, StoreError> {
         let items = entry::items(&txn)?;
-        let Txn { records: _, expect, expect_claims, request, texts, essential } = txn;
+        let Txn { records: _, expect, expect_claims, expect_inputs, request, texts, essential } = txn;
         let (reply, answer) = oneshot::channel();
-        let request = Request { items, expect, expect_claims, note: request, texts, essential, reply };
+        let request =
+            Request { items, expect, expect_claims, expect_inputs, note: request, texts, essential, reply };
         let queue = self.queue.as_ref().ok_or_else(|| self.shared.closed())?;
         queue.send(request).await.map_err(|_| self.shared.closed())?;
         answer.await.map_err(|_| self.shared.closed())?

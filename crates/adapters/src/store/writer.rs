@@ -9,7 +9,7 @@ use holdpoint_app::{
     port::{Appended, Head, KeptText, RequestNote, StoreError, store::REQUEST_MEMORY},
     projection::apply::{Scalars, Stop, apply},
 };
-use holdpoint_domain::{Id, id::kind};
+use holdpoint_domain::{Id, facts::Inputs, id::kind};
 use holdpoint_ledger::{
     checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint},
     key::NoteSigner,
@@ -38,6 +38,7 @@ pub(super) struct Request {
     pub(super) items: Vec<Item>,
     pub(super) expect: Option<(Id<kind::Plan>, u64)>,
     pub(super) expect_claims: Option<u64>,
+    pub(super) expect_inputs: Option<Inputs>,
     pub(super) note: Option<RequestNote>,
     pub(super) texts: Vec<KeptText>,
     pub(super) essential: bool,
@@ -283,6 +284,9 @@ fn enter_rows(
     }
     if request.expect_claims.is_some_and(|seen| seen != scalars.claims) {
         return Err(StoreError::Crowded.into());
+    }
+    if request.expect_inputs.is_some() && request.expect_inputs != scalars.inputs {
+        return Err(StoreError::StaleInputs.into());
     }
     let mut tables = Tables::new(conn);
     for (item, index) in request.items.iter().zip(first..) {

@@ -120,6 +120,10 @@ pub(crate) async fn inv13_nothing_is_decided_under_inputs_that_were_replaced(
     append(store, [vec![genesis()], life.to_permit()].concat()).await;
     append(store, replaced("change-1", "policy", "new", &["bob"])).await;
     assert_eq!(store.append(txn(vec![life.claimed()])).await, Err(StoreError::StaleInputs));
+    let judged_by =
+        |inputs: Inputs| Txn { expect_inputs: Some(inputs), ..txn(vec![record(None, Body::Resumed)]) };
+    assert_eq!(store.append(judged_by(inputs())).await, Err(StoreError::StaleInputs));
+    store.append(judged_by(Inputs { policy: digest("new"), ..inputs() })).await.unwrap();
 }
 
 /// A change of the policy from its proposal to its activation.

@@ -161,6 +161,10 @@ async fn begin(bench: &Bench<'_>) -> Result<(), Refusal> {
     if let Some(halt) = bench.gate.halted() {
         return bench.stop(FailWhy::Halted, Some(halt.reach)).await;
     }
+    // Other limits, pins or a policy than the run began under: what is still to come must be judged by those in force.
+    if bench.gate.ports.store.active_inputs() != Some(bench.gate.inputs) {
+        return bench.stop(FailWhy::Braked, None).await;
+    }
     let now = bench.gate.now();
     if bench.gate.controls.limits.freeze(&bench.environments(), now).is_some() {
         return bench.stop(FailWhy::Braked, None).await;

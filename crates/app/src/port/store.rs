@@ -37,6 +37,8 @@ pub struct Txn {
     /// How many claims there were when the caller counted what budgets have left: refused with [`StoreError::Crowded`] when
     /// another run was claimed since.
     pub expect_claims: Option<u64>,
+    /// The control inputs that the caller judged by: refused with [`StoreError::StaleInputs`] when others are in force.
+    pub expect_inputs: Option<Inputs>,
     /// What is remembered of a request with an idempotency key.
     pub request: Option<RequestNote>,
     /// Texts kept beside the ledger, under the salts of their commitments.

@@ -289,6 +289,7 @@ fn inv13_an_approval_of_somebody_who_lost_role_key_or_entry_does_not_count() {
         yes(&stage, "bob", &terms).unwrap();
         change(&mut stage);
         stage.restart();
+        super::support::activated(&stage);
         let second = yes(&stage, "carol", &terms).unwrap();
         assert_eq!((second.state, second.approvals), (ChangeState::Open, 1));
         assert_eq!(yes_as_far_as_known(&stage, "dave", &terms).unwrap().state, ChangeState::Activated);

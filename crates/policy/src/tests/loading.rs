@@ -215,14 +215,15 @@ fn inv14_the_digest_covers_everything_that_decides() {
     let base = digest(&[source(&text)], &linked, sample::schema());
     assert_eq!(base, digest(&[source(&text)], &linked, sample::schema()));
     let renamed = Source { name: "other.cedar".to_owned(), text: text.clone() };
-    let mut more = sample::actions();
-    more[0].groups.insert(sample::id("another"));
     let others = [
         digest(&[source(&format!("{text} "))], &linked, sample::schema()),
         digest(&[renamed], &linked, sample::schema()),
         digest(&[source(&text)], &[link("two", "t", Some("Team::\"sre-agents\""))], sample::schema()),
-        digest(&[source(&text)], &linked, sample::schema_of(more)),
     ];
     assert!(others.iter().all(|other| *other != base));
+    // The catalogue has a digest of its own: a new action is no other policy.
+    let mut more = sample::actions();
+    more[0].groups.insert(sample::id("another"));
+    assert_eq!(base, digest(&[source(&text)], &linked, sample::schema_of(more)));
     assert!(!GUARDRAILS.is_empty());
 }

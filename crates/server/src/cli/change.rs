@@ -280,6 +280,11 @@ fn lines(change: &ChangeDetail, paint: Paint) -> Vec<String> {
 
 /// The unified diff of all files, with hidden characters as escapes. Lines end at line feeds only: whatever else might look like
 /// an end is shown as an escape.
+/// Widest part of a row: what fits on the narrowest terminal beside its mark.
+const WIDTH: usize = 76;
+/// Longest run of blanks that is shown as it is; what indents a rule is shorter.
+const MAX_BLANKS: usize = 24;
+
 fn difference(
     active: &BTreeMap<String, String>,
     proposed: &BTreeMap<String, String>,
@@ -305,7 +310,7 @@ fn difference(
                 Some('@') => Tone::Quiet,
                 _ => Tone::Plain,
             };
-            lines.push(paint.text(tone, &plain(line)));
+            lines.extend(folded(&plain(line)).iter().map(|row| paint.text(tone, row)));
         }
     }
     if lines.is_empty() {
@@ -314,9 +319,44 @@ fn difference(
     lines
 }
 
+/// A row of a difference, cut where a terminal would wrap it: each further part is marked, so that none passes for a row of its
+/// own, and a run of blanks within the text is counted, so that none hides what comes behind it.
+fn folded(line: &str) -> Vec<String> {
+    let mut text = String::new();
+    let mut blanks: usize = 0;
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        blanks = if c == ' ' { blanks.saturating_add(1) } else { 0 };
+        text.push(c);
+        if blanks > MAX_BLANKS && chars.peek().is_none_or(|next| *next != ' ') {
+            let kept = text.trim_end_matches(' ').len();
+            text.truncate(kept);
+            text.push_str(&format!(" ·×{blanks} "));
+        }
+    }
+    let chars: Vec<char> = text.chars().collect();
+    let parts = chars.chunks(WIDTH).enumerate();
+    parts
+        .map(|(at, part)| {
+            let part: String = part.iter().collect();
+            if at == 0 { part } else { format!("  ↪ {part}") }
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn t13_a_row_that_is_too_long_passes_for_no_other() {
+        let row = format!("+{}permit (principal, action, resource);", " ".repeat(200));
+        let parts = folded(&row);
+        assert!(parts[0].contains("·×200") && parts[0].contains("permit"), "{parts:?}");
+        let long = folded(&format!("+{}", "x".repeat(200)));
+        assert!(long.iter().skip(1).all(|part| part.starts_with("  ↪ ")) && long.len() == 3, "{long:?}");
+        assert_eq!(folded("+    a short one"), ["+    a short one"]);
+    }
 
     #[test]
     fn t14_a_difference_hides_nothing() {

@@ -55,7 +55,7 @@ pub(super) struct Doc {
     pub(super) query: Option<SchemaOf>,
     /// What it answers when all is well.
     pub(super) answers: &'static [Answer],
-    /// Statuses of problems beside those that [`openapi`] knows from the rest of the row.
+    /// Statuses of problems beside those that [`super::openapi`] knows from the rest of the row.
     pub(super) fails: &'static [u16],
 }
 

@@ -23,8 +23,9 @@ use super::{
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The header of an answer that was given before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// The one endpoint that remembers nothing.
-const HALT: &str = "/v1/halt";
+/// Endpoints that remember nothing. Halting twice is halting once, and must work when the store takes nothing; a probe is no
+/// request that changes anything, and must not write.
+const FORGETS: [&str; 2] = ["/v1/halt", "/v1/probes"];
 /// Longest key.
 pub(super) const MAX_KEY_LEN: usize = 128;
 /// Largest answer that is remembered; ours are far below.
@@ -39,8 +40,7 @@ pub(super) async fn once(
     next: Next,
 ) -> Response {
     match key(caller, &request) {
-        // Halting twice is halting once, and must work when the store takes nothing.
-        Ok(_) if request.uri().path() == HALT => next.run(request).await,
+        Ok(_) if FORGETS.contains(&request.uri().path()) => next.run(request).await,
         Ok(None) => next.run(request).await,
         Ok(Some(key)) => {
             keyed(door, key, request, place, next).await.unwrap_or_else(IntoResponse::into_response)

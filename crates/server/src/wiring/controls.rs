@@ -110,8 +110,15 @@ impl InputsPort for InForce {
         }
         let inputs = self.inputs_with(control, document)?;
         let ports = self.roles.ports(&gate.ports, &inputs).map_err(|err| vec![err.to_string()])?;
-        let gate = gate.under(ports, controls(inputs)).map_err(|err| vec![err.to_string()])?;
-        Ok(Loaded { digest: control.of(&gate.inputs), gate: Arc::new(gate) })
+        let next = gate.under(ports, controls(inputs)).map_err(|err| vec![err.to_string()])?;
+        // The ledger says that one input is replaced; what replaces another one with it is no such change.
+        let moved = |other: &Control| *other != control && other.of(&next.inputs) != other.of(&gate.inputs);
+        if let Some(other) = Control::ALL.into_iter().find(moved) {
+            return Err(vec![format!(
+                "with it the {other} would be another as well: look at what is in force"
+            )]);
+        }
+        Ok(Loaded { digest: control.of(&next.inputs), gate: Arc::new(next) })
     }
 
     async fn activate(&self, control: Control, document: &Document, gate: Arc<Gate>) {

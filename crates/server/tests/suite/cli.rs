@@ -67,8 +67,8 @@ async fn a_hold_is_looked_at_from_all_sides_and_watched_to_its_end() {
     assert_eq!(watched.status.code(), Some(0), "{text}");
     let place = |word: &str| text.find(word).unwrap_or_else(|| panic!("no `{word}` in {text}"));
     assert!(
-        place("proposed the plan") < place("the effect begins")
-            && place("the effect begins") < place("succeeded")
+        place("proposed the plan") < place("the effect of step 1 begins")
+            && place("the effect of step 1 begins") < place("succeeded")
     );
     assert_eq!(ada(&stage, &["get", id, "--wait"]).0, 0);
 }

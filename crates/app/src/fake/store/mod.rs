@@ -295,6 +295,9 @@ impl Inner {
         if txn.expect_claims.is_some_and(|seen| seen != self.rows.scalars.claims) {
             return Err(StoreError::Crowded);
         }
+        if txn.expect_inputs.is_some() && txn.expect_inputs != self.rows.scalars.inputs {
+            return Err(StoreError::StaleInputs);
+        }
         let first_index = self.tree.size();
         let mut rows = self.rows.clone();
         let mut entries = Vec::new();
