@@ -151,8 +151,11 @@ fn files(
     Ok(files)
 }
 
-/// The name of a file: that of the one file of the configuration that ends like it, or else its own.
+/// The name of a file: that of the one file that there is, or of the one that ends like it, or else its own.
 fn named(names: &[String], path: &str) -> String {
+    if let [only] = names {
+        return only.clone();
+    }
     let last = Path::new(path).file_name();
     let mut fits = names.iter().filter(|name| Path::new(name).file_name() == last);
     match (fits.next(), fits.next()) {
@@ -379,5 +382,6 @@ mod tests {
         let names = ["policies/site.cedar".to_owned(), "policies/more.cedar".to_owned()];
         assert_eq!(named(&names, "/tmp/new/site.cedar"), "policies/site.cedar");
         assert_eq!(named(&names, "other.cedar"), "other.cedar");
+        assert_eq!(named(&names[..1], "/tmp/new.cedar"), "policies/site.cedar");
     }
 }

@@ -8,7 +8,7 @@ use holdpoint_domain::{
     approval::HoldTerms,
     decision::{Decision, ReasonEffect},
     facts::{Facts, PlanFacts},
-    plan::Plan,
+    plan::{ParamValue, Plan},
     text::visible,
     trigger::Truth,
 };
@@ -55,7 +55,7 @@ pub(crate) fn lines(
     lines.push(format!("hold      {}  tier {} ({})", terms.hold, terms.tier, terms.tier.meaning()));
     for step in plan.steps() {
         for (name, value) in &step.params {
-            lines.push(format!("with      {name} = {value:?}"));
+            lines.push(format!("with      {name} = {}", setting(value)));
         }
         let version = step.expected_version.short();
         lines.push(format!(
@@ -64,6 +64,16 @@ pub(crate) fn lines(
         ));
     }
     lines
+}
+
+/// A parameter's value, as it is set. A secret is not in the plan: only what commits to it.
+pub(crate) fn setting(value: &ParamValue) -> String {
+    match value {
+        ParamValue::Int(int) => int.to_string(),
+        ParamValue::Bool(bool) => bool.to_string(),
+        ParamValue::Choice(word) => word.to_string(),
+        ParamValue::Secret(commitment) => format!("a secret, committed to as {}", commitment.digest()),
+    }
 }
 
 /// What the gate found out about one step.

@@ -126,8 +126,11 @@ fn plan_lines(answer: &Value, plan: &PlanDetail) -> Vec<String> {
     for step in plan.plan.steps() {
         lines.push(line("does", format_args!("{} on {}", step.action, step.target)));
         lines.push(line("version", step.expected_version));
-        lines
-            .extend(step.params.iter().map(|(name, value)| line("with", format_args!("{name} = {value:?}"))));
+        lines.extend(
+            step.params
+                .iter()
+                .map(|(name, value)| line("with", format_args!("{name} = {}", consent::setting(value)))),
+        );
     }
     lines.push(line("trigger", plan.plan.trigger()));
     lines.extend(plan.reasons.iter().map(|reason| line("because", reason_text(reason))));

@@ -36,13 +36,16 @@ async fn inv02_t05_one_approval_used_1000_times_at_once_starts_one_run() {
     let calls = (0..1000).map(|_| {
         let request = http.post(&url).bearer_auth(&token).json(&body);
         tokio::spawn(async move {
+            let mut pause = std::time::Duration::from_millis(100);
             loop {
-                // Turned away for want of room: come again, so that all thousand are really decided on.
+                // Turned away for want of room: come again, so that all thousand are really decided on. Later each time, as a
+                // client should: else the machine does nothing but turn them away, and the run misses its start window.
                 match request.try_clone().unwrap().send().await.map(|answer| answer.status().as_u16()) {
                     Ok(503) | Err(_) => {}
                     Ok(status) => return status,
                 }
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(std::time::Duration::from_secs(3));
             }
         })
     });
