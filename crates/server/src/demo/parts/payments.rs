@@ -7,9 +7,11 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
 };
 
+use holdpoint_adapters::system::SystemClock;
+use holdpoint_app::port::Clock as _;
+use holdpoint_domain::Millis;
 use serde::Deserialize;
 
 use super::wire::{Answer, Handler, Request};
@@ -17,7 +19,7 @@ use super::wire::{Answer, Handler, Request};
 /// Where its customers are. A token that comes from anywhere else is in hands that it was not made for.
 const CUSTOMERS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// How long a misuse is shown.
-const REMEMBERED: Duration = Duration::from_secs(60);
+const REMEMBERED: Millis = Millis::secs(60);
 
 /// The list of accepted tokens, as `secret.rotate` keeps it: digests, no token.
 #[derive(Deserialize)]
@@ -34,7 +36,8 @@ struct Entry {
 struct Counts {
     charged: AtomicU64,
     refused: AtomicU64,
-    misused: Mutex<Option<Instant>>,
+    misused: Mutex<Option<Millis>>,
+    clock: SystemClock,
 }
 
 /// Payments with its list in this file.
@@ -64,14 +67,15 @@ fn charge(request: &Request, list: &PathBuf, counts: &Counts) -> Answer {
     }
     counts.charged.fetch_add(1, Ordering::SeqCst);
     if request.from != CUSTOMERS {
-        *counts.misused.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *counts.misused.lock().unwrap_or_else(PoisonError::into_inner) = Some(counts.clock.elapsed());
     }
     Answer::ok("charged\n")
 }
 
 fn metrics(counts: &Counts) -> String {
     let misused = *counts.misused.lock().unwrap_or_else(PoisonError::into_inner);
-    let misused = u8::from(misused.is_some_and(|at| at.elapsed() < REMEMBERED));
+    let now = counts.clock.elapsed().ms();
+    let misused = u8::from(misused.is_some_and(|at| now.saturating_sub(at.ms()) < REMEMBERED.ms()));
     format!(
         "# HELP demo_token_misused Whether a good token came from somewhere else than its owner, within a minute.\n\
          # TYPE demo_token_misused gauge\ndemo_token_misused {misused}\n\
