@@ -3,13 +3,17 @@
 use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 /// A SHA-256 digest, written `sha256:` and 64 hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
+
+/// What a digest's text begins with.
+const PREFIX: &str = "sha256:";
+/// How long its text is.
+const TEXT_LEN: usize = PREFIX.len() + 64;
 
 /// A text that is not a digest, or a value that has no canonical form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +28,7 @@ pub enum DigestError {
 
 /// The RFC 8785 (JCS) form of a value: the bytes that are signed and digested.
 pub fn canonical<T: Serialize>(value: &T) -> Result<Vec<u8>, DigestError> {
-    serde_json_canonicalizer::to_vec(value).map_err(|err| DigestError::NotCanonical(err.to_string()))
+    crate::canonical::to_vec(value).map_err(|err| DigestError::NotCanonical(err.to_string()))
 }
 
 impl Digest {
@@ -55,17 +59,41 @@ impl Digest {
     /// The first 12 hex digits: for people, never for a comparison.
     #[must_use]
     pub fn short(&self) -> String {
-        self.hex().chars().take(12).collect()
+        self.with_text(|text| text.chars().skip(PREFIX.len()).take(12).collect())
     }
 
-    fn hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    /// The text, made on the stack: a record has a dozen digests.
+    fn with_text<T>(&self, read: impl FnOnce(&str) -> T) -> T {
+        let mut text = [0_u8; TEXT_LEN];
+        let (prefix, hex) = text.split_at_mut(PREFIX.len());
+        prefix.copy_from_slice(PREFIX.as_bytes());
+        for (pair, byte) in hex.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
+        }
+        // Always ASCII.
+        read(std::str::from_utf8(&text).unwrap_or_default())
     }
+}
+
+const fn digit(nibble: u8) -> u8 {
+    if nibble < 10 { nibble | b'0' } else { nibble.wrapping_add(b'a' - 10) }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.hex())
+        self.with_text(|text| f.write_str(text))
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.with_text(|text| serializer.serialize_str(text))
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::text::parsed(deserializer)
     }
 }
 
@@ -75,25 +103,12 @@ impl fmt::Debug for Digest {
     }
 }
 
-impl From<Digest> for String {
-    fn from(digest: Digest) -> Self {
-        digest.to_string()
-    }
-}
-
-impl TryFrom<String> for Digest {
-    type Error = DigestError;
-    fn try_from(text: String) -> Result<Self, DigestError> {
-        text.parse()
-    }
-}
-
 impl FromStr for Digest {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
         let malformed = || DigestError::Malformed(crate::text::quoted(text, 80));
-        let hex = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64).ok_or_else(malformed)?;
+        let hex = text.strip_prefix(PREFIX).filter(|hex| hex.len() == 64).ok_or_else(malformed)?;
         let mut bytes = [0_u8; 32];
         for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
             let [high, low] = pair else { return Err(malformed()) };

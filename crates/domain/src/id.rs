@@ -1,6 +1,6 @@
 //! Identifiers: one strict grammar, one Rust type per kind of thing.
 
-use std::{fmt, marker::PhantomData, str::FromStr};
+use std::{fmt, marker::PhantomData, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -18,8 +18,8 @@ pub trait Kind {
 /// digit. The grammar has no upper case, no space, no slash and nothing outside ASCII, so an identifier can neither
 /// be confused with another one that looks alike nor smuggle text into a screen, a path or a query.
 pub struct Id<K> {
-    // INVARIANT: matches the grammar above; made only by `parse`.
-    text: Box<str>,
+    // INVARIANT: matches the grammar above; made only by `parse`. Shared, since facts are full of the inventory's names.
+    text: Arc<str>,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -60,7 +60,7 @@ impl<K: Kind> Id<K> {
 
 impl<K> Clone for Id<K> {
     fn clone(&self) -> Self {
-        Self { text: self.text.clone(), kind: PhantomData }
+        Self { text: Arc::clone(&self.text), kind: PhantomData }
     }
 }
 
@@ -118,8 +118,7 @@ impl<K> Serialize for Id<K> {
 
 impl<'de, K: Kind> Deserialize<'de> for Id<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        Self::parse(&text).map_err(serde::de::Error::custom)
+        crate::text::parsed(deserializer)
     }
 }
 

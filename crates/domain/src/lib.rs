@@ -14,6 +14,7 @@ pub mod aftercare;
 pub mod agent;
 pub mod approval;
 pub mod blast;
+mod canonical;
 pub mod change;
 pub mod decision;
 pub mod digest;

@@ -1,6 +1,12 @@
 //! Untrusted text made visible: what an agent or a monitored system wrote is shown as it is, never as it wants to look.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::{self, Display, Write as _},
+    marker::PhantomData,
+    str::FromStr,
+};
+
+use serde::{Deserializer, de};
 
 /// Shows `text` between backticks, with every character that could hide, reorder or imitate written as an escape, cut
 /// after `max_chars` characters (the cut is visible).
@@ -44,6 +50,29 @@ pub fn is_hidden(c: char) -> bool {
             0x00AD | 0x034F | 0x061C | 0x115F | 0x1160 | 0x17B4 | 0x17B5 | 0x180B..=0x180F | 0x200B..=0x200F
             | 0x202A..=0x202E | 0x2060..=0x206F | 0x2800 | 0x3164 | 0xFE00..=0xFE0F | 0xFEFF | 0xFFA0 | 0xFFF0..=0xFFFB
             | 0xE000..=0xF8FF | 0x1BCA0..=0x1BCA3 | 0x1D173..=0x1D17A | 0xE0000..=0xE0FFF | 0xF0000..=0x10FFFF)
+}
+
+/// Reads a text that must parse, without a copy of it: a log of a million records is full of names and digests.
+pub(crate) fn parsed<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: FromStr<Err: Display>,
+    D: Deserializer<'de>,
+{
+    struct Text<T>(PhantomData<T>);
+
+    impl<T: FromStr<Err: Display>> de::Visitor<'_> for Text<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+            text.parse().map_err(E::custom)
+        }
+    }
+
+    deserializer.deserialize_str(Text(PhantomData))
 }
 
 #[cfg(test)]

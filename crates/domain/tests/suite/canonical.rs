@@ -112,7 +112,77 @@ fn the_numbers_of_rfc_8785() {
     }
 }
 
+#[test]
+fn what_has_no_canonical_form_says_why() {
+    use std::collections::BTreeMap;
+
+    let deep = (0..200).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
+    let says = |refused: Result<Vec<u8>, _>| {
+        refused.map_err(|err: holdpoint_domain::digest::DigestError| err.to_string())
+    };
+    let cases = [
+        (says(canonical(&((1_u64 << 53) + 1))), "above 2^53"),
+        (says(canonical(&(-(1_i64 << 53) - 1))), "above 2^53"),
+        (says(canonical(&BTreeMap::from([(1_u32, "one")]))), "not a string"),
+        (says(canonical(&deep)), "within each other"),
+        (says(canonical(&serde_json::value::RawValue::from_string("{ }".to_owned()).unwrap())), "raw JSON"),
+    ];
+    for (refused, why) in cases {
+        let said = refused.expect_err(why);
+        assert!(said.contains(why), "{said}");
+    }
+    assert_eq!(canonical(&(1_u64 << 53)).unwrap(), b"9007199254740992");
+}
+
+/// Every shape that serde knows, so that none is written differently.
+#[derive(Debug, Clone, serde::Serialize)]
+enum Shape {
+    Unit,
+    New(Box<Shape>),
+    Tuple(i64, Option<char>),
+    Struct { zeta: Value, alpha: Vec<Shape>, middle: (u8, f32) },
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        (-(1_i64 << 53)..=1 << 53).prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+        "[\\u{0}-\\u{7f}\"\\\\]{0,8}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 64, 6, |inner| {
+        let name = prop_oneof![any::<String>(), "[\\u{0}-\\u{22}\\\\a-c\u{e000}-\u{10ffff}]{0,3}"];
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::btree_map(name, inner, 0..6)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+fn any_shape() -> impl Strategy<Value = Shape> {
+    let leaf = prop_oneof![
+        Just(Shape::Unit),
+        (-(1_i64 << 53)..=1 << 53, any::<Option<char>>()).prop_map(|(int, c)| Shape::Tuple(int, c)),
+    ];
+    leaf.prop_recursive(4, 32, 4, |inner| {
+        let new = inner.clone().prop_map(|shape| Shape::New(Box::new(shape)));
+        let of = (any_value(), prop::collection::vec(inner, 0..4), any::<u8>(), -1e30_f32..1e30);
+        let of = of.prop_map(|(zeta, alpha, int, float)| Shape::Struct { zeta, alpha, middle: (int, float) });
+        prop_oneof![new, of]
+    })
+}
+
 proptest! {
+    /// Our encoder against the library that it replaced for its speed.
+    #[test]
+    fn canonical_bytes_are_those_of_the_slow_reference(value in any_value(), shape in any_shape()) {
+        prop_assert_eq!(canonical(&value).unwrap(), serde_json_canonicalizer::to_vec(&value).unwrap());
+        prop_assert_eq!(canonical(&shape).unwrap(), serde_json_canonicalizer::to_vec(&shape).unwrap());
+    }
+
     #[test]
     fn canonical_bytes_are_a_fixed_point(facts in any_facts()) {
         let bytes = canonical(&facts).unwrap();
