@@ -9,6 +9,7 @@ pub mod approve;
 mod brakes;
 pub mod change;
 mod drive;
+pub mod evaluate;
 #[cfg(any(test, feature = "fakes"))]
 pub mod fake;
 pub mod gate;

@@ -182,6 +182,7 @@ impl PlanView {
             | Body::Applying { .. }
             | Body::Succeeded { .. }
             | Body::Undone { .. }
+            | Body::Evaluated { .. }
             | Body::Refused { .. } => {}
         }
     }

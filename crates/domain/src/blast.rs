@@ -51,14 +51,6 @@ pub fn radius(
     targets: &BTreeSet<Id<kind::Target>>,
     unavailable: &BTreeSet<Id<kind::Target>>,
 ) -> Blast {
-    let mut dependents: BTreeMap<&Id<kind::Service>, BTreeSet<&Id<kind::Service>>> = BTreeMap::new();
-    for service in inventory.services() {
-        for on in &service.depends_on {
-            dependents.entry(on).or_default().insert(&service.id);
-        }
-        dependents.entry(&service.id).or_default().extend(&service.dependents);
-    }
-
     let mut touched: BTreeMap<(&Id<kind::Service>, &Id<kind::Executor>), u32> = BTreeMap::new();
     for (target, service) in targets.iter().filter_map(|id| inventory.target(id)) {
         let count = touched.entry((&service.id, &target.executor)).or_default();
@@ -73,7 +65,7 @@ pub fn radius(
     let mut seen: BTreeSet<&Id<kind::Service>> = touched.keys().map(|(service, _)| *service).collect();
     let mut queue: VecDeque<_> = seen.iter().copied().collect();
     while let Some(service) = queue.pop_front() {
-        for dependent in dependents.get(service).into_iter().flatten() {
+        for dependent in inventory.dependents(service) {
             if seen.insert(dependent) {
                 queue.push_back(dependent);
             }

@@ -317,6 +317,14 @@ pub enum Body {
         /// Their words.
         note: Submitted,
     },
+    /// Whether an agent may do something that changes nothing was asked and answered, without a plan: nothing was measured
+    /// and nothing runs. The answer is in the decision.
+    Evaluated {
+        /// The decision.
+        decision: Box<Decision>,
+        /// What it was made from.
+        facts: Box<PlanFacts>,
+    },
     /// A request was refused before it touched a plan's state.
     Refused {
         /// What was asked.
@@ -348,6 +356,8 @@ pub enum Request {
     Halt,
     /// To let it go on after a halt.
     Resume,
+    /// To have an action evaluated without a plan.
+    Evaluate,
 }
 
 /// Why a run, or its undo, failed.
@@ -477,6 +487,7 @@ impl Body {
             | Self::LeasedAgain { .. }
             | Self::Revoked { .. }
             | Self::ReviewOwed { .. }
+            | Self::Evaluated { .. }
             | Self::Refused { .. } => None,
         }
     }
@@ -523,6 +534,7 @@ impl Body {
             Self::ReviewOwed { .. } => "review_owed",
             Self::Reviewed { .. } => "reviewed",
             Self::Resolved { .. } => "resolved",
+            Self::Evaluated { .. } => "evaluated",
             Self::Refused { .. } => "refused",
         }
     }

@@ -111,6 +111,18 @@ pub struct Inventory {
     // INVARIANT: every target's service exists; ids are unique.
     services: BTreeMap<Id<kind::Service>, Service>,
     targets: BTreeMap<Id<kind::Target>, Target>,
+    // What follows from the two above, made once: every decision asks for it.
+    #[serde(skip)]
+    index: Index,
+}
+
+/// What follows from services and targets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Index {
+    /// Who needs a service, whoever of the two says so.
+    dependents: BTreeMap<Id<kind::Service>, BTreeSet<Id<kind::Service>>>,
+    /// How many targets a service has for an executor.
+    replicas: BTreeMap<Id<kind::Service>, BTreeMap<Id<kind::Executor>, u32>>,
 }
 
 /// What is wrong with an inventory.
@@ -159,7 +171,8 @@ impl Inventory {
         if size > MAX_INVENTORY {
             return Err(vec![InventoryError::Size(size)]);
         }
-        let mut inventory = Self { services: BTreeMap::new(), targets: BTreeMap::new() };
+        let mut inventory =
+            Self { services: BTreeMap::new(), targets: BTreeMap::new(), index: Index::default() };
         for service in services {
             if let Some(old) = inventory.services.insert(service.id.clone(), service) {
                 faults.push(InventoryError::DuplicateService(old.id));
@@ -187,7 +200,11 @@ impl Inventory {
                 faults.push(InventoryError::DuplicateTarget(old.id));
             }
         }
-        if faults.is_empty() { Ok(inventory) } else { Err(faults) }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        inventory.index = Index::of(&inventory.services, &inventory.targets);
+        Ok(inventory)
     }
 
     /// The target with this id, and its service.
@@ -216,8 +233,12 @@ impl Inventory {
     /// How many targets a service has for an executor: its replicas. A service's flags and files are no replicas of its processes.
     #[must_use]
     pub fn replicas(&self, service: &Id<kind::Service>, executor: &Id<kind::Executor>) -> u32 {
-        let like = |target: &&Target| target.service == *service && target.executor == *executor;
-        u32::try_from(self.targets.values().filter(like).count()).unwrap_or(u32::MAX)
+        self.index.replicas.get(service).and_then(|of| of.get(executor)).copied().unwrap_or(0)
+    }
+
+    /// Services that need this one, by their own word or by its. A name may be one that the inventory does not know.
+    pub fn dependents(&self, service: &Id<kind::Service>) -> impl Iterator<Item = &Id<kind::Service>> {
+        self.index.dependents.get(service).into_iter().flatten()
     }
 
     /// Whether one of two services keeps a backup of the other's data, or both keep the data of one domain.
@@ -232,5 +253,29 @@ impl Inventory {
     /// The digest of the whole inventory.
     pub fn digest(&self) -> Result<Digest, DigestError> {
         Digest::of(self)
+    }
+}
+
+impl Index {
+    fn of(
+        services: &BTreeMap<Id<kind::Service>, Service>,
+        targets: &BTreeMap<Id<kind::Target>, Target>,
+    ) -> Self {
+        let mut index = Self::default();
+        for service in services.values() {
+            for on in &service.depends_on {
+                index.dependents.entry(on.clone()).or_default().insert(service.id.clone());
+            }
+            if !service.dependents.is_empty() {
+                let dependents = index.dependents.entry(service.id.clone()).or_default();
+                dependents.extend(service.dependents.iter().cloned());
+            }
+        }
+        for target in targets.values() {
+            let of = index.replicas.entry(target.service.clone()).or_default();
+            let count = of.entry(target.executor.clone()).or_default();
+            *count = count.saturating_add(1);
+        }
+        index
     }
 }

@@ -5,11 +5,13 @@
 //! how a token is checked. Header and claims are read here and nowhere else: JWT libraries have taken a claim of the
 //! wrong type for an absent one (CVE-2026-25537), so the library only checks the signature.
 
+mod cache;
 mod issuer;
 mod json;
 mod jwks;
 mod token;
 
+pub use cache::CachedVerifier;
 pub use issuer::{DevIssuer, DevIssuerError};
 pub use jwks::{Jwks, JwksError};
 pub use token::{MAX_LIFETIME, MAX_SKEW, MAX_TOKEN_LEN, TokenError, Verified, Verifier};

@@ -5,7 +5,9 @@ use aws_lc_rs::{
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use holdpoint_adapters::identity::{DevIssuer, DevIssuerError, Jwks, TokenError, Verified, Verifier};
+use holdpoint_adapters::identity::{
+    CachedVerifier, DevIssuer, DevIssuerError, Jwks, TokenError, Verified, Verifier,
+};
 use holdpoint_domain::{
     actor::{Identity, Phase, TrustDomain},
     id::kind,
@@ -377,4 +379,36 @@ fn the_development_issuer_is_one_of_many() {
     let stranger = DevIssuer::load_or_create(&dir.path().join("other.key"), domain()).unwrap();
     let foreign = stranger.issue(&holmes, AUDIENCE, millis(60_000), at(NOW_MS)).unwrap();
     assert_eq!(verifier.verify(&foreign, at(NOW_MS)), Err(TokenError::UnknownKey));
+}
+
+/// What is remembered of a good token changes no answer, at any time, and nothing of a bad one is remembered.
+#[test]
+fn t04_a_remembered_token_is_answered_as_if_it_were_checked_again() {
+    let forge = Forge::new();
+    let (verifier, cached) = (forge.verifier(), CachedVerifier::new(forge.verifier()));
+    let stranger = Forge::new();
+    let tokens: Vec<_> = [
+        (&forge, claims()),
+        (&forge, with(claims(), "sub", json!("spiffe://example.org/agent/other/observe"))),
+        (&forge, with(claims(), "iat", json!(NOW + 20))),
+        (&forge, with(claims(), "exp", json!(NOW + 3_000))),
+        (&stranger, claims()),
+    ]
+    .into_iter()
+    .map(|(forge, claims)| forge.sign(&header().to_string(), &claims.to_string()))
+    .collect();
+    // Also with a clock that is set back, and twice at each time.
+    for seconds in [0_i64, 0, 100, 299, 300, 301, 5, -29, -31, -11, 299, 2_999, 3_001] {
+        let now = at(NOW_MS.checked_add_signed(seconds * 1000).unwrap());
+        for (number, token) in tokens.iter().enumerate() {
+            for _ in 0..2 {
+                assert_eq!(cached.verify(token, now), verifier.verify(token, now), "{number} at {seconds} s");
+            }
+        }
+    }
+    // One byte more or less is another token.
+    let good = &tokens[0];
+    for changed in [&good[..good.len() - 1], &format!("{good}A"), &good.replacen('.', "..", 1)] {
+        assert!(cached.verify(changed, at(NOW_MS)).is_err());
+    }
 }

@@ -218,6 +218,7 @@ pub fn changes(record: &Record) -> Vec<Change> {
         | Body::InputRefused { .. }
         | Body::InputRestored { .. }
         | Body::Strangers { .. }
+        | Body::Evaluated { .. }
         | Body::Refused { .. } => {}
     }
     changes

@@ -75,10 +75,11 @@ fn number(body: &Body) -> usize {
         Body::Reviewed { .. } => 36,
         Body::Resolved { .. } => 37,
         Body::Refused { .. } => 38,
+        Body::Evaluated { .. } => 39,
     }
 }
 
-const VARIANTS: usize = 39;
+const VARIANTS: usize = 40;
 
 /// The last of those that are about the log, and not about a plan.
 const LAST_ABOUT_THE_LOG: usize = 9;
@@ -225,12 +226,20 @@ fn bodies() -> Vec<(Actor, Body)> {
             Body::Resolved { statement: Box::new(stated(resolution(), &key(2))), note: Submitted::Withheld },
         ),
         (agent(), Body::Refused { request: Request::Claim, rule: id("wrong-phase") }),
+        (
+            Actor::Gate,
+            Body::Evaluated {
+                decision: Box::new(decision(Rung::T1, Mode::Production)),
+                facts: Box::new(one(&facts())),
+            },
+        ),
     ]
 }
 
 fn records() -> Vec<Record> {
-    let about_the_log = |body: &Body| number(body) <= LAST_ABOUT_THE_LOG;
-    let plan = |body: &Body| -> Option<Id<kind::Plan>> { (!about_the_log(body)).then(|| id("plan-1")) };
+    let about_no_plan =
+        |body: &Body| number(body) <= LAST_ABOUT_THE_LOG || matches!(body, Body::Evaluated { .. });
+    let plan = |body: &Body| -> Option<Id<kind::Plan>> { (!about_no_plan(body)).then(|| id("plan-1")) };
     bodies().into_iter().map(|(actor, body)| Record::new(at(NOW), actor, plan(&body), body)).collect()
 }
 
@@ -301,7 +310,7 @@ fn words_of_closed_lists_stay() {
             assert_eq!(serde_json::to_value(read).unwrap(), value);
         }
     }
-    let requests = "propose decide claim change decide_change review resolve halt resume";
+    let requests = "propose decide claim change decide_change review resolve halt resume evaluate";
     let fails = "refused no_lease rehearsal version no_effect interrupted not_verified regressed halted braked no_undo";
     let doubts = "other_version changed_since unobservable may_still_happen halted_hard";
     let split = |words: &'static str| words.split(' ').collect::<Vec<_>>();

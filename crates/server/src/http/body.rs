@@ -17,6 +17,8 @@ use super::problem::{Problem, echo};
 
 /// Largest body: a prompt, a transcript and a reason of 32 KiB each, escaped, with room to spare.
 pub(super) const MAX_BODY_BYTES: usize = 256 * 1024;
+/// Largest body of a few names.
+pub(super) const MAX_FLAT_BYTES: usize = 4 * 1024;
 /// Largest body of a change: the largest document of a control input, escaped.
 pub(super) const MAX_CHANGE_BYTES: usize = 3 * 1024 * 1024;
 /// Most values (members, elements, and what is in them) in a body. The largest one that anybody needs, a signed
@@ -42,6 +44,21 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Json<T> {
         let received = parts.extensions.remove::<Received>();
         let missing = || Problem::internal(&"a handler wants a body that was not received");
         parse(&received.ok_or_else(missing)?.0).map(Self)
+    }
+}
+
+/// As [`Json`], for types of a few plain fields: they are read straight from the bytes. Derived readers refuse a name that comes
+/// twice and an unknown one, and there are no maps in which one could hide.
+pub(super) struct Flat<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Flat<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let received = parts.extensions.remove::<Received>();
+        let missing = || Problem::internal(&"a handler wants a body that was not received");
+        let Received(bytes) = received.ok_or_else(missing)?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|err| refuse(&err))
     }
 }
 
@@ -116,15 +133,16 @@ fn too_large(most: usize) -> Problem {
 
 /// Parses strictly: see [`Json`].
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let refuse = |err: &serde_json::Error| {
-        let detail = format!("the body is not what is expected here: {}", echo(&err.to_string()));
-        Problem::malformed("bad-body", detail, "see the documentation of the API")
-    };
     let left = Cell::new(MAX_VALUES);
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = Strict { left: &left }.deserialize(&mut deserializer).map_err(|err| refuse(&err))?;
     deserializer.end().map_err(|err| refuse(&err))?;
     T::deserialize(value).map_err(|err| refuse(&err))
+}
+
+fn refuse(err: &serde_json::Error) -> Problem {
+    let detail = format!("the body is not what is expected here: {}", echo(&err.to_string()));
+    Problem::malformed("bad-body", detail, "see the documentation of the API")
 }
 
 /// Reads a JSON value, refusing a name that comes twice in one object (parsers differ on which one counts) and more values

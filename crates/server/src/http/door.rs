@@ -60,7 +60,7 @@ pub(crate) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            requests: 192,
+            requests: 384,
             people: 64,
             followers: 64,
             probes: 8,
@@ -137,7 +137,7 @@ impl Door {
 /// Passes a request on to its endpoint, in this order: a name that is ours, no browser where something changes, the
 /// time limit.
 pub(super) async fn pass(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
-    let shown = format!("{} {}", echo(request.method().as_str()), echo(request.uri().path()));
+    let asked = (request.method().clone(), request.uri().clone());
     let mut response = match check(&door, &request) {
         Ok(()) => within(door.settings.limits.timeout, request, next).await,
         Err(problem) => problem.into_response(),
@@ -145,7 +145,14 @@ pub(super) async fn pass(State(door): State<Arc<Door>>, request: Request, next: 
     for (name, value) in HARDENING {
         response.headers_mut().insert(name, value);
     }
-    tracing::debug!(status = response.status().as_u16(), "{shown} was answered");
+    // Made visible only where somebody reads it.
+    let (method, uri) = (&asked.0, &asked.1);
+    tracing::debug!(
+        status = response.status().as_u16(),
+        "{} {} was answered",
+        echo(method.as_str()),
+        echo(uri.path())
+    );
     response
 }
 

@@ -14,6 +14,7 @@ mod changes;
 mod connection;
 mod door;
 mod endpoint;
+mod evaluations;
 mod events;
 mod extract;
 mod halt;

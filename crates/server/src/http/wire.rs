@@ -77,6 +77,32 @@ pub(crate) struct NewPlan {
     pub(crate) transcript: Option<String>,
 }
 
+/// The body of `POST /v1/evaluations`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewEvaluation {
+    /// The action, one that changes nothing.
+    #[schemars(with = "schema::Name")]
+    pub(crate) action: Id<kind::Action>,
+    /// Its target.
+    #[schemars(with = "schema::Name")]
+    pub(crate) target: Id<kind::Target>,
+}
+
+/// What an evaluation is answered with.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Evaluation {
+    /// Whether it is allowed now.
+    pub(crate) allowed: bool,
+    /// The tier: T0 where it is allowed.
+    #[schemars(with = "schema::Words<Tier>")]
+    pub(crate) tier: Tier,
+    /// Why.
+    pub(crate) reasons: Vec<Reason>,
+    /// The ledger index of its record.
+    pub(crate) index: u64,
+}
+
 /// A step of a proposed plan.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -186,6 +186,9 @@ pub(crate) fn moment(body: &Body) -> String {
         Body::Resolved { statement, .. } => {
             format!("resolved: found {}", statement.statement.found.as_str().replace('_', " "))
         }
+        Body::Evaluated { decision, .. } => {
+            format!("evaluated without a plan: {} at {}", decision.answer, decision.tier)
+        }
         Body::Refused { request, rule } => {
             let request = match request {
                 Request::Propose => "to propose",
@@ -197,6 +200,7 @@ pub(crate) fn moment(body: &Body) -> String {
                 Request::Resolve => "to resolve",
                 Request::Halt => "to halt",
                 Request::Resume => "to resume",
+                Request::Evaluate => "to have an action evaluated",
             };
             format!("was refused {request}: rule {rule}")
         }

@@ -21,7 +21,7 @@ use holdpoint_adapters::{
         nginx::{NginxExecutor, NginxObserver},
         process::{ProcessExecutor, ProcessObserver, Supervisor, Unit},
     },
-    identity::{Jwks, Verifier},
+    identity::{CachedVerifier, Jwks, Verifier},
     lease::{LeaseTable, LocalIssuer},
     probe::WorldProber,
     store::{SqliteConfig, SqliteStore},
@@ -211,7 +211,7 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired, CliError> {
         tracing::warn!("{gap}");
     }
     let tokens = Arc::new(Tokens {
-        verifier: RwLock::new(verifier(config, &inputs.documents)?),
+        verifier: RwLock::new(CachedVerifier::new(verifier(config, &inputs.documents)?)),
         clock: Arc::clone(&clock),
     });
     let documents = inputs.documents.clone();
@@ -272,13 +272,14 @@ fn verifier(config: &Config, documents: &Documents) -> Result<Verifier, CliError
 
 /// Tells who a token belongs to, by the keys in force now.
 struct Tokens {
-    verifier: RwLock<Verifier>,
+    verifier: RwLock<CachedVerifier>,
     clock: Arc<dyn Clock>,
 }
 
 impl Tokens {
+    /// Believes other keys from now on; what the old ones signed is forgotten.
     fn replace(&self, verifier: Verifier) {
-        *self.verifier.write().unwrap_or_else(PoisonError::into_inner) = verifier;
+        *self.verifier.write().unwrap_or_else(PoisonError::into_inner) = CachedVerifier::new(verifier);
     }
 }
 

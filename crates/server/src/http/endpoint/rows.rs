@@ -4,8 +4,10 @@ use axum::routing::on;
 
 use super::{Doc, Endpoint, get, json, other, post};
 use crate::http::{
-    aftercare, body::MAX_CHANGE_BYTES, caller::Who, changes, events, halt, holds, ledger, openapi, plans,
-    schema, wire, world,
+    aftercare,
+    body::{MAX_CHANGE_BYTES, MAX_FLAT_BYTES},
+    caller::Who,
+    changes, evaluations, events, halt, holds, ledger, openapi, plans, schema, wire, world,
 };
 
 /// All endpoints.
@@ -36,6 +38,21 @@ pub(in crate::http) const ENDPOINTS: &[Endpoint] = &[
             ..Doc::NONE
         },
     ),
+    Endpoint {
+        max_body: MAX_FLAT_BYTES,
+        ..post(
+            "/v1/evaluations",
+            Who::Asker,
+            |method| on(method, evaluations::evaluate),
+            schema::of::<wire::NewEvaluation>,
+            Doc {
+                summary: "Ask whether an action that changes nothing is allowed now; nothing runs",
+                answers: &[json(200, "the answer, which is recorded", schema::of::<wire::Evaluation>)],
+                fails: &[403],
+                ..Doc::NONE
+            },
+        )
+    },
     get(
         "/v1/plans/{id}",
         Who::Reader,

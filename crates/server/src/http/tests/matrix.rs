@@ -21,6 +21,7 @@ const MATRIX: &str = "
 endpoint                            nobody garbage observe own other execute person
 POST /v1/plans                      401    401     403     201 201   403     403
 GET  /v1/plans                      401    401     200     200 200   200     200
+POST /v1/evaluations                401    401     200     200 200   403     403
 GET  /v1/plans/{id}                 401    401     200     200 404   200     200
 GET  /v1/holds                      401    401     200     200 200   200     200
 GET  /v1/holds/{id}                 401    401     200     200 404   200     200
@@ -104,6 +105,7 @@ async fn call(bench: &Bench, method: &str, path: &str, token: &str) -> u16 {
     };
     let mut body = match path {
         "/v1/plans" => Some(plan("process.restart", "worker-2")),
+        "/v1/evaluations" => Some(json!({"action": "process.inspect", "target": "worker-2"})),
         "/v1/probes" => Some(json!({"condition": "process.hung", "target": "worker-1"})),
         "/v1/holds/{id}/decisions" => Some(bench.statement("bob", &held, Choice::Approve).await),
         "/v1/changes" => Some(json!({"control": "policy", "files": {"policy": "second"}})),

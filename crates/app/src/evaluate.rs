@@ -1,0 +1,162 @@
+//! Evaluate: whether an agent may do something that changes nothing, asked before a tool is called.
+//!
+//! This is the door that only answers. Nothing is measured, nothing is frozen into a plan, and nothing runs, so it answers for
+//! T0 alone: whatever changes something needs a plan, whose trigger the gate measures and whose bytes it binds. The answer
+//! is recorded before it is given, like every decision.
+
+use std::collections::BTreeSet;
+
+use holdpoint_domain::{
+    Digest, Id, Tier,
+    action::Reversibility,
+    actor::{Actor, Identity, Phase},
+    blast,
+    decision::{Answer, Decision, decide},
+    facts::{
+        ActionFacts, Brakes, Facts, FactsType, Origin, PlanFacts, Principal, Provenance, Standing,
+        TargetFacts, TriggerFacts, UndoFacts,
+    },
+    id::kind,
+    record::{Body, Record, Request},
+    trigger,
+};
+
+use crate::{
+    gate::Gate,
+    port::Txn,
+    propose::record_refusal,
+    refusal::{Blame, Refusal, internal},
+};
+
+/// What an agent asks about. Names were parsed, and nothing else is known of them.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The action.
+    pub action: Id<kind::Action>,
+    /// The target.
+    pub target: Id<kind::Target>,
+}
+
+/// What was answered.
+#[derive(Debug, Clone)]
+pub struct Evaluated {
+    /// The decision: allowed or denied, never anything between.
+    pub decision: Decision,
+    /// The ledger index of its record.
+    pub index: u64,
+}
+
+/// Answers a question. Every question of an agent that the registry has leaves a record, also when it is refused.
+pub async fn evaluate(gate: &Gate, identity: &Identity, question: &Question) -> Result<Evaluated, Refusal> {
+    match attempt(gate, identity, question).await {
+        Ok(evaluated) => Ok(evaluated),
+        Err(refusal) => {
+            record_refusal(gate, identity, Request::Evaluate, &refusal).await?;
+            Err(refusal)
+        }
+    }
+}
+
+async fn attempt(gate: &Gate, identity: &Identity, question: &Question) -> Result<Evaluated, Refusal> {
+    let facts = PlanFacts::from(facts(gate, identity, question)?);
+    let ladder = gate.ports.judge.ladder(facts.first());
+    let decision = only_t0(decide(&facts, &[ladder], gate.settings.mode)?);
+    let body = Body::Evaluated { decision: Box::new(decision.clone()), facts: Box::new(facts) };
+    let record = Record::new(gate.now(), Actor::Gate, None, body);
+    // If we stop before this returns, nobody was told anything.
+    let appended = gate.ports.store.append(Txn { records: vec![record], ..Txn::default() }).await?;
+    Ok(Evaluated { decision, index: appended.first_index })
+}
+
+/// Policy may want more oversight for what it is asked, and there is none here: whatever is not an allow at T0 is a no.
+fn only_t0(decision: Decision) -> Decision {
+    let allowed = decision.answer == Answer::Allow && decision.tier == Tier::T0;
+    if allowed { decision } else { Decision { answer: Answer::Deny, ..decision } }
+}
+
+/// The facts of a question. What only a look at the target would tell stands as unknown, and everything that the agent chose
+/// as tainted: that can only make the answer stricter.
+fn facts(gate: &Gate, identity: &Identity, question: &Question) -> Result<Facts, Refusal> {
+    let controls = &gate.controls;
+    let (agent, phase) = asker(identity)?;
+    let agent = controls.registry.agent(agent).ok_or_else(|| {
+        let fact = format!("agent `{agent}` is not in the registry");
+        Refusal::new(Blame::Forbidden, "unknown-agent", fact, "have its owner register it")
+    })?;
+    if !agent.phases.contains(&phase) {
+        let fact = format!("agent `{}` is not registered for phase `{phase}`", agent.id);
+        let next = "use an identity of a phase it is registered for";
+        return Err(Refusal::new(Blame::Forbidden, "wrong-phase", fact, next));
+    }
+    let action = controls.catalogue.action(&question.action).ok_or_else(|| {
+        let fact = format!("action `{}` is not in the catalogue", question.action);
+        Refusal::new(Blame::Caller, "unknown-action", fact, "name an action of the catalogue")
+    })?;
+    if action.reversibility != Reversibility::ReadOnly {
+        let fact = format!("action `{}` changes something, and is not allowed without a plan", action.id);
+        return Err(Refusal::new(
+            Blame::Forbidden,
+            "needs-a-plan",
+            fact,
+            "propose a plan with `POST /v1/plans`",
+        ));
+    }
+    let (target, service) = controls.inventory.target(&question.target).ok_or_else(|| {
+        let fact = format!("target `{}` is not in the inventory", question.target);
+        Refusal::new(Blame::Caller, "unknown-target", fact, "name a target of the inventory")
+    })?;
+    // The catalogue gives every action at least one trigger. Nobody measured it.
+    let condition = action.triggers.first().and_then(|id| controls.catalogue.condition(id));
+    let condition = condition.ok_or_else(|| internal("an action without a condition"))?;
+    let now = gate.now();
+    let unseen = Digest::of_bytes(b"");
+    let replicas = controls.inventory.replicas(&service.id, &target.executor);
+    let environment = BTreeSet::from([service.environment.clone()]);
+    Ok(Facts {
+        r#type: FactsType::V1,
+        principal: Principal {
+            agent: agent.id.clone(),
+            team: agent.team.clone(),
+            phase,
+            attested_build: agent.attested_build,
+            accepted: agent.accepted,
+            on_behalf_of: None,
+        },
+        action: ActionFacts::of(action)?,
+        target: Some(TargetFacts::of(target.id.clone(), service, replicas, false, unseen)),
+        trigger: TriggerFacts {
+            condition: condition.id.clone(),
+            agreement: trigger::agree(condition.needs, &[]),
+            evidence: unseen,
+        },
+        blast: blast::radius(&controls.inventory, &BTreeSet::from([target.id.clone()]), &BTreeSet::new()),
+        undo: UndoFacts { computed: false },
+        provenance: Provenance { target: Origin::Tainted, action: Origin::Tainted, scope: Origin::Tainted },
+        standing: Standing::None,
+        // Budgets and reviews are about runs, and nothing runs.
+        brakes: Brakes {
+            halted: gate.halted().is_some(),
+            frozen: controls.limits.freeze(&environment, now).is_some(),
+            input_refused: gate.has_refused_input(),
+            ..Brakes::OFF
+        },
+        inputs: gate.inputs,
+        at_ms: now,
+    })
+}
+
+/// The agent that asks, in a phase in which agents look and think.
+fn asker(identity: &Identity) -> Result<(&Id<kind::Agent>, Phase), Refusal> {
+    match identity {
+        Identity::Agent { agent, phase: phase @ (Phase::Observe | Phase::Decide) } => Ok((agent, *phase)),
+        Identity::Agent { phase: phase @ Phase::Execute, .. } => {
+            let fact = format!("this identity is for phase `{phase}`, asking needs `observe` or `decide`");
+            let next = "ask with the agent's `observe` or `decide` identity";
+            Err(Refusal::new(Blame::Forbidden, "wrong-phase", fact, next))
+        }
+        Identity::Person { .. } => {
+            let fact = "a person cannot ask in an agent's place";
+            Err(Refusal::new(Blame::Forbidden, "not-an-agent", fact, "use an agent's identity"))
+        }
+    }
+}
