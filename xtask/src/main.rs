@@ -10,6 +10,7 @@
 )]
 
 mod advisories;
+mod bench;
 mod proven;
 mod repo;
 mod setup;
@@ -47,6 +48,12 @@ const COMMANDS: &[Command] = &[
         arguments: "",
         about: "which invariant and which threat has a test named after it",
         run: proven::run,
+    },
+    Command {
+        name: "bench",
+        arguments: "[--records N] [--seconds N]",
+        about: "measure, and write the table of docs/performance.md; some minutes after the build",
+        run: bench::run,
     },
     Command {
         name: "advisories",

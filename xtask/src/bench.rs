@@ -1,0 +1,255 @@
+//! `cargo xtask bench`: runs the benchmarks one after the other and writes what they measured into docs/performance.md.
+//!
+//! A benchmark prints a key and a value on each line. What a reader is shown is a ratio of two of them, taken in one run on
+//! one machine: a time by itself says more about the machine.
+
+use crate::{Failure, repo};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::process::{Command, Stdio};
+
+/// Package and name of each benchmark.
+const BENCHES: &[(&str, &str)] =
+    &[("holdpoint-policy", "ladder"), ("holdpoint-adapters", "store"), ("holdpoint", "gate")];
+/// The page, and between which lines the table stands.
+const PAGE: &str = "docs/performance.md";
+const BEGIN: &str = "<!-- made by `cargo xtask bench`: begin -->";
+const END: &str = "<!-- made by `cargo xtask bench`: end -->";
+
+type Values = BTreeMap<String, f64>;
+
+/// How a figure is meant.
+#[derive(Clone, Copy)]
+enum Goal {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+/// A goal: what it is about, how it follows from what was measured, and how much it should be.
+struct Row {
+    what: &'static str,
+    of: fn(&Values) -> Option<f64>,
+    goal: Goal,
+}
+
+const GOALS: &[Row] = &[
+    Row {
+        what: "decisions a second by echoes a second, 256 connections, 1,000 policies",
+        of: |v| ratio(v, "gate_1000_rps_256", "echo_rps_256"),
+        goal: Goal::AtLeast(0.35),
+    },
+    Row {
+        what: "decisions a second by hellos a second, 256 connections, 1,000 policies",
+        of: |v| ratio(v, "gate_1000_rps_256", "hello_rps_256"),
+        goal: Goal::AtLeast(0.25),
+    },
+    Row {
+        what: "CPU time of a decision by that of a hello, 256 connections",
+        of: |v| ratio(v, "gate_1000_cpu_us_256", "hello_cpu_us_256"),
+        goal: Goal::AtMost(11.0),
+    },
+    Row {
+        what: "median wait with 10,000 policies by that with 100, 64 connections",
+        of: |v| ratio(v, "gate_10000_p50_us_64", "gate_100_p50_us_64"),
+        goal: Goal::AtMost(1.5),
+    },
+    Row {
+        what: "one scan of 1,000 policies by Cedar itself, by one answer of ours",
+        of: |v| ratio(v, "policy_raw_us_1000", "policy_ask_us_1000"),
+        goal: Goal::AtLeast(50.0),
+    },
+    Row {
+        what: "median wait of one client for a durable decision, by one raw fdatasync",
+        of: |v| ratio(v, "gate_1000_p50_us_1", "fdatasync_p50_us"),
+        goal: Goal::AtMost(2.0),
+    },
+    Row {
+        what: "records a sync, 64 clients of the store",
+        of: |v| v.get("store_records_per_sync_64").copied(),
+        goal: Goal::AtLeast(8.0),
+    },
+    Row {
+        what: "entries of 512 bytes that the offline verifier takes in a second of one core",
+        of: |v| v.get("verify_entries_per_s").copied(),
+        goal: Goal::AtLeast(1e6),
+    },
+    Row {
+        what: "resident memory of the gate after that many records, MiB",
+        of: |v| v.get("full_rss_mib").copied(),
+        goal: Goal::AtMost(512.0),
+    },
+    Row {
+        what: "start with that many records, seconds",
+        of: |v| v.get("full_start_s").copied(),
+        goal: Goal::AtMost(5.0),
+    },
+];
+
+pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
+    let root = repo::root()?;
+    let mut values = Values::new();
+    for (package, name) in BENCHES {
+        println!("bench: {name} (of {package})");
+        let mut call = Command::new("cargo");
+        call.args(["bench", "--quiet", "--profile", "dist", "--package", package, "--bench", name, "--"]);
+        if *name == "gate" {
+            call.args(arguments);
+        }
+        let ran = call
+            .current_dir(&root)
+            .stderr(Stdio::inherit())
+            .output()
+            .map_err(|err| format!("cannot start `cargo`: {err}"))?;
+        let printed = String::from_utf8_lossy(&ran.stdout);
+        print!("{printed}");
+        if !ran.status.success() {
+            return Err(format!("the benchmark `{name}` failed ({})", ran.status));
+        }
+        values.extend(printed.lines().filter_map(key_and_value));
+    }
+    let machine = machine(&root);
+    let text = format!("{machine}\n{}\n{}", goals(&values), measured(&values));
+    print!("{text}");
+    let path = root.join(PAGE);
+    let page = between(&repo::read(&path)?, &text)?;
+    std::fs::write(&path, page).map_err(|err| format!("cannot write `{PAGE}`: {err}"))
+}
+
+fn key_and_value(line: &str) -> Option<(String, f64)> {
+    let (key, value) = line.split_once(' ')?;
+    Some((key.to_owned(), value.parse().ok()?))
+}
+
+fn ratio(values: &Values, of: &str, by: &str) -> Option<f64> {
+    Some(values.get(of)? / values.get(by)?)
+}
+
+/// When and on what it was measured.
+fn machine(root: &std::path::Path) -> String {
+    let say = |program: &str, arguments: &[&str]| {
+        repo::output(root, program, arguments)
+            .map_or_else(|_| "unknown".to_owned(), |said| said.trim().to_owned())
+    };
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!(
+        "Measured on {}, {cores} cores, kernel {}, commit {}.\n",
+        say("date", &["+%F"]),
+        say("uname", &["-r"]),
+        say("git", &["rev-parse", "--short", "HEAD"])
+    )
+}
+
+fn goals(values: &Values) -> String {
+    let mut table = String::from("| what | measured | goal | |\n| --- | ---: | ---: | --- |\n");
+    for row in GOALS {
+        let (sign, goal) = match row.goal {
+            Goal::AtLeast(goal) => ("≥", goal),
+            Goal::AtMost(goal) => ("≤", goal),
+        };
+        let (shown, met) = match (row.of)(values) {
+            None => ("not measured".to_owned(), ""),
+            Some(got) => {
+                let met = match row.goal {
+                    Goal::AtLeast(goal) => got >= goal,
+                    Goal::AtMost(goal) => got <= goal,
+                };
+                (figure(got), if met { "met" } else { "**not met**" })
+            }
+        };
+        let _ = writeln!(table, "| {} | {shown} | {sign} {} | {met} |", row.what, figure(goal));
+    }
+    table
+}
+
+/// Every server at every number of connections.
+fn measured(values: &Values) -> String {
+    let mut table = String::from(
+        "| server | connections | answers/s | p50 µs | p99 µs | CPU µs each | allowed |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+    );
+    for (key, name) in [
+        ("hello", "axum, hello"),
+        ("echo", "axum, JSON echo"),
+        ("gate_100", "gate, 100 policies"),
+        ("gate_1000", "gate, 1,000 policies"),
+        ("gate_10000", "gate, 10,000 policies"),
+    ] {
+        for connections in [1, 16, 64, 256] {
+            let of = |what: &str| values.get(&format!("{key}_{what}_{connections}")).copied();
+            let (Some(rps), Some(p50), Some(p99), Some(cpu)) =
+                (of("rps"), of("p50_us"), of("p99_us"), of("cpu_us"))
+            else {
+                continue;
+            };
+            let allowed = of("allow_percent").filter(|_| key.starts_with("gate"));
+            let allowed = allowed.map_or(String::new(), |percent| format!("{percent:.0} %"));
+            let _ = writeln!(
+                table,
+                "| {name} | {connections} | {} | {} | {} | {cpu:.1} | {allowed} |",
+                figure(rps),
+                figure(p50),
+                figure(p99)
+            );
+        }
+    }
+    table.push_str("\n| by itself | |\n| --- | ---: |\n");
+    let served = |key: &str| ["hello_", "echo_", "gate_"].iter().any(|server| key.starts_with(server));
+    for (key, value) in values.iter().filter(|(key, _)| !served(key)) {
+        let _ = writeln!(table, "| `{key}` | {} |", figure(*value));
+    }
+    table
+}
+
+/// A number with as many digits as it deserves, in groups of three.
+fn figure(number: f64) -> String {
+    if number < 10.0 {
+        return format!("{number:.2}");
+    }
+    if number < 100.0 {
+        return format!("{number:.1}");
+    }
+    let digits = format!("{number:.0}");
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(",")
+}
+
+/// The page with another text between its two lines.
+fn between(page: &str, text: &str) -> Result<String, Failure> {
+    let parts = page.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    let (before, after) = parts.ok_or_else(|| format!("expected `{BEGIN}` and `{END}` in `{PAGE}`"))?;
+    Ok(format!("{before}{BEGIN}\n\n{text}\n{END}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_between_the_lines_is_replaced() {
+        let page = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
+        let once = between(&page, "new\n").unwrap();
+        assert!(once.starts_with("before\n") && once.ends_with("\nafter\n") && !once.contains("old"));
+        assert_eq!(between(&once, "new\n").unwrap(), once);
+        assert!(between("no lines", "new").is_err());
+    }
+
+    #[test]
+    fn a_goal_that_is_missed_or_not_measured_says_so() {
+        let values: Values = [
+            "gate_1000_rps_256 30",
+            "echo_rps_256 100",
+            "hello_rps_256 100",
+            "full_rss_mib 512",
+            "a line of prose",
+        ]
+        .into_iter()
+        .filter_map(key_and_value)
+        .collect();
+        let table = goals(&values);
+        assert!(table.contains("| 0.30 | ≥ 0.35 | **not met** |"), "{table}");
+        assert!(table.contains("| 0.30 | ≥ 0.25 | met |"), "{table}");
+        assert!(table.contains("| 512 | ≤ 512 | met |"), "{table}");
+        assert!(table.contains("| not measured | ≤ 5.00 |  |"), "{table}");
+        assert_eq!(["1,234,567", "999", "12.5", "0.25"], [1_234_567.0, 999.0, 12.5, 0.25].map(figure)[..]);
+    }
+}
