@@ -145,13 +145,13 @@ fn facts(gate: &Gate, identity: &Identity, question: &Question) -> Result<Facts,
     })
 }
 
-/// The agent that asks, in a phase in which agents look and think.
+/// The agent that asks, in the phase in which it thinks: what decides for it asks before it has a tool called.
 fn asker(identity: &Identity) -> Result<(&Id<kind::Agent>, Phase), Refusal> {
     match identity {
-        Identity::Agent { agent, phase: phase @ (Phase::Observe | Phase::Decide) } => Ok((agent, *phase)),
-        Identity::Agent { phase: phase @ Phase::Execute, .. } => {
-            let fact = format!("this identity is for phase `{phase}`, asking needs `observe` or `decide`");
-            let next = "ask with the agent's `observe` or `decide` identity";
+        Identity::Agent { agent, phase: phase @ Phase::Decide } => Ok((agent, *phase)),
+        Identity::Agent { phase: phase @ (Phase::Observe | Phase::Execute), .. } => {
+            let fact = format!("this identity is for phase `{phase}`, asking needs `decide`");
+            let next = "ask with the agent's `decide` identity";
             Err(Refusal::new(Blame::Forbidden, "wrong-phase", fact, next))
         }
         Identity::Person { .. } => {

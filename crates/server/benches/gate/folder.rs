@@ -1,4 +1,4 @@
-//! A gate's folder: ten thousand services that depend on each other, agents of many teams, and policies by the thousand.
+//! A gate's folder: six thousand services that depend on each other, agents of many teams, and policies by the thousand.
 
 use std::{
     fmt::Write as _,
@@ -12,7 +12,7 @@ use crate::process::{Server, free};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_holdpoint");
 /// Services, each with one target.
-const SERVICES: usize = 10_000;
+const SERVICES: usize = 6_000;
 /// A service needs the one that its number leads to, so that what many need is few: a target disturbs up to some dozens.
 const FAN_IN: usize = 3;
 /// Agents, each of a team of its own.
@@ -45,8 +45,7 @@ impl Folder {
         folder.tokens = (0..AGENTS)
             .map(|number| {
                 let agent = format!("agent-{number}");
-                let issue =
-                    ["identity", "issue", "--config", config, "--agent", &agent, "--phase", "observe"];
+                let issue = ["identity", "issue", "--config", config, "--agent", &agent, "--phase", "decide"];
                 String::from_utf8(folder.holdpoint(&issue).stdout).unwrap().trim().to_owned()
             })
             .collect();
@@ -122,7 +121,7 @@ fn registry(key: &str) -> String {
     for number in 0..AGENTS {
         let _ = writeln!(
             text,
-            "  - {{id: agent-{number}, team: team-{number}, owner: ada, phases: [observe], accepted: true}}"
+            "  - {{id: agent-{number}, team: team-{number}, owner: ada, phases: [decide], accepted: true}}"
         );
     }
     let _ =
@@ -142,7 +141,7 @@ fn policy(count: usize) -> String {
             1 => "context.blast.services <= 100".to_owned(),
             2 => "resource.criticality != \"critical\" && context.blast.critical <= 3".to_owned(),
             3 => "resource.stateless && !context.brakes.frozen".to_owned(),
-            _ => "principal.phase == \"observe\" && context.blast.environments <= 7".to_owned(),
+            _ => "principal.phase == \"decide\" && context.blast.targets == 1".to_owned(),
         };
         let _ = writeln!(
             text,

@@ -24,6 +24,8 @@ pub(crate) struct Load<'s> {
 pub(crate) struct Run {
     waits_us: Vec<u32>,
     allowed: usize,
+    /// An answer that did not allow, to be shown.
+    other: String,
     took: Duration,
     cpu: Duration,
 }
@@ -56,15 +58,16 @@ impl<'s> Load<'s> {
                 tokio::spawn(client(self.server.address(), Arc::clone(&self.requests), number, until))
             })
             .collect();
-        let (mut waits_us, mut allowed) = (Vec::new(), 0);
+        let (mut waits_us, mut allowed, mut other) = (Vec::new(), 0, String::new());
         for task in tasks {
-            let (waits, yes) = task.await.unwrap();
+            let (waits, yes, no) = task.await.unwrap();
             waits_us.extend(waits);
             allowed += yes;
+            other = no;
         }
         let (took, cpu) = (began.elapsed(), self.server.cpu() - before);
         waits_us.sort_unstable();
-        Run { waits_us, allowed, took, cpu }
+        Run { waits_us, allowed, other, took, cpu }
     }
 }
 
@@ -87,7 +90,12 @@ impl Run {
 
     /// A run in which most answers are denials looks two or three times faster.
     pub(crate) fn expect_allows(&self) {
-        assert!(self.allow_percent() >= 90.0, "only {:.1} % of the answers allow", self.allow_percent());
+        assert!(
+            self.allow_percent() >= 90.0,
+            "only {:.1} % of the answers allow: {}",
+            self.allow_percent(),
+            self.other
+        );
     }
 }
 
@@ -104,10 +112,11 @@ async fn client(
     requests: Arc<Vec<Vec<u8>>>,
     number: usize,
     until: Instant,
-) -> (Vec<u32>, usize) {
+) -> (Vec<u32>, usize, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let (mut waits, mut allowed, mut answer) = (Vec::new(), 0, Vec::with_capacity(16 * 1024));
+    let mut other = String::new();
     // Each begins elsewhere, and goes on in steps that meet every request.
     let mut next = number * 7_919;
     while Instant::now() < until {
@@ -117,9 +126,12 @@ async fn client(
         read_answer(&mut stream, &mut answer).await;
         waits.push(began.elapsed().as_micros().try_into().unwrap());
         assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
-        allowed += usize::from(find(&answer, br#""allowed":true"#).is_some());
+        match find(&answer, br#""allowed":true"#) {
+            Some(_) => allowed += 1,
+            None => other = String::from_utf8_lossy(&answer).into_owned(),
+        }
     }
-    (waits, allowed)
+    (waits, allowed, other)
 }
 
 /// One answer with a `content-length`, whole.

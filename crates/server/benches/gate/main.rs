@@ -1,7 +1,7 @@
 //! The full gated decision over HTTP, beside servers that do nothing, in one run.
 //!
 //! `POST /v1/evaluations` of the real `holdpoint serve`: the caller authenticated, policies by the thousand of which equally
-//! many concern each request, the blast radius over an inventory of ten thousand services, and the durable record before
+//! many concern each request, the blast radius over an inventory of six thousand services, and the durable record before
 //! the answer. Beside it an axum server that says hello and one that parses and answers JSON. What is measured from outside:
 //! answers a second, the median wait, and the server's own CPU time.
 //!

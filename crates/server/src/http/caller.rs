@@ -39,8 +39,6 @@ pub(super) enum Who {
     /// An agent in phase `decide`. The use case checks it and records the refusal of anybody else; here it is enough to be
     /// known.
     Proposer,
-    /// An agent in a phase in which it looks or thinks, checked as with [`Self::Proposer`].
-    Asker,
     /// A person. As with [`Self::Proposer`], the use case refuses others, on record.
     Approver,
     /// A person whom policy lets read the whole ledger.
@@ -176,7 +174,7 @@ fn permit(door: &Door, who: Who, identity: Identity) -> Result<Caller, Problem> 
     let registry = &gate.controls.registry;
     let forbidden = |rule, detail: String, next| Err(Problem::new(StatusCode::FORBIDDEN, rule, detail, next));
     match who {
-        Who::Proposer | Who::Asker | Who::Approver => Ok(Caller(identity)),
+        Who::Proposer | Who::Approver => Ok(Caller(identity)),
         Who::Anyone | Who::Reader | Who::Person | Who::Auditor if !registered(registry, &identity) => {
             forbidden(
                 "not-registered",

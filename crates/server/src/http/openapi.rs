@@ -165,7 +165,6 @@ const fn callers(who: Who) -> &'static str {
         Who::Person => "For people.",
         Who::Auditor => "For people whom policy lets read the ledger.",
         Who::Proposer => "For agents in phase `decide`; the refusal of anybody else is recorded.",
-        Who::Asker => "For agents in phase `observe` or `decide`; the refusal of anybody else is recorded.",
         Who::Approver => "For people; the refusal of anybody else is recorded.",
     }
 }

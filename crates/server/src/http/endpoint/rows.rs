@@ -42,7 +42,7 @@ pub(in crate::http) const ENDPOINTS: &[Endpoint] = &[
         max_body: MAX_FLAT_BYTES,
         ..post(
             "/v1/evaluations",
-            Who::Asker,
+            Who::Proposer,
             |method| on(method, evaluations::evaluate),
             schema::of::<wire::NewEvaluation>,
             Doc {

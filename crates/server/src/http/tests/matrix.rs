@@ -21,7 +21,7 @@ const MATRIX: &str = "
 endpoint                            nobody garbage observe own other execute person
 POST /v1/plans                      401    401     403     201 201   403     403
 GET  /v1/plans                      401    401     200     200 200   200     200
-POST /v1/evaluations                401    401     200     200 200   403     403
+POST /v1/evaluations                401    401     403     200 200   403     403
 GET  /v1/plans/{id}                 401    401     200     200 404   200     200
 GET  /v1/holds                      401    401     200     200 200   200     200
 GET  /v1/holds/{id}                 401    401     200     200 404   200     200

@@ -198,7 +198,6 @@ fn the_written_documentation_lists_every_endpoint() {
         Who::Reader => "agents and people",
         Who::Person => "people",
         Who::Proposer => "agents that decide",
-        Who::Asker => "agents that observe or decide",
         Who::Approver => "people, on record",
         Who::Auditor => "people whom policy lets read",
     };
