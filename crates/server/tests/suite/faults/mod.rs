@@ -1,6 +1,7 @@
 //! The real `holdpoint serve` under faults of its machine and of its peers. `docs/faults.md` has the table of all faults
 //! and the tests of each, here and in the other crates.
 
+mod clock;
 mod disk;
 mod files;
 mod outside;

@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 const SOURCE: &str = include_str!("shim.c");
@@ -146,6 +147,13 @@ impl Shim {
     pub(crate) fn set_clocks(&self, wall_ms: i64, steady_ms: i64) {
         self.set(8, (steady_ms * 1_000_000).cast_unsigned());
         self.set(0, (wall_ms * 1_000_000).cast_unsigned());
+    }
+
+    /// The clock on the wall stands still, so far from the real one's now.
+    pub(crate) fn freeze_wall(&self, wall_ms: i64) {
+        let now: Duration = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let now = u64::try_from(now.as_nanos()).unwrap();
+        self.set(16, now.saturating_add_signed(wall_ms * 1_000_000));
     }
 
     fn set(&self, at: u64, value: u64) {
