@@ -7,6 +7,7 @@ mod files;
 mod outside;
 mod peer;
 mod peers;
+mod policy;
 mod requests;
 mod shim;
 mod stopped;
