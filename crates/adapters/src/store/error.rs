@@ -163,7 +163,7 @@ impl From<TreeError> for OpenError {
 /// What became of a batch that was not committed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// No room. Rolled back; the store goes on.
+    /// No room, or no turn. Rolled back; the store goes on.
     Full(String),
     /// Anything else: nobody knows what the disk holds, or our own rows contradict each other.
     Broken(String),
@@ -173,7 +173,8 @@ impl From<rusqlite::Error> for Failure {
     fn from(err: rusqlite::Error) -> Self {
         // By the code, never by the text: SQLite reports ENOSPC as SQLITE_FULL, and a failed sync as an I/O error.
         match err.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Self::Full(err.to_string()),
+            // Another process has the database for itself: nothing was written, and nothing can be, until it lets go.
+            Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy) => Self::Full(err.to_string()),
             Some(_) | None => Self::Broken(err.to_string()),
         }
     }

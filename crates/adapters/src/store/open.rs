@@ -90,6 +90,7 @@ pub(super) fn open(
         tracing::warn!("the store's projections differ from its records: they are made anew");
         rewrite(&conn, memory)?;
     }
+    write_anew(&conn, path)?;
     let remembered = Remembered::open(&head_path, &note)?;
     let head = Head { origin: origin.to_owned(), size: tree.size(), root: tree.root(), checkpoint: note };
     Ok(Opened { conn, head, tree, scalars, remembered })
@@ -124,6 +125,24 @@ fn mend(conn: &Connection, fold: &Fold) -> Result<(), OpenError> {
         Ok(())
     } else {
         Err(OpenError::corrupt(None, "the index of entries by plan cannot be made anew"))
+    }
+}
+
+/// Writes what stands in the write-ahead log into the database, synced, and empties the log.
+///
+/// The last process may have died of a sync that failed. The system then shows bytes that the disk does not have, and a
+/// second sync succeeds without writing them: whatever is done on them would be forgotten with the next loss of power. If we
+/// stop here, the next start does it again.
+fn write_anew(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+    match conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0)) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(OpenError::InUse { path: path.to_owned() }),
+        // The log stays as it is. Nothing begins on a full disk, and what must be recorded to its end has to find a store.
+        Err(err) if err.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) => {
+            tracing::warn!("no room to write the log into the database at the start: {err}");
+            Ok(())
+        }
+        Err(err) => Err(err.into()),
     }
 }
 

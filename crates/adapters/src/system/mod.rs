@@ -5,7 +5,13 @@ mod key;
 pub mod key_file;
 mod latch;
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use async_trait::async_trait;
 use holdpoint_app::port::{Clock, Ids};
@@ -15,17 +21,24 @@ pub use key::Ed25519Key;
 pub use key_file::{KeyFileError, KeyUse, Seed};
 pub use latch::FileLatch;
 
-/// The operating system's clocks.
+/// The operating system's clocks: the clock on the wall, as long as nobody sets it back.
+///
+/// A step forward is followed, and what it ends has ended. A step back, or a clock that stands still, would make what has
+/// expired young again; time then goes on as the steady clock counts it, until the wall has caught up or the process is
+/// started anew.
 #[derive(Debug, Clone)]
 pub struct SystemClock {
     zero: Instant,
+    /// What the clock on the wall showed at `zero`, in milliseconds: the latest of all that it said since.
+    // INVARIANT: never falls.
+    wall_at_zero: Arc<AtomicU64>,
 }
 
 impl SystemClock {
     /// A clock whose [`Clock::elapsed`] begins now.
     #[must_use]
     pub fn new() -> Self {
-        Self { zero: Instant::now() }
+        Self { zero: Instant::now(), wall_at_zero: Arc::default() }
     }
 }
 
@@ -40,8 +53,13 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         // A clock set before 1970 reads as 1970: everything signed then is long over, so the gate stays closed.
         let span = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // The wall was read first: a pause between the two looks makes the difference smaller, and smaller ones do not count.
+        let (wall, steady) = (capped_ms(span), capped_ms(self.zero.elapsed()));
+        let at_zero = wall.saturating_sub(steady);
+        let latest = self.wall_at_zero.fetch_max(at_zero, Ordering::Relaxed).max(at_zero);
         // Capped, so it always fits.
-        Timestamp::from_ms(capped_ms(span)).unwrap_or_else(|_| std::process::abort())
+        let now = latest.saturating_add(steady).max(wall).min(MAX_MS);
+        Timestamp::from_ms(now).unwrap_or_else(|_| std::process::abort())
     }
 
     fn elapsed(&self) -> Millis {

@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use holdpoint_adapters::store::{Fault, FaultPoint, Faults, SqliteStore};
+use holdpoint_adapters::store::{Fault, FaultPoint, Faults, OpenError, SqliteStore};
 use holdpoint_app::port::{Store, StoreError, Txn};
 use holdpoint_domain::{flow::State, record::Record};
 use tempfile::TempDir;
@@ -206,4 +206,51 @@ async fn until_full(store: &SqliteStore) -> u64 {
         }
     }
     panic!("the disk did not fill up");
+}
+
+const LOCKER: &str = "HOLDPOINT_STORE_TO_LOCK";
+
+/// Another process has the database for itself for longer than the store waits: refused, not closed, and nothing is lost.
+#[tokio::test]
+async fn inv01_a_database_that_another_process_locked_is_closed_for_no_longer_than_that() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path()).unwrap();
+    let life = Life::new("a", 1);
+    store.append(txn([life.to_permit(), vec![life.claimed()]].concat())).await.unwrap();
+    let before = store.head();
+    let mut locker = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "store::disk::child_that_locks_the_database", "--nocapture"])
+        .env(LOCKER, folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(locker.stdout.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().contains("locked")));
+
+    let refused = store.append(txn(vec![started()])).await;
+    assert!(matches!(&refused, Err(StoreError::Full(why)) if why.contains("locked")), "{refused:?}");
+    assert_eq!((store.head(), store.closed()), (before.clone(), None));
+    // What was synced can be read all the while, and a second gate does not come in by the back door.
+    assert_eq!(store.history(&id(&life.plan)).await.unwrap().len(), 4);
+    assert!(matches!(open(folder.path()).map(|_| ()), Err(OpenError::InUse { .. })));
+
+    drop(locker.stdin.take());
+    assert!(locker.wait().unwrap().success());
+    store.append(essential(vec![life.failed()])).await.unwrap();
+    store.append(txn(vec![started()])).await.unwrap();
+    assert!(reserve_of(folder.path()).exists());
+    drop(store);
+    assert_eq!(open(folder.path()).unwrap().head().size, before.size + 2);
+}
+
+/// Locks the database of [`inv01_a_database_that_another_process_locked_is_closed_for_no_longer_than_that`] until its
+/// standard input ends. As a test it does nothing.
+#[test]
+fn child_that_locks_the_database() {
+    let Some(folder) = std::env::var_os(LOCKER) else { return };
+    let conn = rusqlite::Connection::open(Path::new(&folder).join("store.db")).unwrap();
+    conn.execute_batch("BEGIN IMMEDIATE").unwrap();
+    println!("locked");
+    std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink()).unwrap();
 }

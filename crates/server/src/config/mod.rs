@@ -8,6 +8,7 @@ pub(crate) use inputs::{
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::Read as _,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -189,14 +190,21 @@ impl Config {
 /// Reads a text file within the size limit.
 pub(crate) fn read(path: &Path) -> Result<String, ConfigError> {
     let fault = |err: std::io::Error| ConfigError::one(format!("cannot read {}: {err}", path.display()));
-    let size = std::fs::metadata(path).map_err(fault)?.len();
-    if size > MAX_FILE_BYTES {
-        return Err(ConfigError::one(format!(
-            "{} has {size} bytes: expected at most {MAX_FILE_BYTES}",
-            path.display()
-        )));
+    let meta = std::fs::metadata(path).map_err(fault)?;
+    // A pipe would never end to be waited for, a device to be read, and neither has a size.
+    if !meta.is_file() || meta.len() > MAX_FILE_BYTES {
+        let (path, size) = (path.display(), meta.len());
+        let found = if meta.is_file() { format!("has {size} bytes") } else { "is no file".to_owned() };
+        return Err(ConfigError::one(format!("{path} {found}: expected a file of at most {MAX_FILE_BYTES}")));
     }
-    std::fs::read_to_string(path).map_err(fault)
+    // It may grow while it is read.
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .map_err(fault)?
+        .take(MAX_FILE_BYTES)
+        .read_to_string(&mut text)
+        .map_err(fault)?;
+    Ok(text)
 }
 
 /// Parses a YAML file.

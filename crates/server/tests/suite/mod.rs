@@ -4,6 +4,7 @@ mod approvals;
 mod cli;
 mod crash;
 mod disk;
+mod faults;
 mod ledger;
 mod people;
 mod stage;

@@ -19,6 +19,8 @@ pub(crate) struct Stage {
     dir: tempfile::TempDir,
     port: u16,
     gate: Option<Child>,
+    /// Set for the gate, and for nothing else that is started.
+    environment: Vec<(String, String)>,
 }
 
 impl Stage {
@@ -27,7 +29,7 @@ impl Stage {
         let dir = tempfile::tempdir().unwrap();
         // Bound and given back: free a moment ago, which is the best that can be had.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let stage = Self { dir, port, gate: None };
+        let stage = Self { dir, port, gate: None, environment: Vec::new() };
         stage.write("alive", "");
         let ada = stage.cli(&["keygen", "--out", &stage.path("people/ada.key")]);
         let ben = stage.cli(&["keygen", "--out", &stage.path("people/ben.key")]);
@@ -64,18 +66,39 @@ impl Stage {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
+    /// The environment of the gate, from its next start on.
+    pub(crate) fn set_environment(&mut self, environment: Vec<(String, String)>) {
+        self.environment = environment;
+    }
+
+    /// What the gate has said since its first start.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.path("gate.log")).unwrap_or_default()
+    }
+
+    /// The process of the gate.
+    pub(crate) fn pid(&self) -> u32 {
+        self.gate.as_ref().unwrap().id()
+    }
+
     /// Starts the gate and waits until it answers.
     pub(crate) fn start(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("gate.log")).unwrap();
         let gate = Command::new(BINARY)
             .args(["serve", "--config", &self.path("holdpoint.yaml")])
+            .envs(self.environment.clone())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .unwrap();
         self.gate = Some(gate);
-        self.until("the gate answers", || std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok());
+        let since = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            let gone = self.gate.as_mut().unwrap().try_wait().unwrap();
+            assert!(gone.is_none() && since.elapsed() < PATIENCE, "no gate answers\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// `kill -9`.
@@ -83,6 +106,25 @@ impl Stage {
         let mut gate = self.gate.take().unwrap();
         gate.kill().unwrap();
         gate.wait().unwrap();
+    }
+
+    /// Whether the gate starts, in its environment, rather than end with an error.
+    pub(crate) fn starts_at_all(&self) -> bool {
+        let config = self.path("holdpoint.yaml");
+        let mut gate = Command::new(BINARY);
+        gate.args(["serve", "--config", &config]).envs(self.environment.clone()).stdin(Stdio::null());
+        let mut gate = gate.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        loop {
+            if let Some(status) = gate.try_wait().unwrap() {
+                return status.success();
+            }
+            if std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                gate.kill().unwrap();
+                gate.wait().unwrap();
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Tries to start the gate; returns what it said when it refused.
