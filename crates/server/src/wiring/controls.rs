@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use holdpoint_adapters::system::durable;
+use holdpoint_adapters::{step::Step, system::durable};
 use holdpoint_app::{
     change,
     gate::{Controls, Gate},
@@ -155,7 +155,7 @@ fn write(config: &Config, document: &Document) -> std::io::Result<()> {
         {
             continue;
         }
-        durable::replace(&path, text.as_bytes(), 0o644)?;
+        durable::replace(Step::ControlFile, &path, text.as_bytes(), 0o644)?;
     }
     Ok(())
 }
