@@ -53,3 +53,22 @@ pub(super) fn sync_folder_of(path: &Path, _: &Taken) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_made_whole_or_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, half) = (dir.path().join("pins"), dir.path().join("pins.new"));
+        // What a crash left of an earlier try.
+        fs::write(&half, "half of a longer tex").unwrap();
+        create(Step::InitFile, &path, b"whole", 0o600).unwrap();
+        assert_eq!((fs::read(&path).unwrap().as_slice(), half.exists()), (&b"whole"[..], false));
+        create(Step::InitFile, &path, b"another", 0o600).unwrap();
+        assert_eq!((fs::read(&path).unwrap().as_slice(), half.exists()), (&b"whole"[..], false));
+        replace(Step::InitFile, &path, b"new", 0o600).unwrap();
+        assert_eq!((fs::read(&path).unwrap().as_slice(), half.exists()), (&b"new"[..], false));
+    }
+}
