@@ -112,13 +112,12 @@ async fn inv01_the_reserve_is_given_away_and_set_aside_again() {
         drop(filler);
         // A halt must be recorded, again and again until the room in the last page is used up.
         let halted = async {
-            loop {
-                scene.post("/v1/halt", &scene.person("ben"), &json!({"reach": "soft"})).await?;
-            }
+            while scene.post("/v1/halt", &scene.person("ben"), &json!({"reach": "soft"})).await.is_some() {}
+            std::future::pending::<()>().await;
         };
         let status = tokio::select! {
             status = gate.wait() => status.unwrap(),
-            _ = async { let _: Option<()> = halted.await; std::future::pending::<()>().await } => unreachable!(),
+            () = halted => panic!("{moment:?}: nobody halts any more"),
         };
         assert!(was_killed(status), "{moment:?}: {status}\n{}", scene.read("gate.log"));
         fs::remove_file(scene.path("data/filler")).unwrap();
