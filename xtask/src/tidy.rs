@@ -6,6 +6,7 @@
 mod manifests;
 mod rules;
 mod source;
+mod steps;
 
 use crate::repo;
 use crate::{Failure, expect_no_arguments};

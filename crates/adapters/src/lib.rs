@@ -2,7 +2,7 @@
 //!
 //! One folder a port. [`store`] keeps the ledger; [`probe`] measures targets; [`executor`] runs permitted steps, and
 //! observes what they left; [`lease`] mints and ends credentials; [`identity`] says who is calling; [`system`] is the
-//! machine's time, randomness and keys.
+//! machine's time, randomness and keys; [`step`] names every effect.
 //!
 //! Nothing here decides anything, and nothing here believes the gate: an executor and an issuer check permit, approvals
 //! and scope against what they have pinned themselves (start at [`executor::authority`]). No text of a measured system
@@ -12,5 +12,6 @@ pub mod executor;
 pub mod identity;
 pub mod lease;
 pub mod probe;
+pub mod step;
 pub mod store;
 pub mod system;

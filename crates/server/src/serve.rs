@@ -7,7 +7,7 @@ use holdpoint_adapters::executor::process::Supervisor;
 use holdpoint_app::{halt, recover, start, strangers::Strangers};
 
 use crate::{
-    cli::{CliError, failed, say},
+    cli::{CliError, DrillOptions, failed, say},
     config::Config,
     http,
     service::{GateCell, Runner, Service},
@@ -31,11 +31,14 @@ pub(crate) struct ServeOptions {
     /// Stop when standard input ends: whoever started the gate holds the other end of a pipe
     #[arg(long, hide = true)]
     attached: bool,
+    #[command(flatten)]
+    drill: DrillOptions,
 }
 
 /// Runs the gate.
 pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     logging();
+    options.drill.install()?;
     let config = Config::load(&options.config)?;
     if config.development {
         tracing::warn!("DEVELOPMENT: signatures from the command line count as strong authentication");

@@ -1,7 +1,7 @@
 //! The rules, as data.
 
 use super::source::{first_mentioned, is_test_file, shipped_lines};
-use super::{Finding, manifests};
+use super::{Finding, manifests, steps};
 use crate::repo::File;
 
 /// Past this, a file says in its head why it is one file.
@@ -92,6 +92,12 @@ pub(super) const RULES: &[Rule] = &[
             words: &["Command::new", "fs::write", "File::create", "File::create_new"],
             applies: |path| !starts_with_any(path, CHANGES_THE_WORLD),
         },
+    },
+    Rule {
+        name: "steps",
+        level: Level::Deny,
+        advice: "make it in `Step::take` (docs/steps.md), in a function that asks for `&Taken`; a new step needs a row and a crash",
+        how: How::Files(steps::check),
     },
     Rule {
         name: "cfg-feature",

@@ -18,7 +18,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::{authority::Warrant, chain};
-use crate::lease::LeaseTable;
+use crate::{lease::LeaseTable, step::Step};
 
 /// The run that acted last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,14 +155,17 @@ pub(super) async fn blocking(
 
 /// Writes `dir/name`, whole or not at all, for nobody but its owner; durable when it returns. Writers of one name must
 /// hold the target's lock.
-pub(super) fn store(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let temporary = dir.join(format!(".{name}.tmp"));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    // If we stop here, the old file is in force and the temporary one is overwritten by the next write.
-    fs::rename(&temporary, dir.join(name))?;
-    File::open(dir)?.sync_all()
+pub(super) fn store(step: Step, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    step.take(|_| {
+        let temporary = dir.join(format!(".{name}.tmp"));
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        // If we stop here, the old file is in force and the temporary one is overwritten by the next write.
+        fs::rename(&temporary, dir.join(name))?;
+        File::open(dir)?.sync_all()
+    })
 }
 
 /// Reads `dir/name`; none where there is no file. One above `max` bytes is an error: cut off, it could read as something

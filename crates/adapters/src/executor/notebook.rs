@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::memory::{
     ActedBy, DirectoryLock, Mandate, Memory, PhaseWord, invalid, load, not_done, store, unknown,
 };
+use crate::step::Step;
 
 /// Largest page: ours have a few hundred bytes and a note.
 const MAX_PAGE: u64 = 64 * 1024;
@@ -131,7 +132,8 @@ impl<N: Clone + Serialize> Locked<'_, N> {
             note: Some(note),
         };
         let before = self.page.clone();
-        self.write(page).map_err(|err| not_done("the target's memory was not written", &err))?;
+        self.write(Step::MemoryBegin, page)
+            .map_err(|err| not_done("the target's memory was not written", &err))?;
         Ok(before)
     }
 
@@ -143,7 +145,8 @@ impl<N: Clone + Serialize> Locked<'_, N> {
         left: Digest,
     ) -> Result<(), ExecuteError> {
         let page = Page { acted: Some(mandate.acted(phase, Some(left))), ..self.page.clone() };
-        self.write(page).map_err(|err| unknown("the effect was made and not written down", &err))
+        self.write(Step::MemoryFinish, page)
+            .map_err(|err| unknown("the effect was made and not written down", &err))
     }
 
     /// Takes an announcement back, after it was proven that nothing is left of the effect: the page says what it said
@@ -152,14 +155,15 @@ impl<N: Clone + Serialize> Locked<'_, N> {
         let ours_began = mandate.phase(before.memory()) == Some(PhaseWord::Begun);
         let Page { highest_epoch, holder, .. } = self.page.clone();
         let (acted, note) = if ours_began { (None, None) } else { (before.acted, before.note) };
-        if let Err(err) = self.write(Page { r#type: PageType::V1, highest_epoch, holder, acted, note }) {
+        let page = Page { r#type: PageType::V1, highest_epoch, holder, acted, note };
+        if let Err(err) = self.write(Step::MemoryRetract, page) {
             tracing::warn!(target = %self.target, "an announcement was not taken back: {err}");
         }
     }
 
-    fn write(&mut self, page: Page<N>) -> io::Result<()> {
+    fn write(&mut self, step: Step, page: Page<N>) -> io::Result<()> {
         let bytes = serde_json::to_vec(&page).map_err(io::Error::other)?;
-        store(self.dir, &file_name(&self.target), &bytes)?;
+        store(step, self.dir, &file_name(&self.target), &bytes)?;
         self.page = page;
         Ok(())
     }

@@ -18,7 +18,7 @@ use holdpoint_domain::{
 use holdpoint_ledger::key::VerifierKey;
 
 use super::table::LeaseTable;
-use crate::{executor::Pins, system::random};
+use crate::{executor::Pins, step::Step, system::random};
 
 /// Mints bearer secrets of 256 bits into a [`LeaseTable`]. It believes nobody: the permit is opened again with the
 /// pinned key, the intent's receipt is checked again with the log's, and scope and life are bounded by the plan.
@@ -92,7 +92,8 @@ impl Issuer for LocalIssuer {
         let secret = URL_SAFE_NO_PAD.encode(random::<32>());
         let digest = Digest::of_bytes(secret.as_bytes());
         // If we stop after this, the lease died with the table and nobody has its secret.
-        if !self.table.insert(info.clone(), digest, self.clock.now()) {
+        let minted = |taken: &_| self.table.insert(info.clone(), digest, self.clock.now(), taken);
+        if !Step::LeaseMint.take(minted) {
             return Err(IssueError::Refused(format!(
                 "lease: `{}` was used before, or too many are live",
                 info.id
@@ -102,7 +103,7 @@ impl Issuer for LocalIssuer {
     }
 
     async fn revoke(&self, lease: &Id<kind::Lease>) -> Result<(), IssueError> {
-        self.table.end(lease, self.clock.now());
+        Step::LeaseEnd.take(|taken| self.table.end(lease, self.clock.now(), taken));
         if self.table.is_live(lease) {
             return Err(IssueError::Backend(format!("lease `{lease}` still works")));
         }

@@ -12,6 +12,8 @@ use holdpoint_domain::{
     lease::{Lease, LeaseInfo, MAX_LEASE_MS, Scope},
 };
 
+use crate::step::Taken;
+
 /// Most leases at one time: one a run, and far more runs than a machine has.
 pub const MAX_LEASES: usize = 4096;
 /// Most ended leases that are remembered: a few megabytes.
@@ -67,7 +69,7 @@ impl LeaseTable {
     }
 
     /// Adds a lease; false when its id was used before or the table is full.
-    pub(super) fn insert(&self, info: LeaseInfo, secret: Digest, now: Timestamp) -> bool {
+    pub(super) fn insert(&self, info: LeaseInfo, secret: Digest, now: Timestamp, _: &Taken) -> bool {
         let mut rows = self.rows();
         if rows.live.len() >= MAX_LEASES {
             rows.live.retain(|_, (info, _)| now < info.expires_at_ms);
@@ -81,7 +83,7 @@ impl LeaseTable {
     }
 
     /// Ends a lease, known or not. An id that is revoked while its lease is being minted stays dead.
-    pub(super) fn end(&self, id: &Id<kind::Lease>, now: Timestamp) {
+    pub(super) fn end(&self, id: &Id<kind::Lease>, now: Timestamp, _: &Taken) {
         let mut rows = self.rows();
         rows.live.remove(id);
         if rows.ended.len() >= MAX_ENDED {

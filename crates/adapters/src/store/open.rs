@@ -18,6 +18,7 @@ use super::memory;
 use super::remembered::{self, Remembered, beside};
 use super::schema::open_writer;
 use super::writer::sign;
+use crate::step::Step;
 
 /// What start-up found.
 pub(super) struct Opened {
@@ -120,7 +121,7 @@ fn mend(conn: &Connection, fold: &Fold) -> Result<(), OpenError> {
         return Ok(());
     }
     tracing::warn!("the store's index of entries by plan differs from the entries: it is made anew");
-    conn.execute_batch("REINDEX entries_by_plan")?;
+    Step::StoreMend.take(|_| conn.execute_batch("REINDEX entries_by_plan"))?;
     if is_history_sound(conn, &fold.histories)? {
         Ok(())
     } else {
@@ -150,6 +151,6 @@ fn write_anew(conn: &Connection, path: &Path) -> Result<(), OpenError> {
 fn rewrite(conn: &Connection, memory: Memory) -> Result<(), OpenError> {
     let txn = conn.unchecked_transaction()?;
     memory::rewrite(memory, &txn)?;
-    txn.commit()?;
+    Step::StoreMend.take(|_| txn.commit())?;
     Ok(())
 }

@@ -15,6 +15,7 @@ use holdpoint_ledger::{
 };
 
 use super::error::OpenError;
+use crate::step::Step;
 
 /// One sector of today's disks: a torn write of one slot cannot reach the other.
 const SLOT_BYTES: usize = 4096;
@@ -69,17 +70,19 @@ impl Remembered {
     pub(super) fn open(path: &Path, head: &str) -> Result<Self, OpenError> {
         let io = OpenError::io(path);
         let open = || -> std::io::Result<Self> {
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+            let file = Step::HeadWrite.take(|_| {
+                OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+            })?;
             let mut remembered = Self { file, next_slot: 0, synced: Instant::now(), is_dirty: false };
             // Both slots take their room now, so that a full disk cannot keep us from remembering later.
             // If we stop between the two, one slot is whole: the old one or the new one.
             for _ in 0..SLOTS {
                 remembered.write(head)?;
-                remembered.file.sync_all()?;
+                Step::HeadSync.take(|_| remembered.file.sync_all())?;
             }
             remembered.is_dirty = false;
             if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-                File::open(folder)?.sync_all()?;
+                Step::HeadSync.take(|_| File::open(folder)?.sync_all())?;
             }
             Ok(remembered)
         };
@@ -96,7 +99,8 @@ impl Remembered {
         }
         slot.resize(SLOT_BYTES, 0);
         let slot_bytes = u64::try_from(SLOT_BYTES).unwrap_or(u64::MAX);
-        self.file.write_all_at(&slot, self.next_slot.saturating_mul(slot_bytes))?;
+        let at = self.next_slot.saturating_mul(slot_bytes);
+        Step::HeadWrite.take(|_| self.file.write_all_at(&slot, at))?;
         self.next_slot = self.next_slot.saturating_add(1).checked_rem(SLOTS).unwrap_or(0);
         self.is_dirty = true;
         Ok(())
@@ -111,6 +115,6 @@ impl Remembered {
     pub(super) fn sync(&mut self) -> std::io::Result<()> {
         self.synced = Instant::now();
         self.is_dirty = false;
-        self.file.sync_data()
+        Step::HeadSync.take(|_| self.file.sync_data())
     }
 }

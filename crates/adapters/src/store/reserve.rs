@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::remembered::beside;
+use crate::step::{Step, Taken};
 
 /// Written at a time.
 const CHUNK: usize = 64 * 1024;
@@ -35,10 +36,8 @@ impl Reserve {
     /// Sets the room aside, or leaves everything as it is.
     pub(super) fn restore(&mut self) -> std::io::Result<()> {
         let is_whole = fs::metadata(&self.path).is_ok_and(|meta| meta.len() == self.bytes);
-        if !is_whole && let Err(err) = fill(&self.path, self.bytes) {
-            // What was written of it is room that somebody needs.
-            let _ = fs::remove_file(&self.path);
-            return Err(err);
+        if !is_whole {
+            Step::ReserveFill.take(|taken| fill(&self.path, self.bytes, taken))?;
         }
         self.is_there = true;
         Ok(())
@@ -48,22 +47,24 @@ impl Reserve {
     pub(super) fn release(&mut self) -> bool {
         let was_there = self.is_there;
         self.is_there = false;
-        was_there && fs::remove_file(&self.path).is_ok()
+        was_there && Step::ReserveRelease.take(|_| fs::remove_file(&self.path)).is_ok()
     }
 }
 
 /// Writes every byte, and no run of zeros: a sparse or compressed file would take up no room.
-fn fill(path: &Path, bytes: u64) -> std::io::Result<()> {
+fn fill(path: &Path, bytes: u64, taken: &Taken) -> std::io::Result<()> {
     // Under another name first: a reserve of the right length is a whole one.
     let half = path.with_extension("reserve-half");
-    let filled = fill_with_noise(&half, bytes).and_then(|()| fs::rename(&half, path));
+    let filled = fill_with_noise(&half, bytes, taken).and_then(|()| fs::rename(&half, path));
     if filled.is_err() {
+        // What was written of it is room that somebody needs, and so is a reserve of another length.
         let _ = fs::remove_file(&half);
+        let _ = fs::remove_file(path);
     }
     filled
 }
 
-fn fill_with_noise(path: &Path, bytes: u64) -> std::io::Result<()> {
+fn fill_with_noise(path: &Path, bytes: u64, _: &Taken) -> std::io::Result<()> {
     let mut file: File = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
     let mut noise: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut chunk = Vec::with_capacity(CHUNK);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::OpenError;
+use crate::step::Step;
 
 /// The latest schema version that this code knows.
 const VERSION: i64 = 1;
@@ -152,7 +153,7 @@ pub(super) fn open_writer(path: &Path, first_checkpoint: &str) -> Result<Connect
         txn.execute("INSERT INTO head (one, checkpoint) VALUES (1, ?1)", [first_checkpoint])?;
         txn.pragma_update(None, "application_id", APPLICATION_ID)?;
         txn.pragma_update(None, "user_version", VERSION)?;
-        txn.commit()?;
+        Step::StoreCreate.take(|_| txn.commit())?;
     }
     check_schema(&conn)?;
     Ok(conn)

@@ -25,6 +25,7 @@ use super::remembered::Remembered;
 use super::reserve::Reserve;
 use super::rows::{Tables, plan_by_id, sql_int};
 use super::shared::{Published, Shared};
+use crate::step::Step;
 
 /// Most transactions in one batch: bounds how long the first one waits for the last one.
 const MAX_BATCH: usize = 512;
@@ -182,7 +183,7 @@ impl Writer {
             run(&self.conn, "ROLLBACK")?;
         } else {
             // If we stop before the sync is done, nothing happened; if after it, start-up finds the batch and goes on.
-            run(&self.conn, "COMMIT")?;
+            Step::StoreCommit.take(|_| run(&self.conn, "COMMIT"))?;
             self.fault(FaultPoint::AfterCommit)?;
         }
         Ok(Committed { outcomes, next: Published { head: Arc::new(head), tree, scalars } })
@@ -223,7 +224,8 @@ impl Writer {
     /// Carries the write-ahead log over into the database, as far as no reader is in the way.
     fn carry_over(&mut self) -> Result<(), Failure> {
         self.carried = Carried::default();
-        Ok(self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
+        let conn = &self.conn;
+        Ok(Step::StoreCarry.take(|_| conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())))?)
     }
 
     fn fault(&mut self, point: FaultPoint) -> Result<(), Failure> {

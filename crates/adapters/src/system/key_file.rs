@@ -13,6 +13,7 @@ use holdpoint_domain::{Id, id::kind};
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 
 use super::random;
+use crate::step::{Step, Taken};
 
 /// Largest key file: a P-256 key with its envelope needs a few hundred bytes.
 const MAX_KEY_FILE: u64 = 4096;
@@ -195,11 +196,15 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, KeyFileError> {
 
 /// Writes a key file that is not there yet: whole or not at all, and never over another one.
 pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
+    Step::KeyFile.take(|taken| created(path, bytes, taken))
+}
+
+fn created(path: &Path, bytes: &[u8], taken: &Taken) -> Result<(), KeyFileError> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("key");
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let temporary = parent.join(format!(".{name}.{:032x}", u128::from_be_bytes(random())));
     let failed = |source: io::Error| KeyFileError::Io { path: path.to_owned(), source };
-    let written = write_new(&temporary, bytes).map_err(failed).and_then(|()| {
+    let written = write_new(&temporary, bytes, taken).map_err(failed).and_then(|()| {
         // If we stop here, the key's path is still free: the next start makes another key.
         renameat_with(CWD, &temporary, CWD, path, RenameFlags::NOREPLACE).map_err(|err| match err {
             rustix::io::Errno::EXIST => KeyFileError::Exists(path.to_owned()),
@@ -214,7 +219,7 @@ pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
     File::open(parent).and_then(|dir| dir.sync_all()).map_err(failed)
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_new(path: &Path, bytes: &[u8], _: &Taken) -> io::Result<()> {
     // `create_new` is O_EXCL: it follows no link and opens nothing that somebody else put there.
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(format!("{}\n", STANDARD.encode(bytes)).as_bytes())?;

@@ -13,6 +13,7 @@ use holdpoint_domain::{
 };
 
 use super::durable::{replace, sync_folder_of};
+use crate::step::Step;
 
 /// Largest latch file: ours have some hundred bytes.
 const MAX_FILE: u64 = 4096;
@@ -73,11 +74,14 @@ impl Latch for FileLatch {
 
     fn clear(&self) -> Result<(), String> {
         let mut memory = self.write();
-        let removed = match fs::remove_file(&self.path) {
-            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        };
-        removed.and_then(|()| sync_folder_of(&self.path)).map_err(|err| err.to_string())?;
+        let removed = Step::LatchClear.take(|taken| {
+            let removed = match fs::remove_file(&self.path) {
+                Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            };
+            removed.and_then(|()| sync_folder_of(&self.path, taken))
+        });
+        removed.map_err(|err| err.to_string())?;
         *memory = None;
         Ok(())
     }
@@ -97,7 +101,7 @@ fn found(path: &Path) -> Option<Halt> {
 }
 
 fn store(path: &Path, halt: &Halt) -> io::Result<()> {
-    replace(path, &serde_json::to_vec(halt).map_err(io::Error::other)?, 0o600)
+    replace(Step::LatchWrite, path, &serde_json::to_vec(halt).map_err(io::Error::other)?, 0o600)
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use std::{
 use clap::Args;
 use holdpoint_adapters::{
     identity::DevIssuer,
-    system::{Ed25519Key, KeyUse, Seed},
+    step::Step,
+    system::{Ed25519Key, KeyUse, Seed, durable},
 };
 
 use super::{CliError, failed, say};
@@ -20,10 +21,13 @@ pub(crate) struct InitOptions {
     /// The gate's configuration
     #[arg(long, env = "HOLDPOINT_CONFIG")]
     config: PathBuf,
+    #[command(flatten)]
+    drill: super::DrillOptions,
 }
 
 /// Makes what is not there yet; overwrites nothing.
 pub(crate) fn init(options: &InitOptions) -> Result<(), CliError> {
+    options.drill.install()?;
     let config = Config::load(&options.config)?;
     let inputs = load_inputs(&config)?;
     let keys = config.keys_dir();
@@ -63,12 +67,8 @@ pub(crate) fn init(options: &InitOptions) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Writes a file that is not there yet, and leaves one that is as it is.
+/// Writes a file that is not there yet, and leaves one that is as it is. Whole or not at all: an empty one would stay.
 fn write_new(path: &std::path::Path, text: &str) -> Result<(), CliError> {
-    match std::fs::OpenOptions::new().write(true).create_new(true).open(path) {
-        Ok(mut file) => std::io::Write::write_all(&mut file, text.as_bytes()),
-        Err(err) if err.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(err) => Err(err),
-    }
-    .map_err(|err| CliError::Failed(format!("{}: {err}", path.display())))
+    let written = durable::create(Step::InitFile, path, text.as_bytes(), 0o644);
+    written.map_err(|err| CliError::Failed(format!("{}: {err}", path.display())))
 }

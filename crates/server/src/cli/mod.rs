@@ -34,6 +34,7 @@ mod watch;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
+use holdpoint_adapters::step::Drill;
 
 use crate::{demo, serve};
 
@@ -126,6 +127,23 @@ pub(crate) struct Door {
     /// Act as this person, with a token of the development issuer (needs --config)
     #[arg(long = "as", value_name = "PERSON")]
     person: Option<String>,
+}
+
+/// A drill of this process: tests have it kill itself at a step.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DrillOptions {
+    /// Where this process kills itself: `step:moment` or `step:moment:n`
+    #[arg(long, env = "HOLDPOINT_DRILL", hide = true)]
+    drill: Option<String>,
+}
+
+impl DrillOptions {
+    /// Installs the drill, if there is one. Call it before anything is done. Words that are none stop the start.
+    pub(crate) fn install(&self) -> Result<(), CliError> {
+        let Some(words) = &self.drill else { return Ok(()) };
+        let drill: Drill = words.parse().map_err(|err| CliError::Usage(format!("HOLDPOINT_DRILL: {err}")))?;
+        drill.install().map_err(failed)
+    }
 }
 
 /// Runs the command line.

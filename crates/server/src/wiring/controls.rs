@@ -2,11 +2,11 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak},
 };
 
 use async_trait::async_trait;
-use holdpoint_adapters::system::durable;
+use holdpoint_adapters::{step::Step, system::durable};
 use holdpoint_app::{
     change,
     gate::{Controls, Gate},
@@ -28,8 +28,9 @@ pub(crate) struct InForce {
     config: Config,
     roles: Arc<Roles>,
     tokens: Arc<Tokens>,
-    // Set once, when there is a gate.
-    cell: OnceLock<Arc<GateCell>>,
+    // Set once, when there is a gate. Weak: the gate in the cell has this as a port, and a circle would keep the store open
+    // for ever; its end carries the write-ahead log over.
+    cell: OnceLock<Weak<GateCell>>,
     documents: RwLock<Documents>,
     // Held while files are written or looked at: a file that is being replaced is none that nobody approved.
     files: Mutex<()>,
@@ -48,9 +49,9 @@ impl InForce {
     }
 
     /// From now on what is activated comes in force in this cell.
-    pub(super) fn serve(&self, cell: Arc<GateCell>) {
+    pub(super) fn serve(&self, cell: &Arc<GateCell>) {
         // The first one stays: there is one gate in a process.
-        let _ = self.cell.set(cell);
+        let _ = self.cell.set(Arc::downgrade(cell));
     }
 
     fn documents(&self) -> Documents {
@@ -130,7 +131,7 @@ impl InputsPort for InForce {
         if let Ok(verifier) = verifier(&self.config, &now) {
             self.tokens.replace(verifier);
         }
-        if let Some(cell) = self.cell.get() {
+        if let Some(cell) = self.cell.get().and_then(Weak::upgrade) {
             cell.set(gate);
         }
         let root = |documents, name| root_text(&self.config, documents, name).map(str::to_owned);
@@ -155,7 +156,7 @@ fn write(config: &Config, document: &Document) -> std::io::Result<()> {
         {
             continue;
         }
-        durable::replace(&path, text.as_bytes(), 0o644)?;
+        durable::replace(Step::ControlFile, &path, text.as_bytes(), 0o644)?;
     }
     Ok(())
 }

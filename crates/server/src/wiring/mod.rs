@@ -235,7 +235,7 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired, CliError> {
     };
     let gate = Gate::new(ports, controls::controls(inputs), settings(config, mode)).map_err(failed)?;
     let cell = Arc::new(GateCell::new(Arc::new(gate)));
-    in_force.serve(Arc::clone(&cell));
+    in_force.serve(&cell);
     Ok(Wired { cell, in_force, identify: tokens, supervisor })
 }
 

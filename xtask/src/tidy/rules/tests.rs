@@ -81,6 +81,25 @@ fn cases() -> Vec<Case> {
             ],
         },
         Case {
+            rule: "steps",
+            bad: vec![
+                sample("crates/adapters/src/system/a.rs", "fn a() {\n    fs::rename(a, b)?;\n}"),
+                sample("crates/adapters/src/executor/a.rs", "fn a() {\n    command.spawn()?;\n}"),
+                sample("crates/adapters/src/store/a.rs", "fn a() {\n    run(conn, \"COMMIT\")?;\n}"),
+                sample("crates/server/src/wiring/a.rs", "fn a() {\n    std::fs::write(path, text)?;\n}"),
+            ],
+            good: vec![
+                sample(
+                    "crates/adapters/src/system/a.rs",
+                    "fn a() {\n    Step::X.take(|_| fs::rename(a, b))?;\n}",
+                ),
+                sample("crates/adapters/src/executor/a.rs", "fn a(_: &Taken) {\n    command.spawn()?;\n}"),
+                sample("crates/adapters/src/system/a/tests.rs", "fn a() {\n    fs::rename(a, b)?;\n}"),
+                sample("crates/server/src/cli/a.rs", "fn a() {\n    std::fs::write(path, text)?;\n}"),
+                sample("crates/policy/src/a.rs", "fn a() {\n    rename(a, b);\n}"),
+            ],
+        },
+        Case {
             rule: "cfg-feature",
             bad: vec![sample("crates/app/src/a.rs", "#[cfg(feature = \"extra\")]")],
             good: vec![sample("crates/app/src/a.rs", "#[cfg(unix)]")],

@@ -16,6 +16,7 @@ use rustix::{
 };
 
 use super::FilesError;
+use crate::step::{Step, Taken};
 
 /// Most arguments of a command.
 const MAX_ARGS: usize = 256;
@@ -74,6 +75,10 @@ impl Command {
 
     /// Runs it to its end. What is left of its group after the limit is killed.
     pub(super) fn run(&self) -> Result<(), CommandError> {
+        Step::PlaceTell.take(|taken| self.ended(taken))
+    }
+
+    fn ended(&self, taken: &Taken) -> Result<(), CommandError> {
         let (program, arguments) =
             self.argv.split_first().ok_or_else(|| io::Error::other("a command without a program"))?;
         let mut child = std::process::Command::new(program)
@@ -94,13 +99,13 @@ impl Command {
                 None => thread::sleep(PAUSE),
             }
         }
-        end(&mut child)?;
+        end(&mut child, taken)?;
         Err(CommandError::Limit(self.limit))
     }
 }
 
 /// Kills a child that was not waited for yet, so that its number, which is its group's, is still its own.
-fn end(child: &mut Child) -> io::Result<()> {
+fn end(child: &mut Child, _: &Taken) -> io::Result<()> {
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         kill_process_group(group, Signal::KILL)?;
     }

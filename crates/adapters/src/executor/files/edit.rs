@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use holdpoint_app::port::{Clock, ExecuteError, Executor, Observation, ObserveError, Observer, Work};
-use holdpoint_domain::{Digest, Id, action::Action, id::kind, plan::Step, target::Target};
+use holdpoint_domain::{Digest, Id, action::Action, id::kind, plan, target::Target};
 
 use super::{
     FileReader, FileTarget, Files, Held,
@@ -18,6 +18,7 @@ use crate::{
         memory::{ActedBy, Fence, Mandate, PhaseWord, blocking, expects, not_done, refused, unknown},
     },
     lease::LeaseTable,
+    step::Step,
 };
 
 /// Room that a state file may need beside the captured part.
@@ -44,7 +45,7 @@ pub trait Editable: FileTarget {
     fn with_part(&self, file: &Content, part: &[u8]) -> Result<Vec<u8>, EditError>;
 
     /// The file after a step.
-    fn edited(&self, file: &Content, step: &Step) -> Result<Vec<u8>, EditError>;
+    fn edited(&self, file: &Content, step: &plan::Step) -> Result<Vec<u8>, EditError>;
 
     /// Whether whoever reads the file could be told: looks, and touches nothing.
     fn could_settle(&self) -> std::io::Result<()>;
@@ -319,7 +320,7 @@ impl<'a, T: Editable> Desk<'a, T> {
         let mut state = self.state.by(self.mandate, Some(self.mandate.acted(PhaseWord::Begun, None)));
         (state.before, state.pending) = (Some(before), Some(Pending { towards, leaves, prior }));
         // If we stop after this write, nothing has happened yet and the version says so.
-        self.write(state).map_err(|err| not_done("the state was not written", &err))?;
+        self.write(Step::MemoryBegin, state).map_err(|err| not_done("the state was not written", &err))?;
         match self.place.exchange(&self.now, after) {
             Ok(()) => Ok(()),
             Err(err @ (SwapError::NotDone(_) | SwapError::Changed)) => {
@@ -356,7 +357,8 @@ impl<'a, T: Editable> Desk<'a, T> {
             // There is nothing to put back. A run before this one is fenced from now on, so its undo needs nothing either.
             state.before = None;
         }
-        self.write(state).map_err(|err| unknown("nothing was done, and that was not written down", &err))
+        self.write(Step::MemoryRetract, state)
+            .map_err(|err| unknown("nothing was done, and that was not written down", &err))
     }
 
     /// The durable end of the effect. If we stop before it, the state says `begun` and the version is the one after.
@@ -368,11 +370,12 @@ impl<'a, T: Editable> Desk<'a, T> {
         if phase == PhaseWord::Undone {
             state.before = None;
         }
-        self.write(state).map_err(|err| unknown("the effect was made and not written down", &err))
+        self.write(Step::MemoryFinish, state)
+            .map_err(|err| unknown("the effect was made and not written down", &err))
     }
 
-    fn write(&mut self, state: FileState) -> std::io::Result<()> {
-        state.store(self.held.dir, self.held.target.id())?;
+    fn write(&mut self, step: Step, state: FileState) -> std::io::Result<()> {
+        state.store(step, self.held.dir, self.held.target.id())?;
         self.state = state;
         Ok(())
     }

@@ -27,7 +27,10 @@ use rustix::{
     process::{Gid, Uid},
 };
 
-use crate::executor::memory::invalid;
+use crate::{
+    executor::memory::invalid,
+    step::{Step, Taken},
+};
 
 /// How long somebody else may hold the lock on a file: longer than any write takes.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -132,7 +135,11 @@ impl Place {
 
     /// Writes `content` beside the file, durably. The file itself stays as it is.
     pub(super) fn stage(&self, content: &Content) -> io::Result<()> {
-        self.clear_aside()?;
+        Step::PlaceStage.take(|taken| self.staged(content, taken))
+    }
+
+    fn staged(&self, content: &Content, taken: &Taken) -> io::Result<()> {
+        self.remove_aside(taken)?;
         // O_EXCL follows no link and opens nothing that somebody else put there.
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let staged: OwnedFd = openat(&self.dir, self.beside("tmp"), flags, Mode::RUSR | Mode::WUSR)?;
@@ -149,6 +156,10 @@ impl Place {
 
     /// Removes what is staged or put aside, if there is anything.
     pub(super) fn clear_aside(&self) -> io::Result<()> {
+        Step::PlaceClear.take(|taken| self.remove_aside(taken))
+    }
+
+    fn remove_aside(&self, _: &Taken) -> io::Result<()> {
         match unlinkat(&self.dir, self.beside("tmp"), AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(err) => Err(err.into()),
@@ -166,7 +177,7 @@ impl Place {
             Ok(out) if out == *expected => {}
             Ok(_) | Err(_) => return Err(self.take_back(staged)),
         }
-        self.dir.sync_all().map_err(SwapError::Unknown)
+        Step::PlaceSync.take(|_| self.dir.sync_all()).map_err(SwapError::Unknown)
     }
 
     /// Somebody's change came out of the exchange: it goes back, and what we put there comes out again. Another change in
@@ -185,7 +196,8 @@ impl Place {
 
     fn exchange_names(&self) -> io::Result<()> {
         let temporary = self.beside("tmp");
-        Ok(renameat_with(&self.dir, &temporary, &self.dir, &self.name, RenameFlags::EXCHANGE)?)
+        let exchange = RenameFlags::EXCHANGE;
+        Step::PlaceSwap.take(|_| Ok(renameat_with(&self.dir, &temporary, &self.dir, &self.name, exchange)?))
     }
 
     /// A name beside the file that is ours: hidden, and never the name of another file.

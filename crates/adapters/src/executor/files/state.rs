@@ -6,7 +6,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use holdpoint_domain::{Digest, Id, id::kind};
 use serde::{Deserialize, Serialize};
 
-use crate::executor::memory::{self, ActedBy, Mandate, Memory, PhaseWord};
+use crate::{
+    executor::memory::{self, ActedBy, Mandate, Memory, PhaseWord},
+    step::Step,
+};
 
 /// Largest state file: the largest captured part in base64, and room for the rest.
 const MAX_STATE_FILE: u64 = 1024 * 1024;
@@ -106,12 +109,12 @@ impl FileState {
     }
 
     /// Writes a target's state, whole or not at all; durable when it returns. Nobody but its owner can read it.
-    pub(super) fn store(&self, dir: &Path, target: &Id<kind::Target>) -> io::Result<()> {
+    pub(super) fn store(&self, step: Step, dir: &Path, target: &Id<kind::Target>) -> io::Result<()> {
         let bytes = serde_json::to_vec(self).map_err(|_| memory::invalid("the state has no JSON form"))?;
         if u64::try_from(bytes.len()).map_or(true, |len| len > MAX_STATE_FILE) {
             return Err(memory::invalid(format!("expected a state of at most {MAX_STATE_FILE} bytes")));
         }
-        memory::store(dir, &name(target), &bytes)
+        memory::store(step, dir, &name(target), &bytes)
     }
 
     /// What the fence needs of it.

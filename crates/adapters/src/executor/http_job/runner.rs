@@ -11,7 +11,10 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::job::{Job, MAX_WORD, is_word};
-use crate::executor::chain;
+use crate::{
+    executor::chain,
+    step::{Step, Taken},
+};
 
 /// Largest answer that is read: the answers of the protocol have a few hundred bytes.
 pub(super) const MAX_ANSWER: usize = 64 * 1024;
@@ -118,9 +121,12 @@ impl Runner<'_> {
 
     /// Starts a run, or finds the one that was started with the same key.
     pub(super) async fn start(&self, job: &str, key: &str, params: &Value) -> Result<Run, Failed> {
-        let request = self.request(Method::POST, self.job.url(&["jobs", job, "runs"]))?;
-        let request = request.header(IDEMPOTENCY_KEY, key).json(params);
-        self.ask(request, &[StatusCode::CREATED, StatusCode::OK]).await
+        let started = Step::JobStart.take_async(|taken| async move {
+            let request = self.order(self.job.url(&["jobs", job, "runs"]), &taken)?;
+            let request = request.header(IDEMPOTENCY_KEY, key).json(params);
+            self.ask(request, &[StatusCode::CREATED, StatusCode::OK]).await
+        });
+        started.await
     }
 
     /// A run as it is now.
@@ -148,9 +154,17 @@ impl Runner<'_> {
 
     /// Asks for the end of a run. What came of it, the run itself says.
     pub(super) async fn cancel(&self, id: &RunId) -> Result<(), Failed> {
-        let request = self.request(Method::POST, self.job.url(&["runs", &id.0, "cancel"]))?;
-        let fine = [StatusCode::OK, StatusCode::ACCEPTED, StatusCode::NO_CONTENT];
-        self.whole(request, &fine).await.map(|_| ())
+        let cancelled = Step::JobCancel.take_async(|taken| async move {
+            let request = self.order(self.job.url(&["runs", &id.0, "cancel"]), &taken)?;
+            let fine = [StatusCode::OK, StatusCode::ACCEPTED, StatusCode::NO_CONTENT];
+            self.whole(request, &fine).await.map(|_| ())
+        });
+        cancelled.await
+    }
+
+    /// A request that changes something.
+    fn order(&self, url: Url, _: &Taken) -> Result<RequestBuilder, Failed> {
+        self.request(Method::POST, url)
     }
 
     fn request(&self, method: Method, url: Url) -> Result<RequestBuilder, Failed> {

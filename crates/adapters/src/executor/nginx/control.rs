@@ -19,6 +19,7 @@ use holdpoint_domain::text::quoted;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::server::NginxSpec;
+use crate::step::{Step, Taken};
 
 /// Most of a command's output that is kept; the rest is read and dropped.
 const MAX_OUTPUT: u64 = 16 * 1024;
@@ -63,12 +64,12 @@ pub(super) struct Worker {
 
 /// Tests the configuration on disk.
 pub(super) fn test(spec: &NginxSpec) -> Result<(), ControlError> {
-    run(&spec.test, Duration::from_millis(spec.limit.ms()))
+    Step::NginxTest.take(|taken| run(&spec.test, Duration::from_millis(spec.limit.ms()), taken))
 }
 
 /// Tells the master to load the configuration on disk.
 pub(super) fn reload(spec: &NginxSpec) -> Result<(), ControlError> {
-    run(&spec.reload, Duration::from_millis(spec.limit.ms()))
+    Step::NginxReload.take(|taken| run(&spec.reload, Duration::from_millis(spec.limit.ms()), taken))
 }
 
 /// The workers that take connections now.
@@ -96,7 +97,7 @@ pub(super) fn wait_replaced(spec: &NginxSpec, before: &BTreeSet<Worker>) -> Resu
 }
 
 /// Runs a command without a shell, an environment or an input; ends its whole group when the limit is over.
-fn run(argv: &[String], limit: Duration) -> Result<(), ControlError> {
+fn run(argv: &[String], limit: Duration, _: &Taken) -> Result<(), ControlError> {
     let (program, arguments) = argv.split_first().map_or(("", &[] as &[String]), |(p, a)| (p.as_str(), a));
     let failed = |source| ControlError::Run { program: program.to_owned(), source };
     let mut command = Command::new(program);
@@ -199,15 +200,19 @@ mod tests {
         assert_eq!(parent_and_start("12 (x) S"), None);
     }
 
+    fn ended(argv: &[String], limit: Duration) -> Result<(), ControlError> {
+        Step::NginxTest.take(|taken| run(argv, limit, taken))
+    }
+
     #[test]
     fn what_a_command_prints_is_cut_and_shown_escaped() {
         let sh = |script: &str| ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
         let limit = Duration::from_secs(5);
-        assert!(run(&sh("exit 0"), limit).is_ok());
+        assert!(ended(&sh("exit 0"), limit).is_ok());
         let loud = sh(
             "i=0; while [ $i -lt 3000 ]; do printf '0123456789012345678901234567890\\033\\n' >&2; i=$((i+1)); done; exit 3",
         );
-        let line = run(&loud, limit).unwrap_err().to_string();
+        let line = ended(&loud, limit).unwrap_err().to_string();
         assert!(line.len() < 400 && line.contains("\\u{001B}") && line.contains("exit status: 3"), "{line}");
     }
 
@@ -215,9 +220,9 @@ mod tests {
     fn a_command_that_hangs_is_ended_with_its_children() {
         let hang = ["/bin/sh", "-c", "sleep 1000 & sleep 1000"].map(str::to_owned);
         let begun = Instant::now();
-        assert!(matches!(run(&hang, Duration::from_millis(100)), Err(ControlError::Slow { .. })));
+        assert!(matches!(ended(&hang, Duration::from_millis(100)), Err(ControlError::Slow { .. })));
         assert!(begun.elapsed() < Duration::from_secs(5));
         let missing = ["/no/such/program".to_owned()];
-        assert!(matches!(run(&missing, Duration::from_secs(1)), Err(ControlError::Run { .. })));
+        assert!(matches!(ended(&missing, Duration::from_secs(1)), Err(ControlError::Run { .. })));
     }
 }

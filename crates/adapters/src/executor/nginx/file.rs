@@ -9,7 +9,10 @@ use std::{
 
 use rustix::fs::OFlags;
 
-use crate::executor::memory::invalid;
+use crate::{
+    executor::memory::invalid,
+    step::{Step, Taken},
+};
 
 /// Largest include file: one with thousands of servers has far less.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -56,20 +59,22 @@ pub(super) fn read(path: &Path) -> io::Result<Text> {
 /// Replaces the file, if it still is what was read; durable when it returns. Between our last look and the rename there
 /// is an instant in which an edit of somebody else is lost: nothing but a lock that all editors take would close it.
 pub(super) fn replace(path: &Path, from: &Text, bytes: &[u8]) -> Result<(), ReplaceError> {
-    let staged = stage(path, from, bytes).map_err(ReplaceError::NotDone)?;
+    let staged = Step::NginxStage.take(|taken| stage(path, from, bytes, taken));
+    let staged = staged.map_err(ReplaceError::NotDone)?;
     if read(path).map_err(ReplaceError::NotDone)? != *from {
         // What is left behind is overwritten by the next write.
-        let _ = fs::remove_file(&staged);
+        let _ = Step::NginxStage.take(|_| fs::remove_file(&staged));
         return Err(ReplaceError::Changed);
     }
     // If we stop here, the old file is in force and the staged one is overwritten by the next write.
-    fs::rename(&staged, path).map_err(ReplaceError::NotDone)?;
+    Step::NginxSwap.take(|_| fs::rename(&staged, path)).map_err(ReplaceError::NotDone)?;
     let dir = path.parent().unwrap_or(Path::new("/"));
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(ReplaceError::Unknown)
+    let synced = Step::NginxSync.take(|_| File::open(dir).and_then(|dir| dir.sync_all()));
+    synced.map_err(ReplaceError::Unknown)
 }
 
 /// Writes the new content beside the file, under a hidden name that no `include *.conf` matches.
-fn stage(path: &Path, like: &Text, bytes: &[u8]) -> io::Result<PathBuf> {
+fn stage(path: &Path, like: &Text, bytes: &[u8], _: &Taken) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or_else(|| invalid("expected the path of a file"))?;
     let staged = path.with_file_name(format!(".{}.holdpoint-tmp", name.to_string_lossy()));
     match fs::remove_file(&staged) {

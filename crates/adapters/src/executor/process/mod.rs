@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use holdpoint_app::port::{Clock, ExecuteError, Executor, Observation, ObserveError, Observer, Work};
-use holdpoint_domain::{Digest, Id, action::Action, id::kind, plan::Step, target::Target};
+use holdpoint_domain::{Digest, Id, action::Action, id::kind, plan, target::Target};
 
 pub use reader::{UnitReader, UnitView};
 pub use supervisor::{Supervisor, SupervisorError};
@@ -29,7 +29,7 @@ use super::{
     authority::{Authority, Use},
     memory::{Fence, Mandate, PhaseWord, blocking, expects, not_done, refused, unknown},
 };
-use crate::lease::LeaseTable;
+use crate::{lease::LeaseTable, step::Step};
 use state::UnitState;
 use supervisor::{Locked, fresh_mark};
 
@@ -141,7 +141,7 @@ impl Executor for ProcessExecutor {
 }
 
 impl Order {
-    const fn step(&self) -> &Step {
+    const fn step(&self) -> &plan::Step {
         self.mandate.warrant.step()
     }
 
@@ -214,7 +214,7 @@ impl Order {
             acted: Some(self.mandate.acted(PhaseWord::Begun, None)),
             ..unit.state().clone()
         };
-        unit.write(state).map_err(|err| not_done("the unit's state was not written", &err))
+        unit.write(Step::MemoryBegin, state).map_err(|err| not_done("the unit's state was not written", &err))
     }
 
     /// The durable end of the effect. If we stop before it, the state says `begun`.
@@ -223,7 +223,8 @@ impl Order {
             .version_of(&after)
             .map_err(|err| unknown("the effect was made and cannot be looked at", &err))?;
         let state = UnitState { acted: Some(self.mandate.acted(phase, Some(left))), ..after };
-        unit.write(state).map_err(|err| unknown("the effect was made and not written down", &err))
+        unit.write(Step::MemoryFinish, state)
+            .map_err(|err| unknown("the effect was made and not written down", &err))
     }
 }
 

@@ -18,6 +18,7 @@ use rustix::{
 };
 
 use super::{state::Process, unit::SPAWN_VARIABLE};
+use crate::step::Step;
 
 /// Largest file of `/proc` that we read: an environment of a unit at its limits.
 const MAX_PROC_FILE: u64 = 4 * 1024 * 1024;
@@ -211,13 +212,15 @@ fn find_members(leader: &Process, members: &mut Vec<OwnedFd>) -> io::Result<()> 
 }
 
 fn signal(members: &[OwnedFd], signal: Signal) -> io::Result<()> {
-    for member in members {
-        match pidfd_send_signal(member, signal) {
-            Ok(()) | Err(Errno::SRCH) => {}
-            Err(err) => return Err(err.into()),
+    Step::UnitSignal.take(|_| {
+        for member in members {
+            match pidfd_send_signal(member, signal) {
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(err) => return Err(err.into()),
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Waits until all are dead; false when some are not after `limit`.

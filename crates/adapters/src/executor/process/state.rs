@@ -5,7 +5,10 @@ use std::{io, path::Path};
 use holdpoint_domain::{Digest, Id, id::kind};
 use serde::{Deserialize, Serialize};
 
-use crate::executor::memory::{self, ActedBy, Memory};
+use crate::{
+    executor::memory::{self, ActedBy, Memory},
+    step::Step,
+};
 
 /// Largest state file: ours have a few hundred bytes.
 const MAX_STATE_FILE: u64 = 16 * 1024;
@@ -71,9 +74,9 @@ impl UnitState {
     }
 
     /// Writes a unit's state, whole or not at all; durable when it returns.
-    pub(super) fn store(&self, dir: &Path, unit: &Id<kind::Target>) -> io::Result<()> {
+    pub(super) fn store(&self, step: Step, dir: &Path, unit: &Id<kind::Target>) -> io::Result<()> {
         let bytes = serde_json::to_vec(self).map_err(io::Error::other)?;
-        memory::store(dir, &Self::name(unit), &bytes)
+        memory::store(step, dir, &Self::name(unit), &bytes)
     }
 
     /// What the fence needs of it.

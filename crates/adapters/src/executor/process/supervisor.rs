@@ -23,7 +23,10 @@ use super::{
     state::{Process, UnitState},
     unit::{Unit, UnitError, by_id},
 };
-use crate::executor::memory::{DirectoryLock, PhaseWord};
+use crate::{
+    executor::memory::{DirectoryLock, PhaseWord},
+    step::{Step, Taken},
+};
 
 /// A log file above this size is put aside when its unit starts again; one that was put aside before is dropped.
 const MAX_LOG: u64 = 16 * 1024 * 1024;
@@ -150,7 +153,7 @@ fn adopt(dir: &Path, id: &Id<kind::Target>, argv: Digest) -> io::Result<UnitStat
         if let Some(process) = proc::find_marked(&mark, argv)? {
             state.process = Some(process);
         }
-        state.store(dir, id)?;
+        state.store(Step::UnitAdopt, dir, id)?;
     }
     Ok(state)
 }
@@ -186,9 +189,9 @@ impl Locked<'_> {
     }
 
     /// Makes `state` the unit's state, durably. When that fails, whatever is on disk is in force.
-    pub(super) fn write(&mut self, state: UnitState) -> io::Result<()> {
+    pub(super) fn write(&mut self, step: Step, state: UnitState) -> io::Result<()> {
         let id = self.slot.unit.id();
-        let stored = state.store(self.dir, id);
+        let stored = state.store(step, self.dir, id);
         match stored {
             Ok(()) => *self.state = state,
             Err(_) => {
@@ -222,9 +225,10 @@ impl Locked<'_> {
         if self.state.stopped || begun || self.runs()? {
             return Ok(false);
         }
-        self.write(UnitState { starting: Some(fresh_mark()), ..self.state.clone() })?;
+        let marked = UnitState { starting: Some(fresh_mark()), ..self.state.clone() };
+        self.write(Step::UnitMark, marked)?;
         let started = self.start()?;
-        self.write(started)?;
+        self.write(Step::UnitKnown, started)?;
         Ok(true)
     }
 }
@@ -237,7 +241,6 @@ pub(super) fn fresh_mark() -> String {
 fn spawn(dir: &Path, unit: &Unit, argv: Digest, mark: &str) -> io::Result<Process> {
     let (program, arguments) =
         unit.argv().split_first().ok_or_else(|| io::Error::other("a unit without a program"))?;
-    let log = open_log(dir, unit.id())?;
     // The thread comes first: a child without one would stay a zombie.
     let (reaper, children) = mpsc::channel::<Child>();
     thread::Builder::new().name("reaper".to_owned()).stack_size(64 * 1024).spawn(move || {
@@ -245,26 +248,29 @@ fn spawn(dir: &Path, unit: &Unit, argv: Digest, mark: &str) -> io::Result<Proces
             let _ = child.wait();
         }
     })?;
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .env_clear()
-        .envs(unit.env())
-        .env(super::unit::SPAWN_VARIABLE, mark)
-        .current_dir(unit.cwd())
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        // A group of its own: it is signalled as a whole, and what is typed at the gate's terminal does not reach it.
-        .process_group(0);
-    let child = command.spawn()?;
+    let child = Step::UnitSpawn.take(|taken| {
+        let log = open_log(dir, unit.id(), taken)?;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(unit.env())
+            .env(super::unit::SPAWN_VARIABLE, mark)
+            .current_dir(unit.cwd())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // A group of its own: it is signalled as a whole, and what is typed at the gate's terminal does not reach it.
+            .process_group(0);
+        command.spawn()
+    })?;
     // Looked at before it is reaped: even one that ended at once still has its start time.
     let process = Process::of(child.id(), argv);
     reaper.send(child).map_err(io::Error::other)?;
     process
 }
 
-fn open_log(dir: &Path, id: &Id<kind::Target>) -> io::Result<File> {
+fn open_log(dir: &Path, id: &Id<kind::Target>, _: &Taken) -> io::Result<File> {
     let path = dir.join(format!("{id}.log"));
     match fs::metadata(&path) {
         Ok(meta) if meta.len() > MAX_LOG => fs::rename(&path, dir.join(format!("{id}.log.1")))?,

@@ -14,14 +14,17 @@ use super::{
     SecretTarget,
     accepted::{List, Token, id_of},
 };
-use crate::executor::{
-    chain,
-    files::{
-        Command, Held,
-        place::{Content, Place, PlaceLock, SwapError, room},
-        state::{FileState, Rotation},
+use crate::{
+    executor::{
+        chain,
+        files::{
+            Command, Held,
+            place::{Content, Place, PlaceLock, SwapError, room},
+            state::{FileState, Rotation},
+        },
+        memory::{Mandate, PhaseWord, expects, invalid, not_done, refused, unknown},
     },
-    memory::{Mandate, PhaseWord, expects, invalid, not_done, refused, unknown},
+    step::Step,
 };
 
 /// Largest token file.
@@ -166,7 +169,8 @@ impl<'a> Bench<'a> {
         let left = self.target().version(&Pair::read(self.target())?)?;
         let mut state = self.state.by(self.mandate, Some(self.mandate.acted(PhaseWord::Applied, Some(left))));
         state.rotation = None;
-        self.write(state).map_err(|err| unknown("the rotation is complete and not written down", &err))
+        self.write(Step::MemoryFinish, state)
+            .map_err(|err| unknown("the rotation is complete and not written down", &err))
     }
 
     /// Takes everything back: the token file, the consumer, the list. Both tokens stay valid until the consumer has shown
@@ -198,7 +202,8 @@ impl<'a> Bench<'a> {
         }
         let mut state = self.state.by(self.mandate, rotation.prior.clone());
         state.rotation = None;
-        self.write(state).map_err(|err| unsure(&format!("all is back, and not written down: {err}")))?;
+        self.write(Step::MemoryRetract, state)
+            .map_err(|err| unsure(&format!("all is back, and not written down: {err}")))?;
         Err(ExecuteError::NotDone(format!("{why}; the old token is back, and the new one is valid nowhere")))
     }
 
@@ -237,14 +242,15 @@ impl<'a> Bench<'a> {
     fn begin(&mut self, rotation: &Rotation) -> Result<(), ExecuteError> {
         let mut state = self.state.by(self.mandate, Some(self.mandate.acted(PhaseWord::Begun, None)));
         state.rotation = Some(rotation.clone());
-        self.write(state).map_err(|err| {
+        let step = if rotation.moved { Step::MemoryMoved } else { Step::MemoryBegin };
+        self.write(step, state).map_err(|err| {
             let what = "the state was not written";
             if rotation.moved { unknown(what, &err) } else { not_done(what, &err) }
         })
     }
 
-    fn write(&mut self, state: FileState) -> std::io::Result<()> {
-        state.store(self.held.dir, &self.held.target.id)?;
+    fn write(&mut self, step: Step, state: FileState) -> std::io::Result<()> {
+        state.store(step, self.held.dir, &self.held.target.id)?;
         self.state = state;
         Ok(())
     }

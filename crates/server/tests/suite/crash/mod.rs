@@ -1,5 +1,13 @@
 //! `kill -9` of the gate: nothing is lost, nothing runs twice, and what was under way is settled.
 
+mod cases;
+mod drive;
+mod judge;
+mod nginx;
+mod scene;
+mod site;
+mod special;
+
 use super::stage::{Stage, client};
 
 #[tokio::test]

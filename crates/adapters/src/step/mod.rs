@@ -1,0 +1,247 @@
+//! Steps: every durable write and every effect on the world that a gate makes, by name.
+//!
+//! An effect is made inside [`Step::take`], and nowhere else: what writes, starts, signals or sends in a function of its own
+//! asks for a [`Taken`], which only a step hands out, and `cargo xtask tidy` refuses the words that make effects anywhere
+//! else. So the list of the places where a crash can come between an effect and the knowledge of it is complete, and the
+//! crash tests kill the gate at each of them, with a [`Drill`].
+//!
+//! In a gate without a drill a step costs one load of an atomic.
+
+mod drill;
+
+pub use drill::{Drill, DrillError, Moment};
+
+/// An effect. For each one its line says what the world looks like if the process stops right *before* and right *after* it,
+/// and who goes on from there; `docs/steps.md` has the same as a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// A key file gets its name. Before: the name is free, and the next `init` makes another key. After: the key is whole.
+    KeyFile,
+    /// A file of `init` gets its name. Before: the next `init` writes it. After: it is whole, and stays as it is.
+    InitFile,
+    /// The tables of a new store are committed. Before: the next start makes them. After: the log is empty and signed.
+    StoreCreate,
+    /// Projections that differ from the records are made anew. Before, after: the next start compares again.
+    StoreMend,
+    /// A batch of records is committed and synced. Before: nothing happened, and nobody was told. After: start-up finds the
+    /// batch, and `app::recover` goes on from its records.
+    StoreCommit,
+    /// The write-ahead log is carried over. Before, after: the next start reads what is left of it.
+    StoreCarry,
+    /// The head is remembered beside the store. Before: the memory is one batch older than the store, which is no fault.
+    /// After: a store older than this head is refused.
+    HeadWrite,
+    /// The remembered head is synced. Before, after: as for the write; only a crash of the machine tells them apart.
+    HeadSync,
+    /// Room is set aside. Before: the next start, or the next ordinary record, sets it aside. After: it is there.
+    ReserveFill,
+    /// The reserved room is given to what must be recorded. Before: the reserve stands. After: the next start sets it aside
+    /// again, or takes nothing new on.
+    ReserveRelease,
+    /// The latch file of a halt is put in place. Before: the halt was promised to nobody. After: it halts the next start, which
+    /// records it.
+    LatchWrite,
+    /// The latch file is removed after a resume was recorded. Before: somebody resumes once more. After: it goes on.
+    LatchClear,
+    /// The text of an activated control input is written where the configuration has it. Before: the next start finds the
+    /// activated text beside the ledger and writes it. After: disk and ledger agree.
+    ControlFile,
+    /// A lease is minted. Before: there is no credential. After: it died with the process, and its recorded id is revoked.
+    LeaseMint,
+    /// A lease is ended. Before, after: the sweep ends it again, until a failed use proves it.
+    LeaseEnd,
+    /// A target's memory says `begun`. Before: nothing happened. After: nothing happened, and the version says so: without a
+    /// lease nobody applies any more, and the run is over or in doubt.
+    MemoryBegin,
+    /// A rotation's memory says that the consumer moved. Before: in doubt. After: in doubt, and both tokens are valid.
+    MemoryMoved,
+    /// A target's memory says `applied` or `undone`. Before: the effect is made and announced; the version tells, or the run is
+    /// in doubt. After: recovery finds the effect complete.
+    MemoryFinish,
+    /// A target's memory takes an announcement back, after it was proven that nothing is left of the effect. Before: in doubt.
+    /// After: the run failed.
+    MemoryRetract,
+    /// A unit is marked as about to be started by the supervisor. Before, after: the next start finds no process with the mark,
+    /// and starts it.
+    UnitMark,
+    /// A unit's process is started. Before: the mark finds nothing. After: the mark finds the process.
+    UnitSpawn,
+    /// A unit's processes get a signal. Before: they run. After: they end by themselves; a run that asked for it is in doubt.
+    UnitSignal,
+    /// The supervisor writes down which process it started. Before: the mark finds it. After: it is known.
+    UnitKnown,
+    /// The supervisor writes down the process that the mark found. Before, after: the next start finds it again.
+    UnitAdopt,
+    /// A content is staged beside a target's file. Before: nothing happened. After: it lies aside, and the next write drops it.
+    PlaceStage,
+    /// The staged content and the file change places. Before: the file is as it was. After: the version says that it happened,
+    /// and what came out lies aside.
+    PlaceSwap,
+    /// The folder of a target's file is synced. Before, after: as after the exchange.
+    PlaceSync,
+    /// What lies aside is removed. Before, after: the next write drops it.
+    PlaceClear,
+    /// Whoever reads a target's file is told. Before: they read the old one until somebody tells them: in doubt. After: the
+    /// version says that it happened.
+    PlaceTell,
+    /// A job is started at its runner. Before: the runner knows no run of the key: in doubt. After: the observer finds the run by
+    /// its key.
+    JobStart,
+    /// A job that takes too long is cancelled. Before, after: the observer asks the runner what became of the run.
+    JobCancel,
+    /// nginx tests its configuration. Before, after: nothing was touched by it.
+    NginxTest,
+    /// An edited include file is staged. Before: nothing happened. After: it lies aside, and the next write drops it.
+    NginxStage,
+    /// The edited include file takes its place. Before: nothing happened. After: nginx does not know it yet: in doubt.
+    NginxSwap,
+    /// The folder of the include file is synced. Before, after: as after the exchange.
+    NginxSync,
+    /// nginx is told to load its configuration. Before, after: the version says which file is there: in doubt.
+    NginxReload,
+}
+
+/// The proof that a step is being taken; a function that makes an effect asks for it.
+#[derive(Debug)]
+pub struct Taken(());
+
+impl Step {
+    /// All of them, in the order in which a gate comes to them.
+    pub const ALL: [Self; 36] = [
+        Self::KeyFile,
+        Self::InitFile,
+        Self::StoreCreate,
+        Self::StoreMend,
+        Self::StoreCommit,
+        Self::StoreCarry,
+        Self::HeadWrite,
+        Self::HeadSync,
+        Self::ReserveFill,
+        Self::ReserveRelease,
+        Self::LatchWrite,
+        Self::LatchClear,
+        Self::ControlFile,
+        Self::LeaseMint,
+        Self::LeaseEnd,
+        Self::MemoryBegin,
+        Self::MemoryMoved,
+        Self::MemoryFinish,
+        Self::MemoryRetract,
+        Self::UnitMark,
+        Self::UnitSpawn,
+        Self::UnitSignal,
+        Self::UnitKnown,
+        Self::UnitAdopt,
+        Self::PlaceStage,
+        Self::PlaceSwap,
+        Self::PlaceSync,
+        Self::PlaceClear,
+        Self::PlaceTell,
+        Self::JobStart,
+        Self::JobCancel,
+        Self::NginxTest,
+        Self::NginxStage,
+        Self::NginxSwap,
+        Self::NginxSync,
+        Self::NginxReload,
+    ];
+
+    /// Its name, as drills and the documentation write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::KeyFile => "key-file",
+            Self::InitFile => "init-file",
+            Self::StoreCreate => "store-create",
+            Self::StoreMend => "store-mend",
+            Self::StoreCommit => "store-commit",
+            Self::StoreCarry => "store-carry",
+            Self::HeadWrite => "head-write",
+            Self::HeadSync => "head-sync",
+            Self::ReserveFill => "reserve-fill",
+            Self::ReserveRelease => "reserve-release",
+            Self::LatchWrite => "latch-write",
+            Self::LatchClear => "latch-clear",
+            Self::ControlFile => "control-file",
+            Self::LeaseMint => "lease-mint",
+            Self::LeaseEnd => "lease-end",
+            Self::MemoryBegin => "memory-begin",
+            Self::MemoryMoved => "memory-moved",
+            Self::MemoryFinish => "memory-finish",
+            Self::MemoryRetract => "memory-retract",
+            Self::UnitMark => "unit-mark",
+            Self::UnitSpawn => "unit-spawn",
+            Self::UnitSignal => "unit-signal",
+            Self::UnitKnown => "unit-known",
+            Self::UnitAdopt => "unit-adopt",
+            Self::PlaceStage => "place-stage",
+            Self::PlaceSwap => "place-swap",
+            Self::PlaceSync => "place-sync",
+            Self::PlaceClear => "place-clear",
+            Self::PlaceTell => "place-tell",
+            Self::JobStart => "job-start",
+            Self::JobCancel => "job-cancel",
+            Self::NginxTest => "nginx-test",
+            Self::NginxStage => "nginx-stage",
+            Self::NginxSwap => "nginx-swap",
+            Self::NginxSync => "nginx-sync",
+            Self::NginxReload => "nginx-reload",
+        }
+    }
+
+    /// Makes an effect as this step.
+    pub fn take<T>(self, effect: impl FnOnce(&Taken) -> T) -> T {
+        drill::enter(self);
+        let done = effect(&Taken(()));
+        drill::leave(self);
+        done
+    }
+
+    /// Makes an effect as this step, for one that is waited for.
+    pub async fn take_async<T, F>(self, effect: impl FnOnce(Taken) -> F) -> T
+    where
+        F: Future<Output = T>,
+    {
+        drill::enter(self);
+        let done = effect(Taken(())).await;
+        drill::leave(self);
+        done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The variants as they stand in this file: nothing else knows one that was left out of `ALL`.
+    fn variants() -> Vec<String> {
+        let source = include_str!("mod.rs");
+        let (_, after) = source.split_once("pub enum Step {").unwrap();
+        let (body, _) = after.split_once("\n}").unwrap();
+        let lines = body.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("///"));
+        lines.map(|line| line.trim_end_matches(',').to_owned()).collect()
+    }
+
+    #[test]
+    fn all_are_all_and_in_order() {
+        let all: Vec<_> = Step::ALL.iter().map(|step| format!("{step:?}")).collect();
+        assert_eq!(all, variants());
+    }
+
+    #[test]
+    fn the_documentation_has_a_row_for_each_step_in_order() {
+        let page = include_str!("../../../../docs/steps.md");
+        let (_, page) = page.split_once("## The steps").unwrap();
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+        let named: Vec<_> = rows.filter_map(|row| row.split_once('`')).map(|(name, _)| name).collect();
+        assert_eq!(named, Step::ALL.map(Step::as_str));
+    }
+
+    #[test]
+    fn names_are_the_variants_in_lower_case() {
+        for step in Step::ALL {
+            let joined: String = step.as_str().split('-').collect();
+            assert_eq!(joined, format!("{step:?}").to_lowercase());
+        }
+    }
+}
