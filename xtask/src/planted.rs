@@ -13,8 +13,10 @@ use std::process::Command;
 
 /// Where the list is.
 const LIST: &str = "crates/app/planted.txt";
-/// The copy of the tree; the next run finds it built.
+/// The copy of the tree, with a target directory of its own: what was built with a bug must never be taken for the tree's.
 const COPY: &str = "target/planted";
+/// What `cargo xtask sim` has built, and where the copy of it is: libraries are not built twice.
+const BUILT: [&str; 2] = ["target/sim", "target/planted/target/sim"];
 /// Seeds that a bug has to be found in.
 const SEEDS: &str = "400";
 
@@ -55,11 +57,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         return Err(format!("expected the names of bugs in `{LIST}`, got {arguments:?}"));
     }
     let copy = root.join(COPY);
-    copy_tree(&files, &copy)?;
+    copy_tree(&files, &root, &copy)?;
+    copy_built(&root)?;
     println!("| bug | what it breaks | caught by | seed | seeds |\n| --- | --- | --- | --- | --- |");
     let mut missed = Vec::new();
     for bug in &bugs {
-        let found = plant(bug, &files, &root, &copy)?;
+        let found = plant(bug, &files, &copy)?;
         let (checker, seed, seeds) = match &found {
             Found::Caught { checker, seed, seeds } => (checker.as_str(), seed.as_str(), seeds.as_str()),
             Found::Missed => ("MISSED", "", SEEDS),
@@ -120,22 +123,43 @@ fn apply(edit: &Edit, text: &str) -> Result<String, Failure> {
     Ok(text.replacen(&edit.was, &edit.is, 1))
 }
 
-/// Writes what differs, so that cargo builds anew only what it must.
-fn copy_tree(files: &[File], copy: &Path) -> Result<(), Failure> {
-    files.iter().try_for_each(|file| put(&copy.join(&file.path), &file.text))
+/// Writes what differs, with the time at which it was changed, so that cargo builds anew only what it must.
+fn copy_tree(files: &[File], root: &Path, copy: &Path) -> Result<(), Failure> {
+    for file in files {
+        let (from, to) = (root.join(&file.path), copy.join(&file.path));
+        if put(&to, &file.text)? {
+            let changed = std::fs::metadata(&from).and_then(|about| about.modified());
+            let set = changed.and_then(|at| std::fs::File::options().write(true).open(&to)?.set_modified(at));
+            set.map_err(|err| format!("cannot date `{}`: {err}", to.display()))?;
+        }
+    }
+    Ok(())
 }
 
-fn put(path: &Path, text: &str) -> Result<(), Failure> {
-    if std::fs::read_to_string(path).is_ok_and(|there| there == text) {
+/// Copies what was built of the tree, once.
+fn copy_built(root: &Path) -> Result<(), Failure> {
+    let [from, to] = BUILT.map(|path| root.join(path));
+    if to.exists() || !from.exists() {
         return Ok(());
+    }
+    let folder = to.parent().map(PathBuf::from).unwrap_or_default();
+    std::fs::create_dir_all(&folder).map_err(|err| format!("cannot make `{}`: {err}", folder.display()))?;
+    let (from, to) = (from.display().to_string(), to.display().to_string());
+    repo::output(root, "cp", &["-a", &from, &to]).map(drop)
+}
+
+/// Writes a text, unless it is there; says whether it was written.
+fn put(path: &Path, text: &str) -> Result<bool, Failure> {
+    if std::fs::read_to_string(path).is_ok_and(|there| there == text) {
+        return Ok(false);
     }
     let folder = path.parent().map(PathBuf::from).unwrap_or_default();
     let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(path, text));
-    written.map_err(|err| format!("cannot write `{}`: {err}", path.display()))
+    written.map(|()| true).map_err(|err| format!("cannot write `{}`: {err}", path.display()))
 }
 
 /// Plants a bug, simulates, and takes it out again.
-fn plant(bug: &Bug, files: &[File], root: &Path, copy: &Path) -> Result<Found, Failure> {
+fn plant(bug: &Bug, files: &[File], copy: &Path) -> Result<Found, Failure> {
     let text_of = |path: &str| files.iter().find(|file| file.path == path).map(|file| file.text.clone());
     let mut changed: Vec<(String, String)> = Vec::new();
     for edit in &bug.edits {
@@ -147,27 +171,26 @@ fn plant(bug: &Bug, files: &[File], root: &Path, copy: &Path) -> Result<Found, F
     for (path, text) in &changed {
         put(&copy.join(path), text)?;
     }
-    let found = simulate(bug, root, copy);
+    let found = simulate(bug, copy);
     for (path, _) in &changed {
         put(&copy.join(path), &text_of(path).unwrap_or_default())?;
     }
     found
 }
 
-fn simulate(bug: &Bug, root: &Path, copy: &Path) -> Result<Found, Failure> {
-    // The libraries are those that `cargo xtask sim` has built; our own crates are built apart, for they lie elsewhere.
+fn simulate(bug: &Bug, copy: &Path) -> Result<Found, Failure> {
     let built = Command::new("cargo")
         .args(["build", "--quiet", "--locked"])
         .args(TARGET)
         .current_dir(copy)
-        .env("CARGO_TARGET_DIR", root.join("target"))
+        .env("CARGO_TARGET_DIR", copy.join("target"))
         .output()
         .map_err(|err| format!("cannot start `cargo build`: {err}"))?;
     if !built.status.success() {
         let complaint = String::from_utf8_lossy(&built.stderr);
         return Err(format!("bug `{}` does not build: {}", bug.name, complaint.trim()));
     }
-    let ran = Command::new(root.join("target/sim/examples/sim"))
+    let ran = Command::new(copy.join("target/sim/examples/sim"))
         .args(["--once", "--seeds", SEEDS])
         .output()
         .map_err(|err| format!("cannot start the simulation: {err}"))?;
