@@ -11,9 +11,11 @@
 
 mod advisories;
 mod bench;
+mod planted;
 mod proven;
 mod repo;
 mod setup;
+mod sim;
 mod testing;
 mod tidy;
 
@@ -54,6 +56,18 @@ const COMMANDS: &[Command] = &[
         arguments: "[--records N] [--seconds N]",
         about: "measure, and write the table of docs/performance.md; some minutes after the build",
         run: bench::run,
+    },
+    Command {
+        name: "sim",
+        arguments: "[--seeds N] [--seed S] [--events M]",
+        about: "simulate the use cases with everything going wrong, 1,000 seeds by default, or replay one",
+        run: sim::run,
+    },
+    Command {
+        name: "planted",
+        arguments: "[NAME…]",
+        about: "plant each bug of the list into a copy of the tree and have the simulation find it",
+        run: planted::run,
     },
     Command {
         name: "advisories",

@@ -110,6 +110,7 @@ async fn attempt(gate: &Gate, identity: &Identity) -> Result<(), Refusal> {
             "nothing needs to be done",
         ));
     }
+    let lifted = gate.ports.latch.halt();
     // A halt that is not recorded yet is recorded with its end, or neither is.
     let mut records: Vec<_> = unrecorded(gate).into_iter().collect();
     records.push(Record::new(gate.now(), identity.actor(), None, Body::Resumed));
@@ -117,6 +118,11 @@ async fn attempt(gate: &Gate, identity: &Identity) -> Result<(), Refusal> {
         .store
         .append(Txn { records, essential: true, expect_inputs: Some(gate.inputs), ..Txn::default() })
         .await?;
+    // Whoever halted while this was being recorded is not meant by it. Theirs may be in the latch alone, so the latch stays.
+    if gate.ports.latch.halt() != lifted {
+        let fact = "somebody halted again while this was being recorded";
+        return Err(Refusal::new(Blame::Conflict, "halted-again", fact, "ask them, and try again"));
+    }
     // If we stop here, the latch file halts the next start: somebody resumes once more.
     gate.ports.latch.clear().map_err(|err| {
         let next = "remove the latch file, or try again";

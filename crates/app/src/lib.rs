@@ -27,6 +27,8 @@ pub mod resolve;
 pub mod review;
 mod revoke;
 pub mod run;
+#[cfg(any(test, feature = "fakes"))]
+pub mod sim;
 pub mod start;
 mod statement;
 pub mod strangers;

@@ -27,6 +27,7 @@ mod suite {
     mod refusals;
     mod resolutions;
     mod reviews;
+    mod simulation;
     mod start;
     mod steps;
     mod steps_crashes;

@@ -1,6 +1,6 @@
 //! Time, ids and keys that a test chooses.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use holdpoint_domain::{
@@ -16,24 +16,57 @@ use crate::port::{Clock, Ids, Signer};
 /// Where the clock of a fake begins: some day in 2023.
 const BEGIN_MS: u64 = 1_700_000_000_000;
 
-/// A clock that moves when it is told to, and when somebody sleeps.
+/// A clock that moves when it is told to, and when somebody sleeps. A patient one does not move for sleepers: they wait until
+/// somebody else has moved it.
 #[derive(Debug)]
 pub struct FakeClock {
     now_ms: AtomicU64,
     elapsed_ms: AtomicU64,
+    frozen: AtomicBool,
+    patient: AtomicBool,
+    // Until when whoever slept last wants to sleep; zero when nobody said so since somebody asked.
+    wakes_ms: AtomicU64,
 }
 
 impl Default for FakeClock {
     fn default() -> Self {
-        Self { now_ms: AtomicU64::new(BEGIN_MS), elapsed_ms: AtomicU64::new(0) }
+        Self {
+            now_ms: AtomicU64::new(BEGIN_MS),
+            elapsed_ms: AtomicU64::new(0),
+            frozen: AtomicBool::new(false),
+            patient: AtomicBool::new(false),
+            wakes_ms: AtomicU64::new(0),
+        }
     }
 }
 
 impl FakeClock {
     /// Time goes on.
     pub fn advance(&self, span: Millis) {
-        self.now_ms.fetch_add(span.ms(), Ordering::SeqCst);
+        if !self.frozen.load(Ordering::SeqCst) {
+            self.now_ms.fetch_add(span.ms(), Ordering::SeqCst);
+        }
         self.elapsed_ms.fetch_add(span.ms(), Ordering::SeqCst);
+    }
+
+    /// Somebody sets the wall clock forward. Spans are measured as before.
+    pub fn step_forward(&self, span: Millis) {
+        self.now_ms.fetch_add(span.ms(), Ordering::SeqCst);
+    }
+
+    /// The wall clock stands still, or goes again. Spans are measured as before.
+    pub fn freeze(&self, frozen: bool) {
+        self.frozen.store(frozen, Ordering::SeqCst);
+    }
+
+    /// From now on sleepers wait until somebody else has moved the clock.
+    pub fn be_patient(&self) {
+        self.patient.store(true, Ordering::SeqCst);
+    }
+
+    /// Until when (of [`Clock::elapsed`]) somebody sleeps who began to since this was last asked.
+    pub fn take_sleeper(&self) -> Option<u64> {
+        Some(self.wakes_ms.swap(0, Ordering::SeqCst)).filter(|wakes_ms| *wakes_ms > 0)
     }
 
     /// Somebody sets the wall clock back. Spans are measured as before.
@@ -53,8 +86,15 @@ impl Clock for FakeClock {
     }
 
     async fn sleep(&self, span: Millis) {
-        self.advance(span);
-        yield_now().await;
+        if !self.patient.load(Ordering::SeqCst) {
+            self.advance(span);
+            return yield_now().await;
+        }
+        let until = self.elapsed().ms().saturating_add(span.ms()).max(1);
+        while self.elapsed().ms() < until {
+            self.wakes_ms.store(until, Ordering::SeqCst);
+            yield_now().await;
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use holdpoint_domain::{Digest, Tier, lease::Scope, permit::Permit, plan::Step};
 
 use super::{
+    journal::{Asked, By, Moment},
     schedule::yield_now,
     world::{Deed, Effect, FakeWorld, Late},
 };
@@ -106,15 +107,26 @@ impl FakeWorld {
             .things
             .get_mut(&step.target)
             .ok_or_else(|| ExecuteError::Unknown("the target is gone".to_owned()))?;
+        // The write is one act that compares: whoever changed the target since, keeps their work.
+        if thing.version() != *from {
+            return Err(unknown());
+        }
+        let before = thing.content;
+        let (target, ledger_size) = (step.target.clone(), self.ledger.now());
         if deed == Deed::Partial {
             thing.content = thing.content.wrapping_add(7);
             thing.effects = thing.effects.saturating_add(1);
+            let (by, after) = (By::Executor(epoch, ActedPhase::Begun), thing.content);
+            state.moments.push(Moment { target, by, before, after, ledger_size });
             return Err(unknown());
         }
         thing.land(epoch, phase);
         if deed != Deed::NoHelp {
             thing.healthy = phase == ActedPhase::Applied;
         }
+        let (by, after) = (By::Executor(epoch, phase), thing.content);
+        state.moments.push(Moment { target, by, before, after, ledger_size });
+        drop(state);
         if deed == Deed::UnknownAfter { Err(unknown()) } else { Ok(()) }
     }
 }
@@ -122,6 +134,7 @@ impl FakeWorld {
 #[async_trait]
 impl Executor for FakeWorld {
     async fn rehearse(&self, work: Work<'_>) -> Result<(), ExecuteError> {
+        self.called_with(Asked::Rehearse, &work);
         yield_now().await;
         let (permit, step) = self.check(&work, Use::Apply)?;
         self.note(Effect::Rehearsed, Some(&permit.grant().plan_id), Some(&step.target));
@@ -137,6 +150,8 @@ impl Executor for FakeWorld {
     }
 
     async fn apply(&self, work: Work<'_>) -> Result<(), ExecuteError> {
+        let _under_way = self.enter();
+        self.called_with(Asked::Apply, &work);
         yield_now().await;
         let (permit, step) = self.check(&work, Use::Apply)?;
         let done = self.write(&work, &permit, step, &step.expected_version, ActedPhase::Applied).await;
@@ -146,6 +161,8 @@ impl Executor for FakeWorld {
     }
 
     async fn undo(&self, work: Work<'_>, from: &Digest) -> Result<(), ExecuteError> {
+        let _under_way = self.enter();
+        self.called_with(Asked::Undo, &work);
         yield_now().await;
         let (permit, step) = self.check(&work, Use::Undo)?;
         let done = self.write(&work, &permit, step, from, ActedPhase::Undone).await;

@@ -42,6 +42,12 @@ impl FakeInputs {
         *self.loading.lock().unwrap_or_else(PoisonError::into_inner) = loading;
     }
 
+    /// Forgets what was put in force. The gates know these inputs and these inputs the gates: whoever makes many stages lets them
+    /// go with this.
+    pub fn forget(&self) {
+        self.activated.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// What was put in force, in order, with the gate that it was put in force in.
     #[must_use]
     pub fn activated(&self) -> Vec<(Control, Arc<Gate>)> {

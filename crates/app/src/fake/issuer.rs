@@ -10,6 +10,7 @@ use holdpoint_domain::{
 };
 
 use super::{
+    journal::Asked,
     schedule::yield_now,
     world::{Effect, FakeWorld},
 };
@@ -27,6 +28,8 @@ impl Issuer for FakeWorld {
         receipt: &Receipt,
         plan: &Plan,
     ) -> Result<Lease, IssueError> {
+        let _under_way = self.enter();
+        self.called(Asked::Issue(info.clone()), Some(permit.grant().epoch));
         yield_now().await;
         let refused = |why: &str| IssueError::Refused(why.to_owned());
         // Checked from the bytes: a permit that another key signed is none here.
@@ -58,6 +61,7 @@ impl Issuer for FakeWorld {
     }
 
     async fn revoke(&self, lease: &Id<kind::Lease>) -> Result<(), IssueError> {
+        self.called(Asked::Revoke(lease.clone()), None);
         yield_now().await;
         {
             let mut state = self.state();

@@ -38,6 +38,7 @@ pub struct FakeJudge {
 struct Said {
     policy: Policy,
     approvers: BTreeSet<Id<kind::Person>>,
+    owners_may: bool,
     // All when none.
     readers: Option<BTreeSet<Id<kind::Person>>>,
     digest: Digest,
@@ -48,7 +49,7 @@ impl FakeJudge {
     #[must_use]
     pub fn new(policy: Policy, approvers: BTreeSet<Id<kind::Person>>) -> Self {
         let digest = Digest::of_bytes(b"fake policy");
-        Self { said: Mutex::new(Said { policy, approvers, readers: None, digest }) }
+        Self { said: Mutex::new(Said { policy, approvers, owners_may: true, readers: None, digest }) }
     }
 
     /// From now on the policy is another. Its digest stays: whether a changed file may be loaded is not the judge's matter.
@@ -59,6 +60,11 @@ impl FakeJudge {
     /// From now on only these people may approve.
     pub fn set_approvers(&self, approvers: BTreeSet<Id<kind::Person>>) {
         self.said().approvers = approvers;
+    }
+
+    /// From now on nobody may approve what an agent asks for that they answer for.
+    pub fn bar_owners(&self) {
+        self.said().owners_may = false;
     }
 
     /// From now on only these people may read the ledger.
@@ -100,7 +106,7 @@ impl Judge for FakeJudge {
         let said = self.said();
         if said.policy == Policy::Error {
             Verdict::Error { rules: Vec::new() }
-        } else if said.approvers.contains(&question.person.id) {
+        } else if said.approvers.contains(&question.person.id) && (said.owners_may || !question.owns_agent) {
             allow()
         } else {
             Verdict::Deny { rules: Vec::new() }

@@ -14,6 +14,7 @@ pub mod controls;
 mod executor;
 mod inputs;
 mod issuer;
+mod journal;
 mod judge;
 mod latch;
 pub mod schedule;
@@ -23,8 +24,10 @@ mod world;
 
 pub use clock::{FakeClock, FakeIds, FakeSigner};
 pub use inputs::{BROKEN, FakeInputs, Loading};
+pub use journal::{Asked, By, Call, Moment};
 pub use judge::{FakeJudge, Policy};
 pub use latch::FakeLatch;
+pub(crate) use stage::PERMIT_SEED;
 pub use stage::{Setup, Stage, decider, session, signed, signed_by, signed_with, statement};
 pub use store::{Failure, LedgerSize, MemStore, When};
 pub use world::{Deed, Effect, FakeWorld, Issuing, Pins, Probe, Thing, Traced};

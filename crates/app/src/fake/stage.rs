@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The seed of the gate's permit key.
-const PERMIT_SEED: u8 = 1;
+pub(crate) const PERMIT_SEED: u8 = 1;
 /// The seed of the observer's key.
 const EVIDENCE_SEED: u8 = 2;
 
@@ -105,8 +105,14 @@ impl Stage {
     pub fn restart(&mut self) {
         self.store = self.store.reopen();
         self.latch = Arc::new(self.latch.reopen());
+        self.gate = self.fresh_gate();
+    }
+
+    /// Another gate over the same ports, as it is now; for whoever wants to share one.
+    #[must_use]
+    pub fn fresh_gate(&self) -> Gate {
         let others = (&self.latch, &self.inputs);
-        self.gate = gate(&self.setup, &self.clock, &self.ids, &self.world, &self.judge, others, &self.store);
+        gate(&self.setup, &self.clock, &self.ids, &self.world, &self.judge, others, &self.store)
     }
 
     /// What `healer` asks for when it wants an action on a target.

@@ -17,7 +17,11 @@ use holdpoint_domain::{
 };
 use holdpoint_ledger::VerifierKey;
 
-use super::{FakeClock, LedgerSize, schedule::yield_now};
+use super::{
+    FakeClock, LedgerSize,
+    journal::{By, Call, Moment},
+    schedule::yield_now,
+};
 use crate::port::{Acted, Observation, ObserveError, Observer, Prober};
 
 /// A target, as it really is.
@@ -183,6 +187,9 @@ pub(super) struct State {
     pub(super) leases: BTreeMap<Id<kind::Lease>, LeaseInfo>,
     pub(super) ended: std::collections::BTreeSet<Id<kind::Lease>>,
     pub(super) trace: Vec<Traced>,
+    pub(super) calls: Vec<Call>,
+    pub(super) moments: Vec<Moment>,
+    pub(super) under_way: usize,
 }
 
 impl FakeWorld {
@@ -206,6 +213,9 @@ impl FakeWorld {
             leases: BTreeMap::new(),
             ended: std::collections::BTreeSet::new(),
             trace: Vec::new(),
+            calls: Vec::new(),
+            moments: Vec::new(),
+            under_way: 0,
         };
         let world = Self { clock, ledger, pins, state: Mutex::new(state) };
         let of = |healthy: bool| {
@@ -273,16 +283,28 @@ impl FakeWorld {
     /// Somebody else does something to a target.
     pub fn change(&self, target: &str, how: impl FnOnce(&mut Thing)) {
         let target = Id::parse(target).expect("a target of a test has an id");
-        how(self.state().things.get_mut(&target).expect("the target is in the world"));
+        let mut state = self.state();
+        let thing = state.things.get_mut(&target).expect("the target is in the world");
+        let before = thing.content;
+        how(thing);
+        let after = thing.content;
+        if before != after {
+            let ledger_size = self.ledger.now();
+            state.moments.push(Moment { target, by: By::Somebody, before, after, ledger_size });
+        }
     }
 
     /// All effects that [`Deed::Late`] has put off come now, as far as their leases are still good.
     pub fn land(&self) {
         let mut state = self.state();
-        let State { things, leases, .. } = &mut *state;
-        for thing in things.values_mut() {
+        let State { things, leases, moments, .. } = &mut *state;
+        for (target, thing) in things {
             if let Some(late) = thing.late.take().filter(|late| leases.contains_key(&late.lease)) {
+                let before = thing.content;
                 thing.land(late.epoch, late.phase);
+                let (target, by, after) =
+                    (target.clone(), By::Executor(late.epoch, late.phase), thing.content);
+                moments.push(Moment { target, by, before, after, ledger_size: self.ledger.now() });
             }
         }
     }
@@ -291,6 +313,19 @@ impl FakeWorld {
     #[must_use]
     pub fn trace(&self) -> Vec<Traced> {
         self.state().trace.clone()
+    }
+
+    /// From now on the executor does what it usually does, on every target.
+    pub fn heal(&self) {
+        let mut state = self.state();
+        (state.rehearse, state.apply, state.undo) = (Deed::Works, Deed::Works, Deed::Works);
+        state.apply_at.clear();
+        state.undo_at.clear();
+        state.issuing = Issuing::default();
+        state.measuring_takes = Millis::secs(0);
+        for thing in state.things.values_mut() {
+            thing.blind = 0;
+        }
     }
 
     /// Leases that can be used now.

@@ -278,6 +278,25 @@ fn inv15_a_latch_that_cannot_be_cleared_goes_on() {
 }
 
 #[test]
+fn inv15_a_halt_that_comes_while_another_is_lifted_stays() {
+    let (stage, plan) = permitted();
+    halt_by(&stage, "alice", Reach::Soft);
+    let bob = session("bob");
+    let mut lifting = Box::pin(resume(&stage.gate, &bob));
+    poll_until(&stage, &mut lifting, "resumed");
+    // Carol is told that hers is in force; the ledger has no room for it, so only the latch has it.
+    stage.store.fail(When::Nth(0), Failure::Full);
+    let done = halt_by(&stage, "carol", Reach::Soft);
+    assert!(done.latched && !done.recorded);
+    assert_eq!(wait(lifting).unwrap_err().rule, "halted-again");
+    assert_eq!(reach(&stage), Some(Reach::Soft));
+    assert_eq!(run_it(&stage, &plan), Ok(State::Void));
+    wait(record_halt(&stage.gate)).unwrap();
+    assert_eq!(count(&stage, "halted"), 2);
+    audit(&stage);
+}
+
+#[test]
 fn inv15_people_halt_and_administrators_resume() {
     let (stage, _) = permitted();
     // Agents do neither; strangers leave nothing.
