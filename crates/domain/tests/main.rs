@@ -15,6 +15,7 @@ mod suite {
     mod catalogues;
     mod consents;
     mod decisions;
+    mod edges;
     mod grants;
     mod inventories;
     mod jws;
