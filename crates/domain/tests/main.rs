@@ -28,5 +28,6 @@ mod suite {
     mod steps;
     mod support;
     mod text_is_no_fact;
+    mod words;
     mod worse;
 }
