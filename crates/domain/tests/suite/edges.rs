@@ -3,23 +3,26 @@
 use ed25519_dalek::Signer as _;
 use holdpoint_domain::{
     Rung,
-    action::UndoKind,
+    action::{self, UndoKind},
     actor::TrustDomain,
     aftercare::ResolutionStatement,
-    approval::TreeHead,
+    approval::{self, TreeHead},
+    change,
     decision::Mode,
     digest::MAX_WHOLE,
     facts::Origin,
     flow::{Event, State, next},
-    permit::{Grant, MAX_PERMIT_LEN, Permit, compact},
+    lease, limits,
+    permit::{self, Grant, MAX_PERMIT_LEN, Permit, compact},
     signature::Signature,
-    trigger::Truth,
+    time,
+    trigger::{Check, Condition, HttpExpect, Probe, Truth, endpoints},
 };
 use serde_json::json;
 
-use super::catalogues::action;
+use super::catalogues::action as an_action;
 use super::properties::{UNDO_KINDS, all_touches};
-use super::support::{agreement, facts, gate, grant, head, id, permit, pinned, plan, public};
+use super::support::{agreement, facts, gate, grant, head, id, ms, permit, pinned, plan, public};
 
 /// What is signed is written in doubles: of two whole numbers beyond 2^53 - 1 both may be written as one.
 #[test]
@@ -140,13 +143,13 @@ fn a_plan_names_its_incident() {
 #[test]
 fn the_groups_of_an_action_follow_from_its_facts() {
     for undo in UNDO_KINDS {
-        let mut action = action("process.restart");
+        let mut action = an_action("process.restart");
         action.undo = undo;
         let named = action.all_groups().contains(&id("no-undo"));
         assert_eq!(named, matches!(undo, UndoKind::None | UndoKind::Compensate), "{undo:?}");
     }
     for touches in all_touches() {
-        let mut action = action("process.restart");
+        let mut action = an_action("process.restart");
         action.touches = touches.clone();
         let groups = action.all_groups();
         for state in touches.keys() {
@@ -168,4 +171,39 @@ fn t19_a_trust_domain_has_one_spelling() {
     for bad in ["", "Example.org", "a/b", "a b", "a:1", "ä", "a\n", &long] {
         assert!(TrustDomain::parse(bad).is_err(), "{bad:?} was accepted");
     }
+}
+
+/// The numbers themselves, once more and in full: a limit that is changed by mistake is a limit that nobody decided on.
+#[test]
+fn t25_the_limits_are_those_that_were_decided_on() {
+    let limits: [(&str, u64, u64); 12] = [
+        ("an undo stays armed for a day", action::MAX_UNDO_WINDOW_MS, 86_400_000),
+        ("a target settles within an hour", action::MAX_SETTLE_MS, 3_600_000),
+        ("whole numbers of parameters", action::MAX_INT.unsigned_abs(), 9_007_199_254_740_991),
+        ("a hold lasts a day", approval::MAX_APPROVAL_MS, 86_400_000),
+        ("a change waits for a week", change::MAX_CHANGE_MS, 604_800_000),
+        ("whole numbers of what is signed", MAX_WHOLE, 9_007_199_254_740_991),
+        ("a lease lasts a quarter of an hour", lease::MAX_LEASE_MS, 900_000),
+        ("a window of a budget is at most 31 days", limits::MAX_WINDOW_MS, 2_678_400_000),
+        ("a deletion is remembered for a week", limits::DEFAULT_DELETE_WINDOW.ms(), 604_800_000),
+        ("a run starts within an hour", permit::MAX_START_MS, 3_600_000),
+        ("a permit has at most 64 KiB", MAX_PERMIT_LEN as u64, 65_536),
+        ("times and spans", time::MAX_MS, 9_007_199_254_740_991),
+    ];
+    for (what, limit, decided) in limits {
+        assert_eq!(limit, decided, "{what}");
+    }
+}
+
+#[test]
+fn a_condition_names_the_endpoints_that_it_asks() {
+    let probe = |endpoint: &str| Probe {
+        endpoint: id(endpoint),
+        timeout_ms: ms(1_000),
+        check: Check::Http { expect: HttpExpect::Ok },
+    };
+    let probes = vec![probe("http"), probe("admin"), probe("http")];
+    let condition = Condition { id: id("process.hung"), title: "hung".to_owned(), needs: 1, probes };
+    let asked: Vec<_> = endpoints(&condition).into_iter().cloned().collect();
+    assert_eq!(asked, [id("admin"), id("http")]);
 }

@@ -1,6 +1,7 @@
 //! Limits of the formats, at exactly the limit.
 
 use holdpoint_ledger::note::MAX_NOTE_BYTES;
+use holdpoint_ledger::tlog_proof::MAX_TLOG_PROOF_BYTES;
 use holdpoint_ledger::{Checkpoint, NoteError, SignedNote, leaf_hash};
 
 use super::support::{ORIGIN, keys, signer};
@@ -26,4 +27,11 @@ fn extensions_are_shown_in_their_order() {
     let head = head.with_extension("one").unwrap().with_extension("two").unwrap();
     assert_eq!(head.extensions(), ["one", "two"]);
     assert_eq!(head.to_string().parse(), Ok(head));
+}
+
+#[test]
+fn t30_the_limits_are_those_that_were_decided_on() {
+    assert_eq!(MAX_NOTE_BYTES, 131_072);
+    // Extra data twice as long as it may be (base64 needs less), 64 lines of a hash, a note, and the short lines.
+    assert_eq!(MAX_TLOG_PROOF_BYTES, 131_072 + 2_880 + 131_072 + 128);
 }
