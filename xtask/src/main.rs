@@ -11,6 +11,8 @@
 
 mod advisories;
 mod bench;
+mod fuzz;
+mod mutants;
 mod proven;
 mod repo;
 mod setup;
@@ -54,6 +56,18 @@ const COMMANDS: &[Command] = &[
         arguments: "[--records N] [--seconds N]",
         about: "measure, and write the table of docs/performance.md; some minutes after the build",
         run: bench::run,
+    },
+    Command {
+        name: "fuzz",
+        arguments: "[--seconds N] [--keep] [TARGET…]",
+        about: "look for inputs that break a property, for a short time; `--keep` minimises the corpus",
+        run: fuzz::run,
+    },
+    Command {
+        name: "mutants",
+        arguments: "[--shard K/N] [FILE…]",
+        about: "break `domain` and `ledger` everywhere, and see which breaks no test finds",
+        run: mutants::run,
     },
     Command {
         name: "advisories",

@@ -6,7 +6,8 @@ use serde_json::Value;
 /// Bytes that are JSON have the canonical form that a naive reader of RFC 8785 gives them, and that form is its own.
 pub(crate) fn holds(bytes: &[u8]) {
     let Ok(value) = serde_json::from_slice::<Value>(bytes) else { return };
-    let form = canonical(&value).unwrap();
+    // A whole number that a double would round, and too many levels, have no canonical form.
+    let Ok(form) = canonical(&value) else { return };
     let mut naive = String::new();
     write(&value, &mut naive);
     assert_eq!(String::from_utf8_lossy(&form), naive, "two readings of RFC 8785");
