@@ -11,6 +11,8 @@
 
 mod advisories;
 mod bench;
+mod fuzz;
+mod mutants;
 mod planted;
 mod proven;
 mod repo;
@@ -68,6 +70,18 @@ const COMMANDS: &[Command] = &[
         arguments: "[NAME…]",
         about: "plant each bug of the list into a copy of the tree and have the simulation find it",
         run: planted::run,
+    },
+    Command {
+        name: "fuzz",
+        arguments: "[--seconds N] [--keep] [TARGET…]",
+        about: "look for inputs that break a property, for a short time; `--keep` minimises the corpus",
+        run: fuzz::run,
+    },
+    Command {
+        name: "mutants",
+        arguments: "[--shard K/N] [FILE…]",
+        about: "break `domain` and `ledger` everywhere, and see which breaks no test finds",
+        run: mutants::run,
     },
     Command {
         name: "advisories",

@@ -28,6 +28,7 @@ pub struct ReviewStatement {
     /// The plan's digest.
     pub digest: Digest,
     /// The ledger index of the last record of the plan that the person has seen.
+    #[serde(deserialize_with = "crate::digest::whole")]
     pub seen: u64,
     /// Who looked.
     pub reviewer: Id<kind::Person>,
@@ -66,6 +67,7 @@ pub struct ResolutionStatement {
     /// The plan's digest.
     pub digest: Digest,
     /// The ledger index of the last record of the plan that the person has seen.
+    #[serde(deserialize_with = "crate::digest::whole")]
     pub seen: u64,
     /// Who looked.
     pub resolver: Id<kind::Person>,

@@ -22,6 +22,7 @@ pub struct TreeHead {
     /// The log's origin line.
     pub origin: String,
     /// How many entries it had.
+    #[serde(deserialize_with = "crate::digest::whole")]
     pub size: u64,
     /// The root hash over them (RFC 6962).
     pub root: Digest,

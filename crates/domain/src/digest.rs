@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha2::{Digest as _, Sha256};
 
 /// A SHA-256 digest, written `sha256:` and 64 hex digits.
@@ -24,6 +24,21 @@ pub enum DigestError {
     /// The value cannot be written as canonical JSON (a number that is not finite, for instance).
     #[error("value has no canonical JSON form: {0}")]
     NotCanonical(String),
+}
+
+/// Largest whole number in anything that is signed: RFC 8785 writes numbers as doubles, so of two larger ones both may be
+/// written as one, and a signature over either would be one over both.
+pub const MAX_WHOLE: u64 = (1 << 53) - 1;
+
+/// Reads a whole number that canonical JSON carries exactly.
+pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = u64::deserialize(deserializer)?;
+    if number > MAX_WHOLE {
+        return Err(D::Error::custom(format_args!(
+            "expected a whole number of at most {MAX_WHOLE}, got {number}"
+        )));
+    }
+    Ok(number)
 }
 
 /// The RFC 8785 (JCS) form of a value: the bytes that are signed and digested.

@@ -116,6 +116,9 @@ fn t23_data_and_its_backup_are_never_both_deleted() {
     assert!(gone(&both, &[]), "in one plan");
     let long_ago = 30 * 24 * HOUR;
     assert!(!gone(&dump, &[past(&db, long_ago, false)]), "the window is over");
+    let window = DEFAULT_DELETE_WINDOW.ms();
+    assert!(gone(&dump, &[past(&db, window - 1, false)]), "its last millisecond is in it");
+    assert!(!gone(&dump, &[past(&db, window, false)]), "its end is out of it");
     let (db_i, dump_i) = (deleting("db", Some("i1")), deleting("dump", Some("i1")));
     assert!(gone(&dump_i, &[past(&db_i, long_ago, false)]), "the incident is the same");
     let failed = PastRun { without_effect: true, ..past(&db, HOUR, false) };
@@ -163,4 +166,20 @@ fn t25_faults_are_found_together() {
     {
         assert!(said.iter().any(|line| line.contains(want)), "{want}: {said:?}");
     }
+}
+
+#[test]
+fn limits_are_shown_as_they_were_written() {
+    let budgets = budget(Per::Agent, Some(1), Some(2));
+    let freeze = Freeze {
+        id: Id::parse("friday").unwrap(),
+        environments: BTreeSet::new(),
+        from_ms: at(NOW),
+        until_ms: at(NOW + HOUR),
+    };
+    let limits =
+        Limits::new(budgets.budgets().to_vec(), vec![freeze.clone()], DEFAULT_DELETE_WINDOW).unwrap();
+    let [budget] = limits.budgets() else { panic!("expected one budget, got {:?}", limits.budgets()) };
+    assert_eq!((budget.per, budget.concurrent), (Per::Agent, Some(1)));
+    assert_eq!(limits.freezes(), [freeze]);
 }

@@ -55,6 +55,7 @@ pub struct Grant {
     /// Used once, by the claim.
     pub nonce: Id<kind::Nonce>,
     /// Grows with every permit: a target that has seen a higher one refuses a lower one.
+    #[serde(deserialize_with = "crate::digest::whole")]
     pub epoch: u64,
     /// When it was granted.
     pub granted_at_ms: Timestamp,

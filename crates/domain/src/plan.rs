@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Commitment, Digest, Id,
-    action::{Action, ParamSpec, UndoKind},
+    action::{Action, MAX_INT, ParamSpec, UndoKind},
     digest::DigestError,
     id::kind,
 };
@@ -18,7 +18,7 @@ pub const MAX_STEPS: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RawPlan")]
 pub struct Plan {
-    // INVARIANT: 1 to MAX_STEPS steps, each on a target of its own.
+    // INVARIANT: 1 to MAX_STEPS steps, each on a target of its own; whole numbers within MAX_INT.
     r#type: PlanType,
     requester: Requester,
     incident: Option<Id<kind::Incident>>,
@@ -95,6 +95,9 @@ pub enum PlanError {
     /// Two steps on one target: what the second one expects would be what the first one leaves, which nobody can approve yet.
     #[error("two steps act on target `{0}`: expected a target of its own for each step")]
     SameTarget(Id<kind::Target>),
+    /// A whole number that canonical JSON does not carry exactly: two plans would share a digest.
+    #[error("parameter `{0}`: expected a whole number between -{MAX_INT} and {MAX_INT}")]
+    Number(Id<kind::Param>),
     /// A parameter that the action does not have.
     #[error("action `{action}` has no parameter `{param}`")]
     UnknownParam {
@@ -143,6 +146,15 @@ impl Plan {
         let mut seen = BTreeSet::new();
         if let Some(step) = steps.iter().find(|step| !seen.insert(&step.target)) {
             return Err(PlanError::SameTarget(step.target.clone()));
+        }
+        let is_exact = |value: &ParamValue| match value {
+            ParamValue::Int(int) => (-MAX_INT..=MAX_INT).contains(int),
+            ParamValue::Bool(_) | ParamValue::Choice(_) | ParamValue::Secret(_) => true,
+        };
+        if let Some((param, _)) =
+            steps.iter().flat_map(|step| &step.params).find(|(_, value)| !is_exact(value))
+        {
+            return Err(PlanError::Number(param.clone()));
         }
         Ok(Self { r#type: PlanType::V1, requester, incident, trigger, steps })
     }

@@ -195,6 +195,7 @@ pub enum Body {
         /// Its nonce, which the claim uses up.
         nonce: Id<kind::Nonce>,
         /// Its fencing epoch.
+        #[serde(deserialize_with = "crate::digest::whole")]
         epoch: u64,
     },
     /// The intent: the run is open, and apply, undo and revocation are authorised by this record.
@@ -204,6 +205,7 @@ pub enum Body {
         /// Its nonce, used up now.
         nonce: Id<kind::Nonce>,
         /// Its fencing epoch.
+        #[serde(deserialize_with = "crate::digest::whole")]
         epoch: u64,
         /// The executors that act under it.
         executors: BTreeSet<Id<kind::Executor>>,

@@ -15,6 +15,7 @@ mod suite {
     mod catalogues;
     mod consents;
     mod decisions;
+    mod edges;
     mod grants;
     mod inventories;
     mod jws;
@@ -27,5 +28,6 @@ mod suite {
     mod steps;
     mod support;
     mod text_is_no_fact;
+    mod words;
     mod worse;
 }

@@ -11,6 +11,7 @@
 
 mod suite {
     mod checkpoints;
+    mod edges;
     mod exports;
     mod notes;
     mod proofs;

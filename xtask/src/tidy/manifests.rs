@@ -25,6 +25,9 @@ const LAYERS: &[Layer] = &[
     Layer { folder: "crates/app", uses: &[POLICY, DOMAIN, LEDGER] },
     Layer { folder: "crates/adapters", uses: &[APP, POLICY, DOMAIN, LEDGER] },
     Layer { folder: "crates/server", uses: &[ADAPTERS, APP, POLICY, DOMAIN, LEDGER] },
+    // Properties see what an attacker sees: public interfaces, from the outside.
+    Layer { folder: "fuzz/properties", uses: &[ADAPTERS, POLICY, DOMAIN, LEDGER] },
+    Layer { folder: "fuzz", uses: &["holdpoint-properties"] },
     Layer { folder: "xtask", uses: &[] },
 ];
 
