@@ -27,8 +27,7 @@ impl Stage {
     /// Writes the files, makes the keys, starts nothing.
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        // Bound and given back: free a moment ago, which is the best that can be had.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = port();
         let stage = Self { dir, port, gate: None, environment: Vec::new() };
         stage.write("alive", "");
         let ada = stage.cli(&["keygen", "--out", &stage.path("people/ada.key")]);
@@ -248,6 +247,21 @@ impl Drop for Stage {
         }
         // Units outlive the gate, and end when their file is gone.
         let _ = fs::remove_file(self.dir.path().join("alive"));
+    }
+}
+
+/// A port for a server that is stopped and started again. Below those that the kernel gives out by itself: while the server is
+/// down, nobody else's connection or listener takes it.
+pub(crate) fn port() -> u16 {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Tests run in processes beside each other, each with a number of its own.
+        let number = std::process::id() * 97 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + u16::try_from(number % 20_000).unwrap();
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
     }
 }
 

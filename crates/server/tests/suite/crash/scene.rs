@@ -154,8 +154,7 @@ impl Scene {
     pub(super) fn bare() -> Self {
         let dir = tempfile::tempdir().unwrap();
         copy(&template().path().join("people"), &dir.path().join("people"));
-        // Bound and given back: free a moment ago, which is the best that can be had.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = crate::suite::stage::port();
         let site = Site::start(dir.path());
         write_files(dir.path(), port, site.port);
         let names = ["flags.json", "setting.env", "stubborn.env", "servers.conf"];
