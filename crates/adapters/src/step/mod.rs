@@ -23,6 +23,8 @@ pub enum Step {
     StoreCreate,
     /// Projections that differ from the records are made anew. Before, after: the next start compares again.
     StoreMend,
+    /// At a start the write-ahead log is written into the database, synced. Before, after: the next start does it again.
+    StoreAnew,
     /// A batch of records is committed and synced. Before: nothing happened, and nobody was told. After: start-up finds the
     /// batch, and `app::recover` goes on from its records.
     StoreCommit,
@@ -107,11 +109,12 @@ pub struct Taken(());
 
 impl Step {
     /// All of them, in the order in which a gate comes to them.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::KeyFile,
         Self::InitFile,
         Self::StoreCreate,
         Self::StoreMend,
+        Self::StoreAnew,
         Self::StoreCommit,
         Self::StoreCarry,
         Self::HeadWrite,
@@ -154,6 +157,7 @@ impl Step {
             Self::InitFile => "init-file",
             Self::StoreCreate => "store-create",
             Self::StoreMend => "store-mend",
+            Self::StoreAnew => "store-anew",
             Self::StoreCommit => "store-commit",
             Self::StoreCarry => "store-carry",
             Self::HeadWrite => "head-write",

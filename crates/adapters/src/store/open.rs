@@ -135,7 +135,8 @@ fn mend(conn: &Connection, fold: &Fold) -> Result<(), OpenError> {
 /// second sync succeeds without writing them: whatever is done on them would be forgotten with the next loss of power. If we
 /// stop here, the next start does it again.
 fn write_anew(conn: &Connection, path: &Path) -> Result<(), OpenError> {
-    match conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0)) {
+    let is_busy = |row: &rusqlite::Row<'_>| row.get::<_, bool>(0);
+    match Step::StoreAnew.take(|_| conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], is_busy)) {
         Ok(false) => Ok(()),
         Ok(true) => Err(OpenError::InUse { path: path.to_owned() }),
         // The log stays as it is. Nothing begins on a full disk, and what must be recorded to its end has to find a store.

@@ -13,6 +13,7 @@ const AT_A_TIME: usize = 4;
 
 /// Which step a scenario takes how often: each number is a time at which it is crashed.
 const CASES: &[(Scenario, Step, &[u32])] = &[
+    (Scenario::Birth, Step::StoreAnew, &[1]),
     (Scenario::Birth, Step::StoreCreate, &[1]),
     (Scenario::Birth, Step::HeadWrite, &[1, 2, 3, 4]),
     (Scenario::Birth, Step::HeadSync, &[1, 2, 3, 4]),
