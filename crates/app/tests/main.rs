@@ -17,6 +17,7 @@ mod suite {
     mod changes;
     mod containment;
     mod crashes;
+    mod evaluations;
     mod failing_appends;
     mod guards;
     mod halts;

@@ -27,6 +27,8 @@ use crate::{
 
 /// How many records are tried at once.
 const BATTERY: usize = 6;
+/// How the names of leases begin that the intruder has minted.
+pub(super) const STOLEN: &str = "stolen-";
 
 impl Sim {
     /// Somebody tries something that must be refused.
@@ -292,7 +294,7 @@ impl Sim {
     fn lease_for(&self, jws: &str, plan: &Plan) -> LeaseInfo {
         let permit =
             Permit::open(jws, &FakeSigner::new(PERMIT_SEED).public_key()).expect("it was signed just now");
-        let lease = id(&format!("stolen-{}", self.event));
+        let lease = id(&format!("{STOLEN}{}", self.event));
         LeaseInfo::least(lease, &permit, plan, scene::ms(30_000), self.stage.clock.now())
             .expect("a simulation ends")
     }

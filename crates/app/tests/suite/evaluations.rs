@@ -1,0 +1,88 @@
+//! Evaluations: the door that only answers, for what changes nothing.
+
+use holdpoint_app::{
+    evaluate::{Evaluated, Question, evaluate},
+    fake::{Policy, Setup, Stage, controls::id, decider, session},
+    refusal::Refusal,
+};
+use holdpoint_domain::{
+    Rung, Tier,
+    actor::{Identity, Phase},
+    decision::{Answer, rule},
+    record::{Body, Request},
+    trigger::Truth,
+};
+
+use super::support::{audit, refusals, started, wait};
+
+fn asked(stage: &Stage, who: &Identity, action: &str, target: &str) -> Result<Evaluated, Refusal> {
+    wait(evaluate(&stage.gate, who, &Question { action: id(action), target: id(target) }))
+}
+
+#[test]
+fn inv01_an_answer_stands_in_the_ledger_with_its_facts_and_nothing_runs() {
+    let stage = started(Setup::default());
+    stage.judge.set(Policy::From(Rung::T1));
+    let evaluated = asked(&stage, &decider("healer"), "process.inspect", "worker-1").unwrap();
+    assert_eq!((evaluated.decision.answer, evaluated.decision.tier), (Answer::Allow, Tier::T0));
+    let record = &stage.store.records()[usize::try_from(evaluated.index).unwrap()];
+    let Body::Evaluated { decision, facts } = &record.body else { panic!("{record:?}") };
+    assert_eq!((decision.as_ref(), &record.plan), (&evaluated.decision, &None));
+    assert_eq!(decision.facts, facts.digest().unwrap());
+    // What nobody looked at is unknown, and what the agent chose is tainted.
+    let facts = facts.first();
+    assert_eq!(facts.trigger.agreement.truth, Truth::Indeterminate);
+    assert!(facts.provenance.tainted() && !facts.undo.computed);
+    assert!(facts.blast.services.contains(&id("shop")));
+    audit(&stage);
+}
+
+/// There is nobody to approve or to review here: whatever needs more than nothing is a no.
+#[test]
+fn inv09_what_policy_wants_people_for_is_denied() {
+    for (policy, because) in [
+        (Policy::From(Rung::T2), None),
+        (Policy::From(Rung::T3), None),
+        (Policy::From(Rung::T4), None),
+        (Policy::Deny, Some(rule::NOTHING_PERMITS)),
+        (Policy::Error, None),
+        (Policy::NotMonotone, Some(rule::NOT_MONOTONE)),
+    ] {
+        let stage = started(Setup::default());
+        stage.judge.set(policy);
+        let evaluated = asked(&stage, &decider("healer"), "process.inspect", "worker-1").unwrap();
+        assert_eq!(evaluated.decision.answer, Answer::Deny, "{policy:?}");
+        let reasons = &evaluated.decision.reasons;
+        assert!(
+            because.is_none_or(|because| reasons.iter().any(|reason| reason.rule.as_str() == because)),
+            "{policy:?}: {reasons:?}"
+        );
+    }
+}
+
+#[test]
+fn inv07_whoever_may_not_ask_is_refused_on_record() {
+    let agent = |name: &str, phase| Identity::Agent { agent: id(name), phase };
+    for (who, action, target, rule) in [
+        // Whatever changes something needs a plan, at whatever tier it would run.
+        (decider("healer"), "process.restart", "worker-1", "needs-a-plan"),
+        (decider("healer"), "rm.rf", "worker-1", "unknown-action"),
+        (decider("healer"), "process.inspect", "worker-9", "unknown-target"),
+        (agent("scout", Phase::Observe), "process.inspect", "worker-1", "wrong-phase"),
+        (agent("healer", Phase::Execute), "process.inspect", "worker-1", "wrong-phase"),
+        (session("alice"), "process.inspect", "worker-1", "not-an-agent"),
+    ] {
+        let stage = started(Setup::default());
+        let refusal = asked(&stage, &who, action, target).unwrap_err();
+        assert_eq!(refusal.rule, rule);
+        assert_eq!(refusals(&stage), [(Request::Evaluate, rule.to_owned())]);
+    }
+    // Of whom nobody knows, nothing is written down.
+    let stage = started(Setup::default());
+    let before = stage.store.records().len();
+    assert_eq!(
+        asked(&stage, &decider("mallory"), "process.inspect", "worker-1").unwrap_err().rule,
+        "unknown-agent"
+    );
+    assert_eq!(stage.store.records().len(), before);
+}
