@@ -199,6 +199,8 @@ pub fn changes(record: &Record) -> Vec<Change> {
         }
         // Nobody knows how the target is: the lock stays until a person has looked.
         Body::InDoubt { .. } => changes.push(Change::BadOutcome),
+        // Answered under inputs that are in force, or not at all.
+        Body::Evaluated { facts, .. } => changes.push(Change::UnderInputs(facts.first().inputs)),
         Body::ReviewOwed { due_at_ms, owner } => {
             changes.push(Change::OweReview { due_at: *due_at_ms, owner: owner.clone() });
         }
@@ -218,7 +220,6 @@ pub fn changes(record: &Record) -> Vec<Change> {
         | Body::InputRefused { .. }
         | Body::InputRestored { .. }
         | Body::Strangers { .. }
-        | Body::Evaluated { .. }
         | Body::Refused { .. } => {}
     }
     changes

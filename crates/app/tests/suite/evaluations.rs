@@ -86,3 +86,19 @@ fn inv07_whoever_may_not_ask_is_refused_on_record() {
     );
     assert_eq!(stage.store.records().len(), before);
 }
+
+/// What was worked out under inputs that were replaced meanwhile is not answered.
+#[test]
+fn inv13_nothing_is_answered_under_inputs_that_are_not_in_force() {
+    let stage = started(Setup::default());
+    let mut inputs = stage.gate.inputs;
+    inputs.policy = holdpoint_domain::Digest::of_bytes(b"another policy");
+    let parts = Stage::new(Setup::default());
+    let mut stale = stage.gate.under(stage.gate.ports.clone(), parts.gate.controls).unwrap();
+    stale.inputs = inputs;
+    let question = Question { action: id("process.inspect"), target: id("worker-1") };
+    let before = stage.store.records().len();
+    let refusal = wait(evaluate(&stale, &decider("healer"), &question)).unwrap_err();
+    assert_eq!(refusal.rule, "too-late");
+    assert!(stage.store.records()[before..].iter().all(|record| record.body.word() == "refused"));
+}
