@@ -14,7 +14,7 @@ use holdpoint_domain::{
 use crate::{
     bundle::Bundle,
     index::Slice,
-    narrow::Atoms,
+    narrow::{Atoms, Fields},
     request::{Asked, Unasked},
 };
 
@@ -81,10 +81,8 @@ impl Bundle {
     #[must_use]
     pub fn ladder(&self, facts: &Facts, deadline: Deadline<'_>) -> Ladder {
         match self.prepare(facts) {
-            Ok((asked, slice)) => {
-                // Rules that do not look at the oversight answer the same on every rung: once is enough.
-                let mut fixed = None;
-                let mut on = |rung: Rung| answer(&asked, &slice, &rung.oversight(), &mut fixed, deadline);
+            Ok(mut question) => {
+                let mut on = |rung: Rung| question.answer(&rung.oversight(), deadline);
                 Ladder { t1: on(Rung::T1), t2: on(Rung::T2), t3: on(Rung::T3), t4: on(Rung::T4) }
             }
             Err(unasked) => Ladder::all(&refusal(&unasked)),
@@ -95,7 +93,7 @@ impl Bundle {
     #[must_use]
     pub fn ask(&self, facts: &Facts, oversight: &Oversight, deadline: Deadline<'_>) -> Verdict {
         match self.prepare(facts) {
-            Ok((asked, slice)) => answer(&asked, &slice, oversight, &mut None, deadline),
+            Ok(mut question) => question.answer(oversight, deadline),
             Err(unasked) => refusal(&unasked),
         }
     }
@@ -113,66 +111,77 @@ impl Bundle {
         self.of_person(Asked::reading(self.schema(), person), deadline)
     }
 
-    fn of_person(&self, asked: Result<Asked, Unasked>, deadline: Deadline<'_>) -> Verdict {
+    fn of_person(&self, asked: Result<Asked<'_>, Unasked>, deadline: Deadline<'_>) -> Verdict {
         let asked = match asked {
             Ok(asked) => asked,
             Err(unasked) => return refusal(&unasked),
         };
-        let (Ok(slice), Ok(request)) = (self.slice(&asked, None), asked.bare()) else { return failed() };
-        let mut matched = run(&slice.fixed, &request, &asked.entities);
-        matched.add(run(&slice.varying, &request, &asked.entities));
+        let (Ok(slice), Ok(request), Ok(entities)) =
+            (self.slice(&asked, None), asked.bare(), asked.entities(Fields::ALL))
+        else {
+            return failed();
+        };
+        let mut matched = run(&slice.fixed, &request, &entities);
+        matched.add(run(&slice.varying, &request, &entities));
         if deadline.passed() { failed() } else { matched.verdict() }
     }
 
-    /// The request and the rules that can match it or fail on it.
-    pub(crate) fn prepare(&self, facts: &Facts) -> Result<(Asked, Arc<Slice>), Unasked> {
+    /// The question, with the rules that can match it or fail on it.
+    pub(crate) fn prepare<'f>(&'f self, facts: &'f Facts) -> Result<Question<'f>, Unasked> {
         let atoms = facts.target.as_ref().map(|target| Atoms::of(facts, target));
-        self.prepare_with(facts, atoms)
-    }
-
-    /// The request and all rules whose scope it is in, whatever their conditions.
-    pub(crate) fn prepare_whole(&self, facts: &Facts) -> Result<(Asked, Arc<Slice>), Unasked> {
-        self.prepare_with(facts, None)
-    }
-
-    fn prepare_with(&self, facts: &Facts, atoms: Option<Atoms>) -> Result<(Asked, Arc<Slice>), Unasked> {
         let asked = Asked::plan(self.schema(), facts)?;
         let slice = self.slice(&asked, atoms).map_err(Unasked::Built)?;
+        let entities = asked.entities(slice.fields())?;
+        Ok(Question { asked, slice, entities, fixed: None })
+    }
+
+    /// The request, and all rules whose scope it is in, whatever their conditions.
+    pub(crate) fn prepare_whole<'f>(&'f self, facts: &'f Facts) -> Result<(Asked<'f>, Arc<Slice>), Unasked> {
+        let asked = Asked::plan(self.schema(), facts)?;
+        let slice = self.slice(&asked, None).map_err(Unasked::Built)?;
         Ok((asked, slice))
     }
 }
 
-fn answer(
-    asked: &Asked,
-    slice: &Slice,
-    oversight: &Oversight,
-    fixed: &mut Option<Matched>,
-    deadline: Deadline<'_>,
-) -> Verdict {
-    if deadline.passed() {
-        return failed();
+/// What an agent asks, on one rung after the other. What does not depend on the rung is built and evaluated once.
+pub(crate) struct Question<'f> {
+    asked: Asked<'f>,
+    pub(crate) slice: Arc<Slice>,
+    entities: Entities,
+    /// What the rules do that do not look at the oversight, once known.
+    fixed: Option<Matched>,
+}
+
+impl Question<'_> {
+    fn answer(&mut self, oversight: &Oversight, deadline: Deadline<'_>) -> Verdict {
+        if deadline.passed() {
+            return failed();
+        }
+        let Self { asked, slice, entities, fixed } = self;
+        let Ok(matched) = matched(asked, slice, entities, oversight, fixed) else { return failed() };
+        if deadline.passed() { failed() } else { matched.verdict() }
     }
-    let Ok(matched) = matched(asked, slice, oversight, fixed) else { return failed() };
-    if deadline.passed() { failed() } else { matched.verdict() }
 }
 
 /// What the rules of a slice do under this oversight. `fixed` is what those do that do not look at it, once known.
 pub(crate) fn matched(
-    asked: &Asked,
+    asked: &Asked<'_>,
     slice: &Slice,
+    entities: &Entities,
     oversight: &Oversight,
     fixed: &mut Option<Matched>,
 ) -> Result<Matched, Unasked> {
     let mut matched = match fixed {
         Some(fixed) => fixed.clone(),
+        None if slice.fixed.is_empty() => Matched::default(),
         None => {
-            let request = asked.under(oversight, slice.fixed_fields)?;
-            fixed.insert(run(&slice.fixed, &request, &asked.entities)).clone()
+            let request = asked.under(None, slice.fixed_fields)?;
+            fixed.insert(run(&slice.fixed, &request, entities)).clone()
         }
     };
     if !slice.varying.is_empty() {
-        let request = asked.under(oversight, slice.varying_fields)?;
-        matched.add(run(&slice.varying, &request, &asked.entities));
+        let request = asked.under(Some(oversight), slice.varying_fields)?;
+        matched.add(run(&slice.varying, &request, entities));
     }
     Ok(matched)
 }

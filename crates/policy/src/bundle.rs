@@ -138,7 +138,7 @@ impl Bundle {
         &self.rules
     }
 
-    pub(crate) fn slice(&self, asked: &Asked, atoms: Option<Atoms>) -> Result<Arc<Slice>, String> {
+    pub(crate) fn slice(&self, asked: &Asked<'_>, atoms: Option<Atoms>) -> Result<Arc<Slice>, String> {
         self.index.slice(&self.rules, &asked.concerned, atoms)
     }
 }

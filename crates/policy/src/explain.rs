@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use cedar_policy::{
-    Decision, Policy, PolicySet, Request,
+    Decision, Entities, Policy, PolicySet, Request,
     pst::{self, Clause, Expr},
 };
 use holdpoint_domain::{Id, Rung, facts::Facts, id::kind};
@@ -17,7 +17,6 @@ use crate::{
     bundle::Bundle,
     narrow::{self, Fields},
     report::RuleEffect,
-    request::Asked,
     rule::{self, Rule},
 };
 
@@ -88,16 +87,20 @@ impl Bundle {
             Ok(prepared) => prepared,
             Err(unasked) => return Explanation { not_asked: Some(unasked.to_string()), ..none },
         };
+        let entities = match asked.entities(Fields::ALL) {
+            Ok(entities) => entities,
+            Err(unasked) => return Explanation { not_asked: Some(unasked.to_string()), ..none },
+        };
         let rules: Vec<&Rule> = slice.rules.iter().filter_map(|at| self.rules().get(*at)).collect();
         let mut rungs = Vec::new();
         for rung in Rung::ALL {
-            match asked.under(&rung.oversight(), Fields::ALL) {
-                Ok(request) => rungs.push(on_rung(rung, &rules, &request, &asked)),
+            match asked.under(Some(&rung.oversight()), Fields::ALL) {
+                Ok(request) => rungs.push(on_rung(rung, &rules, &request, &entities)),
                 Err(unasked) => return Explanation { not_asked: Some(unasked.to_string()), ..none },
             }
         }
         let (Some(top), Ok(request)) =
-            (rungs.last().cloned(), asked.under(&Rung::T4.oversight(), Fields::ALL))
+            (rungs.last().cloned(), asked.under(Some(&Rung::T4.oversight()), Fields::ALL))
         else {
             return none;
         };
@@ -108,7 +111,7 @@ impl Bundle {
             .iter()
             .filter(|rule| denied && rule.effect == RuleEffect::Permit && !top.permits.contains(&rule.id))
             .collect();
-        let conditions = |rule: &Rule| unmet_conditions(rule, &request, &asked);
+        let conditions = |rule: &Rule| unmet_conditions(rule, &request, &entities);
         let unmet = missed
             .iter()
             .take(MAX_EXPLAINED)
@@ -128,12 +131,12 @@ fn said(rule: &Rule) -> Said {
     Said { rule: rule.id.clone(), why: note("why"), next: note("next") }
 }
 
-fn on_rung(rung: Rung, rules: &[&Rule], request: &Request, asked: &Asked) -> OnRung {
+fn on_rung(rung: Rung, rules: &[&Rule], request: &Request, entities: &Entities) -> OnRung {
     let mut on = OnRung { rung, permits: Vec::new(), forbids: Vec::new(), failed: Vec::new() };
     for rule in rules {
         let mut alone = PolicySet::new();
         let matched = match rule::put(&mut alone, rule) {
-            Ok(()) => ask::run(&alone, request, &asked.entities),
+            Ok(()) => ask::run(&alone, request, entities),
             Err(_) => ask::Matched { failed: [rule.id.clone()].into(), ..ask::Matched::default() },
         };
         on.permits.extend(matched.permits);
@@ -145,12 +148,12 @@ fn on_rung(rung: Rung, rules: &[&Rule], request: &Request, asked: &Asked) -> OnR
 
 /// The conditions of a permit that are false, or that fail when all before them hold. Empty when it is the scope that
 /// does not match.
-fn unmet_conditions(rule: &Rule, request: &Request, asked: &Asked) -> Vec<String> {
+fn unmet_conditions(rule: &Rule, request: &Request, entities: &Entities) -> Vec<String> {
     let mut unmet = Vec::new();
     for condition in
         rule::clauses_of(&rule.policy, rule.linked.as_ref()).iter().flatten().flat_map(narrow::conjuncts)
     {
-        match holds(&condition, request, asked) {
+        match holds(&condition, request, entities) {
             Some(true) => {}
             Some(false) => unmet.push(condition.to_string()),
             None if unmet.is_empty() => {
@@ -165,7 +168,7 @@ fn unmet_conditions(rule: &Rule, request: &Request, asked: &Asked) -> Vec<String
 }
 
 /// Whether a condition holds, asked as a permit for everything; none when it cannot be evaluated.
-fn holds(condition: &Expr, request: &Request, asked: &Asked) -> Option<bool> {
+fn holds(condition: &Expr, request: &Request, entities: &Entities) -> Option<bool> {
     let probe = pst::Template::new(
         "probe",
         pst::Effect::Permit,
@@ -176,7 +179,7 @@ fn holds(condition: &Expr, request: &Request, asked: &Asked) -> Option<bool> {
     let probe = probe.try_with_clauses([Clause::When(Arc::new(condition.clone()))]).ok()?;
     let probe = pst::StaticPolicy::try_from(probe).ok()?;
     let set = PolicySet::from_policies([Policy::from_pst(probe.into()).ok()?]).ok()?;
-    let response = cedar_policy::Authorizer::new().is_authorized(request, &set, &asked.entities);
+    let response = cedar_policy::Authorizer::new().is_authorized(request, &set, entities);
     if response.diagnostics().errors().next().is_some() {
         return None;
     }

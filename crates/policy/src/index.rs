@@ -59,6 +59,13 @@ pub(crate) struct Slice {
     pub(crate) varying_fields: Fields,
 }
 
+impl Slice {
+    /// What its rules look at, beside the oversight.
+    pub(crate) const fn fields(&self) -> Fields {
+        self.fixed_fields.with(self.varying_fields)
+    }
+}
+
 /// All rules, filed by scope.
 #[derive(Debug)]
 pub(crate) struct Index {
@@ -82,6 +89,10 @@ impl Index {
         let atoms = rules.iter().fold(0, |mask, rule| mask | rule.needs.mask());
         let mut index = Self { numbers, filed: HashMap::new(), atoms, cache: RwLock::default() };
         for (at, rule) in rules.iter().enumerate() {
+            // Two actions share a slice only if no rule tells them apart.
+            for group in rule.needs.groups() {
+                index.number(1, Some(Name::Entity(group.clone())));
+            }
             let principal = index.number(0, principal_name(&rule.policy.principal_constraint()));
             let resource = index.number(2, resource_name(&rule.policy.resource_constraint()));
             let actions = match rule.policy.action_constraint() {
@@ -121,7 +132,8 @@ impl Index {
         if let Some(slice) = self.cache.read().unwrap_or_else(PoisonError::into_inner).slices.get(&key) {
             return Ok(Arc::clone(slice));
         }
-        let slice = Arc::new(self.cut(rules, &looked, atoms)?);
+        let slice =
+            Arc::new(self.cut(rules, &looked, atoms.map(|atoms| (atoms, concerned.action.as_slice())))?);
         self.cache.write().unwrap_or_else(PoisonError::into_inner).keep(key, &slice);
         Ok(slice)
     }
@@ -130,7 +142,7 @@ impl Index {
         &self,
         rules: &[Rule],
         [principals, actions, resources]: &[Vec<Number>; 3],
-        atoms: Option<Atoms>,
+        known: Option<(Atoms, &[EntityUid])>,
     ) -> Result<Slice, String> {
         let mut slice = Slice::default();
         for principal in principals {
@@ -142,7 +154,7 @@ impl Index {
                 }
             }
         }
-        let met = |rule: &Rule| atoms.is_none_or(|atoms| rule.needs.met_by(atoms));
+        let met = |rule: &Rule| known.is_none_or(|(atoms, action)| rule.needs.met_by(atoms, action));
         slice.rules.retain(|at| rules.get(*at).is_some_and(met));
         for rule in slice.rules.iter().filter_map(|at| rules.get(*at)) {
             let (set, fields) = match rule.trend {

@@ -4,7 +4,10 @@
 //! false. Both are known from the text of the rules. Narrowing must never change an answer, an error included; that it
 //! does not is tested against a scan of all rules with the whole context.
 
-use cedar_policy::pst::{BinaryOp, Clause, Expr, UnaryOp, Var};
+use cedar_policy::{
+    EntityUid,
+    pst::{BinaryOp, Clause, Expr, Literal, UnaryOp, Var},
+};
 use holdpoint_domain::{
     facts::{Facts, Origin, TargetFacts},
     target::Criticality,
@@ -52,27 +55,64 @@ pub(crate) const FIELDS: [(&str, &str); 36] = [
     ("time", "atMs"),
 ];
 
-/// A set of [`FIELDS`], one bit each.
+/// The attributes of a target.
+pub(crate) const TARGET_FIELDS: [&str; 10] = [
+    "id",
+    "service",
+    "environment",
+    "owner",
+    "criticality",
+    "critical",
+    "dataClasses",
+    "stateless",
+    "replicas",
+    "down",
+];
+
+/// A set of [`FIELDS`] and [`TARGET_FIELDS`], one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Fields(u64);
 
 impl Fields {
     pub(crate) const ALL: Self = Self(u64::MAX);
 
-    /// Those for which `keep(record, field)` holds.
+    /// All attributes of the target.
+    const TARGET: Self = Self(u64::MAX << FIELDS.len());
+
+    /// Those of the context for which `keep(record, field)` holds.
     fn those(keep: impl Fn(&str, &str) -> bool) -> Self {
         let kept = FIELDS.iter().zip(0_u32..).filter(|((record, field), _)| keep(record, field));
-        kept.fold(Self::default(), |fields, (_, bit)| {
-            fields.with(Self(1_u64.checked_shl(bit).unwrap_or(u64::MAX)))
-        })
+        kept.fold(Self::default(), |fields, (_, at)| fields.with(Self::bit(at)))
+    }
+
+    /// One attribute of the target; none where it has no such attribute.
+    fn of_target(name: &str) -> Self {
+        let mut places = TARGET_FIELDS.iter().zip((0_u32..).skip(FIELDS.len()));
+        places.find(|(known, _)| **known == name).map_or(Self::default(), |(_, at)| Self::bit(at))
+    }
+
+    /// There are fewer than 64.
+    const fn bit(at: u32) -> Self {
+        match 1_u64.checked_shl(at) {
+            Some(bit) => Self(bit),
+            None => Self::ALL,
+        }
     }
 
     pub(crate) const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    pub(crate) fn has(self, at: u32) -> bool {
-        self.0.checked_shr(at).is_some_and(|bits| bits & 1 == 1)
+    /// Its fields of the context, record and name; those of a record stand together.
+    pub(crate) fn of_context(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let places = FIELDS.into_iter().zip(0_u32..);
+        places.filter(move |(_, at)| self.0 & Self::bit(*at).0 != 0).map(|(field, _)| field)
+    }
+
+    /// Its attributes of the target.
+    pub(crate) fn of_the_target(self) -> impl Iterator<Item = &'static str> {
+        let places = TARGET_FIELDS.into_iter().zip((0_u32..).skip(FIELDS.len()));
+        places.filter(move |(_, at)| self.0 & Self::bit(*at).0 != 0).map(|(name, _)| name)
     }
 }
 
@@ -86,15 +126,11 @@ pub(crate) fn fields_of(clauses: &[Clause]) -> Fields {
 }
 
 fn fields_of_expr(expr: &Expr) -> Fields {
-    let record = |name: &str| Fields::those(|record, _| record == name);
     match expr {
         Expr::Var(Var::Context) => Fields::ALL,
-        Expr::GetAttr { expr, attr } if is_context(expr) => record(attr),
-        Expr::GetAttr { expr, attr } => field(expr, attr).unwrap_or_else(|| fields_of_expr(expr)),
-        Expr::HasAttr { expr, attrs } if is_context(expr) => record(attrs.first()),
-        Expr::HasAttr { expr, .. } | Expr::Like { expr, .. } | Expr::UnaryOp { expr, .. } => {
-            fields_of_expr(expr)
-        }
+        Expr::GetAttr { expr, attr } => attribute(expr, attr),
+        Expr::HasAttr { expr, attrs } => attribute(expr, attrs.first()),
+        Expr::Like { expr, .. } | Expr::UnaryOp { expr, .. } => fields_of_expr(expr),
         Expr::BinaryOp { left, right, .. } => fields_of_expr(left).with(fields_of_expr(right)),
         Expr::Is { expr, in_expr, .. } => in_expr
             .as_ref()
@@ -109,6 +145,7 @@ fn fields_of_expr(expr: &Expr) -> Fields {
         Expr::Record(of) => {
             of.values().fold(Fields::default(), |fields, item| fields.with(fields_of_expr(item)))
         }
+        // An entity by itself is its name and what it is in: those are always there.
         Expr::Literal(_) | Expr::Slot(_) | Expr::Var(Var::Principal | Var::Action | Var::Resource) => {
             Fields::default()
         }
@@ -116,10 +153,27 @@ fn fields_of_expr(expr: &Expr) -> Fields {
     }
 }
 
-/// `context.record.field`: that field alone.
-fn field(of: &Expr, attr: &str) -> Option<Fields> {
-    let Expr::GetAttr { expr, attr: name } = of else { return None };
-    is_context(expr).then(|| Fields::those(|record, field| record == name.as_str() && field == attr))
+/// An attribute of an expression, read or asked for.
+fn attribute(of: &Expr, attr: &str) -> Fields {
+    if let Expr::Var(var) = of {
+        return match var {
+            Var::Context => Fields::those(|record, _| record == attr),
+            Var::Resource => Fields::of_target(attr),
+            // Those of principal and action are always there.
+            Var::Principal | Var::Action => Fields::default(),
+        };
+    }
+    if let Expr::GetAttr { expr, attr: record } = of
+        && is_context(expr)
+    {
+        return Fields::those(|of, field| of == record.as_str() && field == attr);
+    }
+    // Deeper in the context there are no entities. Whatever else it is an attribute of may turn out to be the target.
+    if is_of_context(of) { fields_of_expr(of) } else { fields_of_expr(of).with(Fields::TARGET) }
+}
+
+fn is_of_context(expr: &Expr) -> bool {
+    matches!(expr, Expr::GetAttr { expr, .. } if is_context(expr) || is_of_context(expr))
 }
 
 fn is_context(expr: &Expr) -> bool {
@@ -160,11 +214,14 @@ const ATOMS: [(Var, &str, &str, Value); 22] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Atoms(u32);
 
-/// Atoms that must have these values for a rule to match or to fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What must be so for a rule to match or to fail.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Needs {
+    /// Atoms, and their values.
     mask: u32,
     want: u32,
+    /// What the action is in, or is not in.
+    groups: Vec<(EntityUid, bool)>,
 }
 
 impl Atoms {
@@ -180,33 +237,53 @@ impl Atoms {
 }
 
 impl Needs {
-    pub(crate) const fn mask(self) -> u32 {
+    pub(crate) const fn mask(&self) -> u32 {
         self.mask
     }
 
-    pub(crate) const fn met_by(self, atoms: Atoms) -> bool {
-        atoms.0 & self.mask == self.want
+    /// What it wants to know of the action.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &EntityUid> {
+        self.groups.iter().map(|(group, _)| group)
     }
 
-    fn add(&mut self, at: u32, value: bool) {
-        self.mask |= bit(at);
-        self.want |= if value { bit(at) } else { 0 };
+    /// Whether all of it is so, for an action that is in all of `action` and in nothing else.
+    pub(crate) fn met_by(&self, atoms: Atoms, action: &[EntityUid]) -> bool {
+        atoms.0 & self.mask == self.want
+            && self.groups.iter().all(|(group, within)| action.contains(group) == *within)
     }
 }
 
-/// The atoms that the conditions of a rule *begin* with. Cedar evaluates the scope, then the conditions from left to
-/// right, and stops at the first that is false: nothing after it is looked at, so nothing after it can fail.
+/// What the conditions of a rule *begin* with. Cedar evaluates the scope, then the conditions from left to right, and stops
+/// at the first that is false: nothing after it is looked at, so nothing after it can fail.
 pub(crate) fn needs_of(clauses: &[Clause]) -> Needs {
     let mut needs = Needs::default();
     for part in clauses.iter().flat_map(conjuncts) {
-        let Some((at, value)) = atom(&part) else { break };
-        // A rule that needs an atom both ways never matches; it is left for Cedar to say so.
-        if needs.mask & bit(at) != 0 && (needs.want & bit(at) != 0) != value {
+        if let Some((at, value)) = atom(&part) {
+            // A rule that needs an atom both ways never matches; it is left for Cedar to say so.
+            if needs.mask & bit(at) != 0 && (needs.want & bit(at) != 0) != value {
+                break;
+            }
+            needs.mask |= bit(at);
+            needs.want |= if value { bit(at) } else { 0 };
+        } else if let Some(group) = group(&part) {
+            needs.groups.push(group);
+        } else {
             break;
         }
-        needs.add(at, value);
     }
     needs
+}
+
+/// `action in Action::"group"`, and whether it is negated.
+fn group(expr: &Expr) -> Option<(EntityUid, bool)> {
+    if let Expr::UnaryOp { op: UnaryOp::Not, expr } = expr {
+        return group(expr).map(|(group, within)| (group, !within));
+    }
+    let Expr::BinaryOp { op: BinaryOp::In, left, right } = expr else { return None };
+    let Expr::Literal(Literal::EntityUID(uid)) = right.as_ref() else { return None };
+    // As text and back: Cedar has no other way out of its syntax tree.
+    let group = uid.to_string().parse().ok()?;
+    (**left == Expr::Var(Var::Action)).then_some((group, true))
 }
 
 /// The parts of a clause that must all hold, from left to right; those of `unless` are negated.
@@ -273,15 +350,22 @@ mod tests {
     }
 
     fn named(fields: Fields) -> Vec<String> {
-        let held = FIELDS.iter().zip(0_u32..).filter(|(_, at)| fields.has(*at));
-        held.map(|((record, field), _)| format!("{record}.{field}")).collect()
+        let of_context = fields.of_context().map(|(record, field)| format!("{record}.{field}"));
+        of_context.chain(fields.of_the_target().map(|name| format!("resource.{name}"))).collect()
     }
 
     #[test]
     fn the_fields_that_conditions_look_at() {
         let cases: &[(&str, &[&str])] = &[
             ("", &[]),
-            ("when { resource.stateless && principal in resource.owner }", &[]),
+            (
+                "when { principal in resource && action == Action::\"x\" && principal.phase == \"decide\" }",
+                &[],
+            ),
+            (
+                "when { resource.stateless && principal in resource.owner && resource has nothing }",
+                &["resource.owner", "resource.stateless"],
+            ),
             ("when { context.undo.counts } unless { context.time.atMs < 5 }", &["undo.counts", "time.atMs"]),
             (
                 "when { context.catalogue.cap.services > context[\"blast\"][\"services\"] }",
@@ -301,7 +385,12 @@ mod tests {
         for (conditions, want) in cases {
             assert_eq!(named(fields_of(&clauses(conditions))), *want, "{conditions}");
         }
-        assert_eq!(named(fields_of(&clauses("when { [context] == [] }"))).len(), FIELDS.len());
+        let all = FIELDS.len() + TARGET_FIELDS.len();
+        assert_eq!(named(fields_of(&clauses("when { [context] == [] }"))).len(), all);
+        // It may be the target.
+        let other = fields_of(&clauses("when { Target::\"t\".down && [resource].contains(principal) }"));
+        assert_eq!(named(other).len(), TARGET_FIELDS.len());
+        assert!(all < 64);
     }
 
     #[test]
@@ -346,7 +435,8 @@ mod tests {
         let (mut ever, mut always) = (0, u32::MAX);
         for facts in [sample::facts(), other, unsure, scope] {
             let asked = Asked::plan(&schema, &facts).unwrap();
-            let request = asked.under(&holdpoint_domain::Oversight::NONE, Fields::ALL).unwrap();
+            let request = asked.under(None, Fields::ALL).unwrap();
+            let entities = asked.entities(Fields::ALL).unwrap();
             let atoms = Atoms::of(&facts, facts.target.as_ref().unwrap());
             (ever, always) = (ever | atoms.0, always & atoms.0);
             for ((var, record, name, _), at) in ATOMS.iter().zip(0_u32..) {
@@ -357,7 +447,7 @@ mod tests {
                 };
                 let set: cedar_policy::PolicySet =
                     format!("permit (principal, action, resource) when {{ {path} }};").parse().unwrap();
-                let response = cedar_policy::Authorizer::new().is_authorized(&request, &set, &asked.entities);
+                let response = cedar_policy::Authorizer::new().is_authorized(&request, &set, &entities);
                 assert_eq!(response.diagnostics().errors().count(), 0, "{path}");
                 assert_eq!(
                     response.decision() == cedar_policy::Decision::Allow,
@@ -371,6 +461,6 @@ mod tests {
             (ATOMS.len(), 0),
             "each atom is seen as yes and as no"
         );
-        assert!(ATOMS.len() < 32 && FIELDS.len() < 64);
+        assert!(ATOMS.len() < 32);
     }
 }

@@ -16,7 +16,7 @@ use holdpoint_domain::{
 use crate::{
     ask::Consent,
     index::Concerned,
-    narrow::{FIELDS, Fields},
+    narrow::Fields,
     schema::{Known, Schema, THIS_GATE, uid},
 };
 
@@ -34,20 +34,30 @@ pub(crate) enum Unasked {
     Built(String),
 }
 
-/// A request, complete but for the oversight.
-pub(crate) struct Asked {
-    principal: EntityUid,
-    action: EntityUid,
+/// A request, complete but for the oversight. What is made of it has only the fields that rules look at: building them is what
+/// takes time.
+pub(crate) struct Asked<'f> {
+    principal: Entity,
+    action: Entity,
     resource: EntityUid,
-    pub(crate) entities: Entities,
+    within: Vec<EntityUid>,
     pub(crate) concerned: Concerned,
-    /// The context without the oversight: record (none for a field of the context itself), field and value.
-    common: Vec<(&'static str, &'static str, Value)>,
+    about: About<'f>,
 }
 
-impl Asked {
+/// What the attributes of the resource and the context are made from.
+enum About<'f> {
+    /// Facts of a plan, and the target among them.
+    Plan(&'f Schema, &'f Facts, &'f TargetFacts),
+    /// The target of what a person would approve, and a context of fields that belong to no record.
+    Consent(&'f Schema, &'f TargetFacts, Vec<(String, Value)>),
+    /// Nothing but the entities.
+    Bare,
+}
+
+impl<'f> Asked<'f> {
     /// What an agent asks for.
-    pub(crate) fn plan(schema: &Schema, facts: &Facts) -> Result<Self, Unasked> {
+    pub(crate) fn plan(schema: &'f Schema, facts: &'f Facts) -> Result<Self, Unasked> {
         let (known, target) = (known(schema, facts)?, facts.target.as_ref().ok_or(Unasked::UnknownTarget)?);
         let types = &schema.types;
         let principal = uid(&types.agent, facts.principal.agent.as_str());
@@ -60,128 +70,138 @@ impl Asked {
             let person = uid(&types.person, person.as_str());
             attributes.push(("onBehalfOf".to_owned(), Value::new_entity_uid(person)));
         }
-        let asker = Asker { uid: principal, attributes, within: vec![team] };
-        Self::build(schema, asker, (&known.entity, &known.group_uids), target, plan_context(schema, facts)?)
+        let principal = entity(principal, attributes, std::slice::from_ref(&team))?;
+        let about = About::Plan(schema, facts, target);
+        Ok(Self::on_target(schema, (principal, &[team]), (&known.entity, &known.group_uids), target, about))
     }
 
     /// What a person would approve.
-    pub(crate) fn consent(schema: &Schema, consent: &Consent<'_>) -> Result<Self, Unasked> {
+    pub(crate) fn consent(schema: &'f Schema, consent: &Consent<'f>) -> Result<Self, Unasked> {
         let (known, target) =
             (known(schema, consent.facts)?, consent.facts.target.as_ref().ok_or(Unasked::UnknownTarget)?);
-        let teams = consent.person.teams.iter().map(|team| uid(&schema.types.team, team.as_str())).collect();
-        let person = uid(&schema.types.person, consent.person.id.as_str());
-        let asker = Asker { uid: person, attributes: Vec::new(), within: teams };
-        Self::build(schema, asker, (&schema.approve, &[]), target, consent_context(consent, known))
+        let (person, teams) = person(schema, consent.person)?;
+        let about = About::Consent(schema, target, consent_context(consent, known));
+        Ok(Self::on_target(schema, (person, &teams), (&schema.approve, &[]), target, about))
     }
 
     /// What a person would read.
-    pub(crate) fn reading(schema: &Schema, person: &Person) -> Result<Self, Unasked> {
-        let types = &schema.types;
-        let teams: Vec<_> = person.teams.iter().map(|team| uid(&types.team, team.as_str())).collect();
-        let (principal, resource) = (uid(&types.person, person.id.as_str()), uid(&types.gate, THIS_GATE));
-        let action = &schema.read_ledger;
-        let known = [
-            entity(principal.clone(), Vec::new(), &teams)?,
-            action.clone(),
-            entity(resource.clone(), Vec::new(), &[])?,
-        ];
-        let entities = Entities::from_entities(known, None).map_err(built)?;
+    pub(crate) fn reading(schema: &Schema, reader: &Person) -> Result<Self, Unasked> {
+        let (person, teams) = person(schema, reader)?;
+        let (action, resource) = (schema.read_ledger.clone(), uid(&schema.types.gate, THIS_GATE));
         let concerned = Concerned {
-            principal: std::iter::once(&principal).chain(&teams).cloned().collect(),
+            principal: with(&person.uid(), &teams),
             action: vec![action.uid()],
             resource: vec![resource.clone()],
         };
-        Ok(Self { principal, action: action.uid(), resource, entities, concerned, common: Vec::new() })
+        Ok(Self { principal: person, action, resource, within: Vec::new(), concerned, about: About::Bare })
     }
 
-    fn build(
+    fn on_target(
         schema: &Schema,
-        asker: Asker,
+        (principal, teams): (Entity, &[EntityUid]),
         (action, groups): (&Entity, &[EntityUid]),
         target: &TargetFacts,
-        common: Vec<(&'static str, &'static str, Value)>,
-    ) -> Result<Self, Unasked> {
+        about: About<'f>,
+    ) -> Self {
         let types = &schema.types;
-        let (service, environment) = (
+        let resource = uid(&types.target, target.id.as_str());
+        let within = vec![
             uid(&types.service, target.service.as_str()),
             uid(&types.environment, target.environment.as_str()),
-        );
-        let principal = entity(asker.uid.clone(), asker.attributes, &asker.within)?;
-        let resource_uid = uid(&types.target, target.id.as_str());
-        let within = [service, environment];
-        let resource = entity(resource_uid.clone(), target_attributes(schema, target, &within), &within)?;
-        let entities = Entities::from_entities([principal, action.clone(), resource], None).map_err(built)?;
-        let with =
-            |first: &EntityUid, rest: &[EntityUid]| std::iter::once(first).chain(rest).cloned().collect();
+        ];
         let concerned = Concerned {
-            principal: with(&asker.uid, &asker.within),
+            principal: with(&principal.uid(), teams),
             action: with(&action.uid(), groups),
-            resource: with(&resource_uid, &within),
+            resource: with(&resource, &within),
         };
-        Ok(Self {
-            principal: asker.uid,
-            action: action.uid(),
-            resource: resource_uid,
-            entities,
-            concerned,
-            common,
-        })
+        Self { principal, action: action.clone(), resource, within, concerned, about }
     }
 
-    /// The request of an agent with this oversight, and of the rest of the context only these fields.
-    pub(crate) fn under(&self, oversight: &Oversight, fields: Fields) -> Result<Request, Unasked> {
-        let oversight = [
-            ("reviewPromised", yes(oversight.review_promised)),
-            ("approvals", number(oversight.approvals)),
-            ("strong", yes(oversight.strong)),
-            ("fresh", yes(oversight.fresh)),
-        ];
-        self.request(Some(("oversight".to_owned(), record(oversight)?)), fields)
+    /// The entities, of the resource's attributes only these.
+    pub(crate) fn entities(&self, wanted: Fields) -> Result<Entities, Unasked> {
+        let attributes = match &self.about {
+            About::Plan(schema, _, target) | About::Consent(schema, target, _) => {
+                let values = wanted
+                    .of_the_target()
+                    .map(|name| Ok((name.to_owned(), target_value(schema, target, name)?)));
+                values.collect::<Result<_, Unasked>>()?
+            }
+            About::Bare => Vec::new(),
+        };
+        let resource = entity(self.resource.clone(), attributes, &self.within)?;
+        Entities::from_entities([self.principal.clone(), self.action.clone(), resource], None).map_err(built)
+    }
+
+    /// The request of an agent, of its context only these fields. The oversight is left out for rules that do not look at it.
+    pub(crate) fn under(&self, oversight: Option<&Oversight>, wanted: Fields) -> Result<Request, Unasked> {
+        let mut context = Vec::new();
+        if let Some(oversight) = oversight {
+            let oversight = [
+                ("reviewPromised", yes(oversight.review_promised)),
+                ("approvals", number(oversight.approvals)),
+                ("strong", yes(oversight.strong)),
+                ("fresh", yes(oversight.fresh)),
+            ];
+            context.push(("oversight".to_owned(), record(oversight)?));
+        }
+        match &self.about {
+            About::Plan(schema, facts, _) => plan_context(schema, facts, wanted, &mut context)?,
+            About::Consent(_, _, fields) => context.extend_from_slice(fields),
+            About::Bare => {}
+        }
+        self.request(context)
     }
 
     /// The request of a person: there is no oversight in it.
     pub(crate) fn bare(&self) -> Result<Request, Unasked> {
-        self.request(None, Fields::ALL)
+        self.under(None, Fields::ALL)
     }
 
-    fn request(&self, more: Option<(String, Value)>, fields: Fields) -> Result<Request, Unasked> {
-        let mut context: Vec<(String, Value)> = more.into_iter().collect();
-        let mut open: (&str, Vec<(String, Value)>) = ("", Vec::new());
-        let wanted =
-            self.common.iter().zip(0_u32..).filter(|(_, at)| fields.has(*at)).map(|(field, _)| field);
-        for (of, name, value) in wanted {
-            // Fields of a record stand together.
-            if *of != open.0 {
-                close(std::mem::replace(&mut open, (of, Vec::new())), &mut context)?;
-            }
-            open.1.push(((*name).to_owned(), value.clone()));
-        }
-        close(open, &mut context)?;
+    fn request(&self, context: Vec<(String, Value)>) -> Result<Request, Unasked> {
         let context = Context::from_pairs(context).map_err(built)?;
-        let (principal, action, resource) =
-            (self.principal.clone(), self.action.clone(), self.resource.clone());
+        let (principal, action, resource) = (self.principal.uid(), self.action.uid(), self.resource.clone());
         // No schema here: what we build fits it (tested), and checking again costs as much as deciding.
         Request::new(principal, action, resource, context, None).map_err(built)
     }
 }
 
-/// Puts a record into the context, or fields that belong into no record.
+fn with(first: &EntityUid, rest: &[EntityUid]) -> Vec<EntityUid> {
+    std::iter::once(first).chain(rest).cloned().collect()
+}
+
+/// A person, and the teams they are in.
+fn person(schema: &Schema, person: &Person) -> Result<(Entity, Vec<EntityUid>), Unasked> {
+    let types = &schema.types;
+    let teams: Vec<_> = person.teams.iter().map(|team| uid(&types.team, team.as_str())).collect();
+    Ok((entity(uid(&types.person, person.id.as_str()), Vec::new(), &teams)?, teams))
+}
+
+/// Puts the fields of a plan's context that are wanted into their records.
+fn plan_context(
+    schema: &Schema,
+    facts: &Facts,
+    wanted: Fields,
+    context: &mut Vec<(String, Value)>,
+) -> Result<(), Unasked> {
+    let mut open: (&str, Vec<(String, Value)>) = ("", Vec::new());
+    for (record, name) in wanted.of_context() {
+        if record != open.0 {
+            close(std::mem::replace(&mut open, (record, Vec::new())), context)?;
+        }
+        open.1.push((name.to_owned(), plan_value(schema, facts, record, name)?));
+    }
+    close(open, context)
+}
+
+/// Puts a record into the context.
 fn close(
     (name, fields): (&str, Vec<(String, Value)>),
     context: &mut Vec<(String, Value)>,
 ) -> Result<(), Unasked> {
-    if name.is_empty() {
-        context.extend(fields);
-    } else {
+    if !fields.is_empty() {
         context.push((name.to_owned(), Value::new_record(fields).map_err(built)?));
     }
     Ok(())
-}
-
-struct Asker {
-    uid: EntityUid,
-    attributes: Vec<(String, Value)>,
-    within: Vec<EntityUid>,
 }
 
 fn known<'s>(schema: &'s Schema, facts: &Facts) -> Result<&'s Known, Unasked> {
@@ -189,86 +209,84 @@ fn known<'s>(schema: &'s Schema, facts: &Facts) -> Result<&'s Known, Unasked> {
     if known.entry == facts.action.entry { Ok(known) } else { Err(Unasked::OtherCatalogue) }
 }
 
-fn target_attributes(schema: &Schema, target: &TargetFacts, within: &[EntityUid; 2]) -> Vec<(String, Value)> {
-    let [service, environment] = within;
-    fields([
-        ("id", text(target.id.as_str())),
-        ("service", Value::new_entity_uid(service.clone())),
-        ("environment", Value::new_entity_uid(environment.clone())),
-        ("owner", Value::new_entity_uid(uid(&schema.types.team, target.owner.as_str()))),
-        ("criticality", text(target.criticality.as_str())),
-        ("critical", yes(target.criticality == Criticality::Critical)),
-        ("dataClasses", Value::new_set(target.data_classes.iter().map(|class| text(class.as_str())))),
-        ("stateless", yes(target.stateless)),
-        ("replicas", number(target.replicas)),
-        ("down", yes(target.down)),
-    ])
+fn target_value(schema: &Schema, target: &TargetFacts, name: &str) -> Result<Value, Unasked> {
+    let types = &schema.types;
+    Ok(match name {
+        "id" => text(target.id.as_str()),
+        "service" => Value::new_entity_uid(uid(&types.service, target.service.as_str())),
+        "environment" => Value::new_entity_uid(uid(&types.environment, target.environment.as_str())),
+        "owner" => Value::new_entity_uid(uid(&types.team, target.owner.as_str())),
+        "criticality" => text(target.criticality.as_str()),
+        "critical" => yes(target.criticality == Criticality::Critical),
+        "dataClasses" => Value::new_set(target.data_classes.iter().map(|class| text(class.as_str()))),
+        "stateless" => yes(target.stateless),
+        "replicas" => number(target.replicas),
+        "down" => yes(target.down),
+        _ => return Err(Unasked::Built(format!("nobody says what `resource.{name}` is"))),
+    })
 }
 
-/// In the order of [`FIELDS`].
-fn plan_context(schema: &Schema, facts: &Facts) -> Result<Vec<(&'static str, &'static str, Value)>, Unasked> {
+fn plan_value(schema: &Schema, facts: &Facts, record: &str, name: &str) -> Result<Value, Unasked> {
     let (action, blast, brakes, provenance) = (&facts.action, &facts.blast, &facts.brakes, &facts.provenance);
     let agreement = &facts.trigger.agreement;
-    let earned = match facts.standing {
-        Standing::Earned(tier) => tier_number(tier),
-        Standing::None => 0,
-    };
-    let environments = blast
-        .environments
-        .iter()
-        .map(|it| Value::new_entity_uid(uid(&schema.types.environment, it.as_str())));
-    let values: [Value; FIELDS.len()] = [
-        text(facts.trigger.condition.as_str()),
-        yes(agreement.truth == Truth::Holds),
-        yes(agreement.truth == Truth::DoesNotHold),
-        yes(agreement.truth == Truth::Indeterminate),
-        number(agreement.holding),
-        number(agreement.needed),
-        number(agreement.sources),
-        text(undo_kind(action.undo)),
-        yes(facts.undo.computed),
-        yes(facts.has_undo()),
-        count(blast.targets.len()),
-        count(blast.services.len()),
-        count(blast.critical.len()),
-        count(blast.unknown.len()),
-        number(blast.replica_share_percent),
-        Value::new_set(environments),
-        count(blast.environments.len()),
-        yes(provenance.tainted()),
-        yes(provenance.target == Origin::Tainted),
-        yes(provenance.action == Origin::Tainted),
-        yes(provenance.scope == Origin::Tainted),
-        yes(facts.principal.attested_build.is_some()),
-        yes(facts.principal.accepted),
-        Value::new_long(earned),
-        yes(brakes.halted),
-        yes(brakes.frozen),
-        yes(brakes.suspended),
-        yes(brakes.over_budget.is_some()),
-        yes(brakes.counterpart_deleted),
-        yes(brakes.input_refused),
-        Value::new_long(tier_number(action.tier)),
-        text(reversibility(action.reversibility)),
-        yes(action.idempotent),
-        yes(action.additive),
-        cap(&action.cap)?,
-        Value::new_long(i64::try_from(facts.at_ms.ms()).unwrap_or(i64::MAX)),
-    ];
-    Ok(FIELDS.iter().zip(values).map(|((record, field), value)| (*record, *field, value)).collect())
+    Ok(match (record, name) {
+        ("trigger", "condition") => text(facts.trigger.condition.as_str()),
+        ("trigger", "proven") => yes(agreement.truth == Truth::Holds),
+        ("trigger", "refuted") => yes(agreement.truth == Truth::DoesNotHold),
+        ("trigger", "indeterminate") => yes(agreement.truth == Truth::Indeterminate),
+        ("trigger", "agreeing") => number(agreement.holding),
+        ("trigger", "needed") => number(agreement.needed),
+        ("trigger", "sources") => number(agreement.sources),
+        ("undo", "kind") => text(undo_kind(action.undo)),
+        ("undo", "computed") => yes(facts.undo.computed),
+        ("undo", "counts") => yes(facts.has_undo()),
+        ("blast", "targets") => count(blast.targets.len()),
+        ("blast", "services") => count(blast.services.len()),
+        ("blast", "critical") => count(blast.critical.len()),
+        ("blast", "unknown") => count(blast.unknown.len()),
+        ("blast", "replicaSharePercent") => number(blast.replica_share_percent),
+        ("blast", "environments") => {
+            let uids = blast.environments.iter().map(|it| uid(&schema.types.environment, it.as_str()));
+            Value::new_set(uids.map(Value::new_entity_uid))
+        }
+        ("blast", "environmentCount") => count(blast.environments.len()),
+        ("provenance", "tainted") => yes(provenance.tainted()),
+        ("provenance", "targetTainted") => yes(provenance.target == Origin::Tainted),
+        ("provenance", "actionTainted") => yes(provenance.action == Origin::Tainted),
+        ("provenance", "scopeTainted") => yes(provenance.scope == Origin::Tainted),
+        ("build", "attested") => yes(facts.principal.attested_build.is_some()),
+        ("standing", "accepted") => yes(facts.principal.accepted),
+        ("standing", "earned") => Value::new_long(match facts.standing {
+            Standing::Earned(tier) => tier_number(tier),
+            Standing::None => 0,
+        }),
+        ("brakes", "halted") => yes(brakes.halted),
+        ("brakes", "frozen") => yes(brakes.frozen),
+        ("brakes", "suspended") => yes(brakes.suspended),
+        ("brakes", "overBudget") => yes(brakes.over_budget.is_some()),
+        ("brakes", "counterpartDeleted") => yes(brakes.counterpart_deleted),
+        ("brakes", "inputRefused") => yes(brakes.input_refused),
+        ("catalogue", "tier") => Value::new_long(tier_number(action.tier)),
+        ("catalogue", "reversibility") => text(reversibility(action.reversibility)),
+        ("catalogue", "idempotent") => yes(action.idempotent),
+        ("catalogue", "additive") => yes(action.additive),
+        ("catalogue", "cap") => cap(&action.cap)?,
+        ("time", "atMs") => Value::new_long(i64::try_from(facts.at_ms.ms()).unwrap_or(i64::MAX)),
+        _ => return Err(Unasked::Built(format!("nobody says what `context.{record}.{name}` is"))),
+    })
 }
 
-fn consent_context(consent: &Consent<'_>, known: &Known) -> Vec<(&'static str, &'static str, Value)> {
-    vec![
-        ("", "tier", Value::new_long(tier_number(consent.tier))),
-        ("", "approvals", number(consent.approvals)),
-        ("", "isRequester", yes(consent.is_requester)),
-        ("", "agentOwner", yes(consent.is_agent_owner)),
-        ("", "development", yes(consent.development)),
-        ("", "tainted", yes(consent.facts.provenance.tainted())),
-        ("", "action", text(consent.facts.action.id.as_str())),
-        ("", "groups", Value::new_set(known.groups.iter().map(|group| text(group)))),
-    ]
+fn consent_context(consent: &Consent<'_>, known: &Known) -> Vec<(String, Value)> {
+    fields([
+        ("tier", Value::new_long(tier_number(consent.tier))),
+        ("approvals", number(consent.approvals)),
+        ("isRequester", yes(consent.is_requester)),
+        ("agentOwner", yes(consent.is_agent_owner)),
+        ("development", yes(consent.development)),
+        ("tainted", yes(consent.facts.provenance.tainted())),
+        ("action", text(consent.facts.action.id.as_str())),
+        ("groups", Value::new_set(known.groups.iter().map(|group| text(group)))),
+    ])
 }
 
 fn cap(cap: &BlastCap) -> Result<Value, Unasked> {

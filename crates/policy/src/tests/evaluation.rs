@@ -25,9 +25,11 @@ fn inv09_a_failing_forbid_denies_whatever_else_matches() {
     assert_eq!(answer(&sample::facts(), &ladder(&bundle, &sample::facts())), Answer::Deny);
     // Alone Cedar allows: this is what the test above guards against.
     let only: cedar_policy::PolicySet = format!("{ALLOW_ALL} {OVERFLOWS}").parse().unwrap();
-    let (asked, _) = bundle.prepare(&sample::facts()).unwrap();
-    let request = asked.under(&oversight, Fields::ALL).unwrap();
-    let response = cedar_policy::Authorizer::new().is_authorized(&request, &only, &asked.entities);
+    let facts = sample::facts();
+    let asked = crate::request::Asked::plan(bundle.schema(), &facts).unwrap();
+    let (request, entities) =
+        (asked.under(Some(&oversight), Fields::ALL).unwrap(), asked.entities(Fields::ALL).unwrap());
+    let response = cedar_policy::Authorizer::new().is_authorized(&request, &only, &entities);
     assert_eq!(response.decision(), cedar_policy::Decision::Allow);
 }
 
@@ -119,7 +121,7 @@ fn requests_fit_the_schema() {
     let plan = crate::request::Asked::plan(bundle.schema(), &facts).unwrap();
     let approving = crate::request::Asked::consent(bundle.schema(), &consent(&person, &facts)).unwrap();
     for (asked, request) in
-        [(&plan, plan.under(&Rung::T4.oversight(), Fields::ALL)), (&approving, approving.bare())]
+        [(&plan, plan.under(Some(&Rung::T4.oversight()), Fields::ALL)), (&approving, approving.bare())]
     {
         let request = request.unwrap();
         let (principal, action) = (request.principal().unwrap(), request.action().unwrap());
@@ -133,7 +135,8 @@ fn requests_fit_the_schema() {
         )
         .unwrap();
         // Action entities are compared with those of the schema, which have all groups as ancestors.
-        cedar_policy::Entities::from_entities(asked.entities.iter().cloned(), Some(schema)).unwrap();
+        let entities = asked.entities(Fields::ALL).unwrap();
+        cedar_policy::Entities::from_entities(entities.iter().cloned(), Some(schema)).unwrap();
     }
 }
 
@@ -219,7 +222,7 @@ fn rules_that_do_not_concern_a_request_are_not_in_its_slice() {
         .map(|n| format!("@id(\"r{n}\") permit (principal in Team::\"t{n}\", action in Action::\"restart\", resource);\n"))
         .collect();
     let many = Bundle::load(&[source(&format!("{ALLOW_ALL}{others}"))], &[], sample::schema()).unwrap().0;
-    let size = |bundle: &Bundle| bundle.prepare(&sample::facts()).unwrap().1.rules.len();
+    let size = |bundle: &Bundle| bundle.prepare(&sample::facts()).unwrap().slice.rules.len();
     assert_eq!(size(&many), size(&load(ALLOW_ALL)));
     assert_eq!(
         ladder(&many, &sample::facts()),
