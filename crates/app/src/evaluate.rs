@@ -13,8 +13,8 @@ use holdpoint_domain::{
     blast,
     decision::{Answer, Decision, decide},
     facts::{
-        ActionFacts, Brakes, Facts, FactsType, Origin, PlanFacts, Principal, Provenance, Standing,
-        TargetFacts, TriggerFacts, UndoFacts,
+        Brakes, Facts, FactsType, Origin, PlanFacts, Principal, Provenance, Standing, TargetFacts,
+        TriggerFacts, UndoFacts,
     },
     id::kind,
     record::{Body, Record, Request},
@@ -23,6 +23,7 @@ use holdpoint_domain::{
 
 use crate::{
     gate::Gate,
+    gather::action_facts,
     port::Txn,
     propose::record_refusal,
     refusal::{Blame, Refusal, internal},
@@ -122,7 +123,7 @@ fn facts(gate: &Gate, identity: &Identity, question: &Question) -> Result<Facts,
             accepted: agent.accepted,
             on_behalf_of: None,
         },
-        action: ActionFacts::of(action)?,
+        action: action_facts(gate, action)?,
         target: Some(TargetFacts::of(target.id.clone(), service, replicas, false, unseen)),
         trigger: TriggerFacts {
             condition: condition.id.clone(),

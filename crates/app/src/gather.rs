@@ -56,6 +56,12 @@ pub(crate) struct ResolvedStep<'a> {
     pub(crate) no_choice: bool,
 }
 
+/// What the catalogue says of one of its actions.
+pub(crate) fn action_facts(gate: &Gate, action: &Action) -> Result<ActionFacts, Refusal> {
+    let facts = gate.controls.catalogue.facts(&action.id).cloned();
+    facts.ok_or_else(|| internal("an action that is not in the catalogue"))
+}
+
 /// What was measured of each step's target.
 pub(crate) struct Look {
     pub(crate) evidence: Vec<SignedEvidence>,
@@ -249,7 +255,7 @@ pub(crate) async fn facts(
         facts.push(Facts {
             r#type: FactsType::V1,
             principal: principal.clone(),
-            action: ActionFacts::of(action)?,
+            action: action_facts(gate, action)?,
             target: Some(TargetFacts::of(target.id.clone(), service, replicas, seen.down, seen.version)),
             trigger: TriggerFacts {
                 condition: condition.id.clone(),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Digest, Id, Millis, Tier,
     digest::DigestError,
+    facts::ActionFacts,
     id::kind,
     trigger::{Condition, ConditionFault},
 };
@@ -261,6 +262,9 @@ pub struct Catalogue {
     // INVARIANT: every condition that an action names exists; ids are unique; no action contradicts the guardrails.
     actions: BTreeMap<Id<kind::Action>, Action>,
     conditions: BTreeMap<Id<kind::Condition>, Condition>,
+    // INVARIANT: those of each action. Every decision wants them, and a digest takes time.
+    #[serde(skip)]
+    facts: BTreeMap<Id<kind::Action>, ActionFacts>,
 }
 
 /// What is wrong with a catalogue.
@@ -398,7 +402,8 @@ impl Catalogue {
         if conditions.len() > MAX_CATALOGUE {
             faults.push(CatalogueError::Size(conditions.len()));
         }
-        let mut catalogue = Self { actions: BTreeMap::new(), conditions: BTreeMap::new() };
+        let mut catalogue =
+            Self { actions: BTreeMap::new(), conditions: BTreeMap::new(), facts: BTreeMap::new() };
         for condition in conditions {
             if let Err(fault) = condition.check() {
                 faults.push(CatalogueError::Condition { condition: condition.id.clone(), fault });
@@ -409,11 +414,21 @@ impl Catalogue {
         }
         for action in actions {
             faults.extend(action_faults(&action, &catalogue.conditions));
+            // An entry that cannot be digested has a number that is too large, which is among the faults.
+            if let Ok(facts) = ActionFacts::of(&action) {
+                catalogue.facts.insert(action.id.clone(), facts);
+            }
             if let Some(old) = catalogue.actions.insert(action.id.clone(), action) {
                 faults.push(CatalogueError::DuplicateAction(old.id));
             }
         }
         if faults.is_empty() { Ok(catalogue) } else { Err(faults) }
+    }
+
+    /// What decisions are told of the entry with this id.
+    #[must_use]
+    pub fn facts(&self, id: &Id<kind::Action>) -> Option<&ActionFacts> {
+        self.facts.get(id)
     }
 
     /// The entry with this id.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
     Digest, Id, Tier, Timestamp,
@@ -22,8 +22,8 @@ use crate::{
 
 /// The facts of a plan: one [`Facts`] a step, in the order of the steps. Principal, blast radius, brakes and inputs are those of
 /// the whole plan and stand in each.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<Facts>", into = "Vec<Facts>")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Vec<Facts>")]
 pub struct PlanFacts {
     // INVARIANT: 1 to MAX_STEPS.
     first: Facts,
@@ -291,6 +291,12 @@ impl From<Facts> for PlanFacts {
 impl From<PlanFacts> for Vec<Facts> {
     fn from(facts: PlanFacts) -> Self {
         std::iter::once(facts.first).chain(facts.rest).collect()
+    }
+}
+
+impl Serialize for PlanFacts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.steps())
     }
 }
 

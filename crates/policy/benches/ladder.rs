@@ -42,6 +42,10 @@ fn main() {
         println!("policy_load_ms_{rules} {:.0}", load.as_secs_f64() * 1e3);
         println!(
             "policy_ladder_us_{rules} {:.1}",
+            median(|| drop(black_box(bundle.ladder_anew(black_box(&facts), deadline))))
+        );
+        println!(
+            "policy_remembered_us_{rules} {:.1}",
             median(|| drop(black_box(bundle.ladder(black_box(&facts), deadline))))
         );
         println!(

@@ -13,8 +13,9 @@ use holdpoint_domain::{
 
 use crate::{
     bundle::Bundle,
+    fields::Fields,
     index::Slice,
-    narrow::{Atoms, Fields},
+    narrow::Atoms,
     request::{Asked, Unasked},
 };
 
@@ -80,11 +81,24 @@ impl Bundle {
     /// The answers on all rungs. A target that nobody knows is denied without asking.
     #[must_use]
     pub fn ladder(&self, facts: &Facts, deadline: Deadline<'_>) -> Ladder {
+        if let Some(ladder) = self.remembered().find(facts) {
+            return ladder;
+        }
         match self.prepare(facts) {
             Ok(mut question) => {
-                let mut on = |rung: Rung| question.answer(&rung.oversight(), deadline);
-                Ladder { t1: on(Rung::T1), t2: on(Rung::T2), t3: on(Rung::T3), t4: on(Rung::T4) }
+                let ladder = question.ladder(deadline);
+                self.remembered().keep(facts, question.slice.fields().looks_at_time(), &ladder);
+                ladder
             }
+            Err(unasked) => Ladder::all(&refusal(&unasked)),
+        }
+    }
+
+    /// As [`Self::ladder`], without looking whether the same was asked before: what a benchmark measures.
+    #[must_use]
+    pub fn ladder_anew(&self, facts: &Facts, deadline: Deadline<'_>) -> Ladder {
+        match self.prepare(facts) {
+            Ok(mut question) => question.ladder(deadline),
             Err(unasked) => Ladder::all(&refusal(&unasked)),
         }
     }
@@ -153,6 +167,11 @@ pub(crate) struct Question<'f> {
 }
 
 impl Question<'_> {
+    fn ladder(&mut self, deadline: Deadline<'_>) -> Ladder {
+        let mut on = |rung: Rung| self.answer(&rung.oversight(), deadline);
+        Ladder { t1: on(Rung::T1), t2: on(Rung::T2), t3: on(Rung::T3), t4: on(Rung::T4) }
+    }
+
     fn answer(&mut self, oversight: &Oversight, deadline: Deadline<'_>) -> Verdict {
         if deadline.passed() {
             return failed();

@@ -16,6 +16,7 @@ use crate::{
     index::{Index, Slice},
     monotone::Monotone,
     narrow::Atoms,
+    remembered::Remembered,
     report::{Report, RuleEffect, RuleReport},
     request::Asked,
     rule::{self, Parsed, Pattern, Rule},
@@ -58,6 +59,7 @@ pub struct Bundle {
     // INVARIANT: every rule is valid against `schema`; `index` was made of `rules`; the guardrails are among them.
     rules: Vec<Rule>,
     index: Index,
+    remembered: Remembered,
     schema: Schema,
     digest: Digest,
     files: usize,
@@ -99,8 +101,15 @@ impl Bundle {
         let contents = Contents { r#type: "holdpoint/policy-bundle/v1", sources: all, links };
         let digest = Digest::of(&contents).map_err(|err| vec![PolicyError::Digest(err)])?;
         let files = contents.sources.len();
-        let bundle =
-            Self { index: Index::new(&rules), rules, schema, digest, files, warnings: warnings.clone() };
+        let bundle = Self {
+            index: Index::new(&rules),
+            remembered: Remembered::default(),
+            rules,
+            schema,
+            digest,
+            files,
+            warnings: warnings.clone(),
+        };
         Ok((bundle, warnings))
     }
 
@@ -132,6 +141,10 @@ impl Bundle {
             rules,
             warnings: self.warnings.clone(),
         }
+    }
+
+    pub(crate) const fn remembered(&self) -> &Remembered {
+        &self.remembered
     }
 
     pub(crate) fn rules(&self) -> &[Rule] {

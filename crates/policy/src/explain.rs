@@ -15,7 +15,8 @@ use serde::Serialize;
 use crate::{
     ask,
     bundle::Bundle,
-    narrow::{self, Fields},
+    fields::Fields,
+    narrow,
     report::RuleEffect,
     rule::{self, Rule},
 };

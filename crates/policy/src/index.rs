@@ -15,8 +15,9 @@ use cedar_policy::{
 };
 
 use crate::{
+    fields::Fields,
     monotone::Trend,
-    narrow::{Atoms, Fields},
+    narrow::Atoms,
     rule::{self, Rule},
 };
 

@@ -15,8 +15,8 @@ use holdpoint_domain::{
 
 use crate::{
     ask::Consent,
+    fields::Fields,
     index::Concerned,
-    narrow::Fields,
     schema::{Known, Schema, THIS_GATE, uid},
 };
 

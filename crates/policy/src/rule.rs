@@ -8,8 +8,9 @@ use holdpoint_domain::{Id, decision::rule as gate, guardrail, id::kind};
 use crate::{
     bundle::{GUARDRAILS_FILE, Link},
     error::{Place, PolicyError, one_line},
+    fields::{self, Fields},
     monotone::{self, Finding, Monotone, Trend},
-    narrow::{self, Fields, Needs},
+    narrow::{self, Needs},
     report::RuleEffect,
     scan::Statement,
 };
@@ -126,7 +127,7 @@ fn rule(id: Id<kind::Rule>, at: &Place, policy: Policy, linked: Option<Linked>) 
     let clauses = clauses_of(&policy, linked.as_ref());
     // What has no syntax tree is asked on all rungs and never taken for proven.
     let (trend, fields, needs) = match &clauses {
-        Some(clauses) => (monotone::trend_of(clauses), narrow::fields_of(clauses), narrow::needs_of(clauses)),
+        Some(clauses) => (monotone::trend_of(clauses), fields::fields_of(clauses), narrow::needs_of(clauses)),
         None => (Trend::Unknown, Fields::ALL, Needs::default()),
     };
     let monotone = match monotone::judge(effect, trend) {

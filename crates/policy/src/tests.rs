@@ -3,6 +3,7 @@
 mod evaluation;
 mod guardrails;
 mod loading;
+mod remembered;
 mod slicing;
 mod starter;
 

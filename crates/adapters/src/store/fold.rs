@@ -21,7 +21,7 @@ use holdpoint_ledger::{
 };
 use rusqlite::Connection;
 
-use super::entry::{Meaning, parse};
+use super::entry::{Meaning, read};
 use super::error::OpenError;
 use super::read::tile_bytes;
 use super::rows::int;
@@ -255,9 +255,9 @@ fn parse_all(queue: &Mutex<Receiver<Job>>) {
 
 fn read_entry(stored: &Stored) -> Parsed {
     let wrong = |what: String| (stored.index, what);
-    let record = parse(&stored.bytes).map_err(wrong)?;
-    if record.plan.as_ref().map(Id::as_str) != stored.plan.as_deref() {
+    let meaning = read(&stored.bytes).map_err(wrong)?;
+    if meaning.plan.as_ref().map(Id::as_str) != stored.plan.as_deref() {
         return Err(wrong("it is filed under another plan than it is about".to_owned()));
     }
-    Ok((stored.index, Meaning::of(&stored.bytes, &record)))
+    Ok((stored.index, meaning))
 }

@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use holdpoint_app::{
     port::{Appended, Head, KeptText, RequestNote, StoreError, store::REQUEST_MEMORY},
-    projection::apply::{Scalars, Stop, apply},
+    projection::{
+        Change,
+        apply::{Scalars, Stop, apply},
+    },
 };
 use holdpoint_domain::{Id, facts::Inputs, id::kind};
 use holdpoint_ledger::{
@@ -47,13 +50,22 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// Whether it expects nothing and changes nothing but the log.
+    /// Whether it expects nothing but that inputs are in force, and changes nothing but the log.
     fn only_informs(&self) -> bool {
         self.expect.is_none()
             && self.expect_claims.is_none()
             && self.expect_inputs.is_none()
             && self.note.is_none()
-            && self.items.iter().all(|item| item.meaning.plan.is_none() && item.meaning.changes.is_empty())
+            && self.items.iter().all(|item| {
+                let changes_nothing = |change: &Change| matches!(change, Change::UnderInputs(_));
+                item.meaning.plan.is_none() && item.meaning.changes.iter().all(changes_nothing)
+            })
+    }
+
+    /// Whether the inputs that it was decided under are in force.
+    fn is_under(&self, scalars: &Scalars) -> bool {
+        let mut changes = self.items.iter().flat_map(|item| &item.meaning.changes);
+        changes.all(|change| !matches!(change, Change::UnderInputs(inputs) if !scalars.are_under(inputs)))
     }
 }
 
@@ -262,7 +274,10 @@ fn enter(
 ) -> Result<Result<u64, StoreError>, Failure> {
     let first = tree.size();
     if request.only_informs() {
-        // No guard can refuse it, so it needs no savepoint to go back to.
+        // One guard can refuse it, before anything is written, so it needs no savepoint to go back to.
+        if !request.is_under(scalars) {
+            return Ok(Err(StoreError::StaleInputs));
+        }
         write_rows(conn, request, first)?;
         append_leaves(conn, request, tree)?;
         return Ok(Ok(first));

@@ -48,6 +48,14 @@ pub struct Scalars {
     pub halt: Option<Halt>,
 }
 
+impl Scalars {
+    /// Whether these are the control inputs in force. Before genesis nothing is in force that could have been replaced.
+    #[must_use]
+    pub fn are_under(&self, inputs: &Inputs) -> bool {
+        self.inputs.is_none_or(|active| active == *inputs)
+    }
+}
+
 /// A permit's nonce.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NonceRow {
@@ -156,8 +164,7 @@ impl<R: Rows> Step<'_, R> {
                 }
             }
             Change::UnderInputs(inputs) => {
-                // Before genesis nothing is in force that could have been replaced.
-                if self.scalars.inputs.is_some_and(|active| active != *inputs) {
+                if !self.scalars.are_under(inputs) {
                     return Err(StoreError::StaleInputs.into());
                 }
             }

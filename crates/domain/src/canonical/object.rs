@@ -20,6 +20,30 @@ struct Member {
     /// After the closing quote of the name.
     name_end: usize,
     end: usize,
+    /// The name stands in the output as it is, in ASCII.
+    plain: bool,
+    /// The first eight bytes of a plain name, the first one highest, zeros after its end.
+    first: u64,
+}
+
+impl Member {
+    /// The order of two names; `out` is where they stand.
+    fn order(&self, other: &Self, out: &[u8]) -> Ordering {
+        if self.plain && other.plain {
+            // No byte of a plain name is zero, so what is shorter comes first.
+            return self.first.cmp(&other.first).then_with(|| self.unquoted(out).cmp(other.unquoted(out)));
+        }
+        text::order(self.quoted(out), other.quoted(out))
+    }
+
+    fn quoted<'o>(&self, out: &'o [u8]) -> &'o [u8] {
+        out.get(self.start..self.name_end).unwrap_or_default()
+    }
+
+    /// The closing quote would count as a character of the shorter name.
+    fn unquoted<'o>(&self, out: &'o [u8]) -> &'o [u8] {
+        out.get(self.start.saturating_add(1)..self.name_end.saturating_sub(1)).unwrap_or_default()
+    }
 }
 
 /// What an object is the value of.
@@ -49,10 +73,17 @@ impl<'w> Object<'w> {
     }
 
     /// Begins a member by its name.
-    fn begin(&mut self, start: usize) {
+    fn begin(&mut self, start: usize, plain: bool) {
         let name_end = self.writer.out.len();
+        let mut member = Member { start, name_end, end: name_end, plain, first: 0 };
+        let name = member.unquoted(&self.writer.out);
+        let mut first = [0; 8];
+        for (to, from) in first.iter_mut().zip(name) {
+            *to = *from;
+        }
+        member.first = u64::from_be_bytes(first);
         self.writer.out.push(b':');
-        self.writer.members.open.push(Member { start, name_end, end: name_end });
+        self.writer.members.open.push(member);
     }
 
     /// Ends the member that was begun last. Inner objects have taken theirs off again.
@@ -81,22 +112,24 @@ impl Writer {
     fn sort(&mut self, body: usize, before: usize) -> Result<(), NotCanonical> {
         let Self { out, members: Members { open, moved }, .. } = self;
         let members = open.get_mut(before..).unwrap_or_default();
-        let name = |member: &Member| out.get(member.start..member.name_end).unwrap_or_default();
         let mut sorted = true;
         for pair in members.windows(2) {
             if let [one, next] = pair {
-                sorted &= text::order(name(one), name(next)) == Ordering::Less;
+                sorted &= one.order(next, out) == Ordering::Less;
             }
         }
         if sorted {
             return Ok(());
         }
-        members.sort_unstable_by(|one, other| text::order(name(one), name(other)));
+        members.sort_unstable_by(|one, other| one.order(other, out));
         for pair in members.windows(2) {
             if let [one, next] = pair
-                && text::order(name(one), name(next)) == Ordering::Equal
+                && one.order(next, out) == Ordering::Equal
             {
-                return Err(NotCanonical(format!("the name {} twice", String::from_utf8_lossy(name(one)))));
+                return Err(NotCanonical(format!(
+                    "the name {} twice",
+                    String::from_utf8_lossy(one.quoted(out))
+                )));
             }
         }
         moved.clear();
@@ -119,8 +152,8 @@ impl ser::SerializeStruct for Object<'_> {
         value: &T,
     ) -> Result<(), NotCanonical> {
         let start = self.writer.out.len();
-        text::quoted(&mut self.writer.out, key);
-        self.begin(start);
+        let plain = text::quoted(&mut self.writer.out, key);
+        self.begin(start, plain);
         value.serialize(&mut *self.writer)?;
         self.end_member();
         Ok(())
@@ -159,7 +192,8 @@ impl ser::SerializeMap for Object<'_> {
         if self.writer.out.get(start) != Some(&b'"') {
             return Err(NotCanonical("a name that is not a string".to_owned()));
         }
-        self.begin(start);
+        let plain = text::is_all_plain(self.writer.out.get(start..).unwrap_or_default());
+        self.begin(start, plain);
         Ok(())
     }
 

@@ -2,10 +2,32 @@
 
 use std::cmp::Ordering;
 
+/// Whether all of a text is ASCII that stands for itself in a string. Without a way out in the middle, so that many bytes are
+/// looked at at once.
+fn is_plain(text: &[u8]) -> bool {
+    text.iter().fold(true, |plain, c| plain & matches!(c, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7f))
+}
+
+/// Whether a name, as it is written in quotes, is plain.
+pub(super) fn is_all_plain(name: &[u8]) -> bool {
+    is_plain(name.get(1..name.len().saturating_sub(1)).unwrap_or_default())
+}
+
 /// Writes a string in quotes: `\b \t \n \f \r \" \\` by name, other control characters as `\u00xx`, the rest as it is
-/// (RFC 8785 section 3.2.2.2).
-pub(super) fn quoted(out: &mut Vec<u8>, text: &str) {
+/// (RFC 8785 section 3.2.2.2). Whether all of it is plain ASCII.
+pub(super) fn quoted(out: &mut Vec<u8>, text: &str) -> bool {
     out.push(b'"');
+    let plain = is_plain(text.as_bytes());
+    if plain {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        escaped(out, text);
+    }
+    out.push(b'"');
+    plain
+}
+
+fn escaped(out: &mut Vec<u8>, text: &str) {
     let mut rest = text.as_bytes();
     while let Some(at) = rest.iter().position(|c| *c < 0x20 || matches!(c, b'"' | b'\\')) {
         let (plain, special) = rest.split_at_checked(at).unwrap_or((rest, &[]));
@@ -15,7 +37,6 @@ pub(super) fn quoted(out: &mut Vec<u8>, text: &str) {
         rest = after;
     }
     out.extend_from_slice(rest);
-    out.push(b'"');
 }
 
 fn escape(out: &mut Vec<u8>, c: u8) {
@@ -52,22 +73,13 @@ pub(super) fn decimal(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(digits.get(digits.len().saturating_sub(used)..).unwrap_or_default());
 }
 
-/// The order of two names, as they are written in quotes: by UTF-16 code units (RFC 8785 section 3.2.3).
+/// The order of two names, as they are written in quotes: by UTF-16 code units (RFC 8785 section 3.2.3). For plain ones
+/// that is the order of their bytes.
 pub(super) fn order(one: &[u8], other: &[u8]) -> Ordering {
-    let plain = |name: &[u8]| name.iter().all(|c| c.is_ascii() && *c != b'\\');
-    if plain(one) && plain(other) {
-        // Without the quotes: the closing one would count as a character of the shorter name.
-        return inner(one).cmp(inner(other));
-    }
     let units = |name: &[u8]| {
         // What was just written in quotes always reads.
         let text: String = serde_json::from_slice(name).unwrap_or_default();
         text.encode_utf16().collect::<Vec<_>>()
     };
     units(one).cmp(&units(other))
-}
-
-fn inner(name: &[u8]) -> &[u8] {
-    let end = name.len().saturating_sub(1);
-    name.get(1..end).unwrap_or_default()
 }

@@ -95,6 +95,9 @@ fn a_sound_catalogue_is_found_again() {
     assert_eq!(catalogue.condition(&id("process.ok")), Some(&condition("process.ok")));
     assert_eq!(catalogue.actions().count(), 1);
     assert_eq!(catalogue.action(&id("process")), None);
+    let facts = ActionFacts::of(&action("process.restart")).unwrap();
+    assert_eq!(catalogue.facts(&id("process.restart")), Some(&facts));
+    assert_eq!(catalogue.facts(&id("process")), None);
     let mut other = action("process.restart");
     other.cap.targets = 2;
     assert_ne!(other.digest(), action("process.restart").digest());

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::Signer as _;
 use holdpoint_domain::{
-    Id, Rung, Tier,
+    Id, Rung, Tier, Timestamp,
     actor::{Actor, Phase},
     aftercare::Found,
     approval::Choice,
+    blast::Blast,
     change::{Change, Control},
-    decision::{Mode, Worse},
-    facts::OverBudget,
+    decision::{Ladder, Mode, Verdict, Worse, decide},
+    facts::{OverBudget, PlanFacts, Standing},
     flow::Event,
     halt::{Halt, Reach},
     id::kind,
@@ -254,6 +255,8 @@ fn every_kind_of_record_is_read_back_from_its_bytes() {
         assert!(bytes.len() < holdpoint_domain::record::MAX_RECORD_LEN);
         assert_eq!(Record::parse(&bytes), Ok(record.clone()), "{}", record.body.word());
         let kind = format!("\"kind\":\"{}\"", record.body.word());
+        let is_evaluation = matches!(record.body, Body::Evaluated { .. });
+        assert_eq!(Record::is_evaluation(&bytes), is_evaluation, "{kind}");
         assert!(String::from_utf8(bytes).unwrap().contains(&kind), "the word is the one in the bytes");
     }
 }
@@ -294,9 +297,34 @@ fn records_with_less_in_them_are_read_back() {
             footprint: Box::new(empty),
         },
     ];
-    for body in bodies {
+    // The store does not read these back before it keeps them.
+    let mut least = facts();
+    (least.target, least.principal.attested_build, least.principal.on_behalf_of) = (None, None, None);
+    least.action.touches.clear();
+    least.blast = Blast {
+        targets: BTreeSet::new(),
+        services: BTreeSet::new(),
+        critical: BTreeSet::new(),
+        unknown: BTreeSet::new(),
+        environments: BTreeSet::new(),
+        ..least.blast
+    };
+    let mut most = over.clone();
+    most.standing = Standing::Earned(Tier::T1);
+    most.trigger.agreement.truth = Truth::Indeterminate;
+    most.at_ms = Timestamp::from_ms(holdpoint_domain::digest::MAX_WHOLE).unwrap();
+    let evaluations = [least, most, over].map(|facts| {
+        let facts = PlanFacts::from(facts);
+        let ladder = Ladder::all(&Verdict::Deny { rules: vec![id("rule-1")] });
+        let decision = Box::new(decide(&facts, &[ladder], Mode::Development).unwrap());
+        Body::Evaluated { decision, facts: Box::new(facts) }
+    });
+    for body in bodies.into_iter().chain(evaluations) {
+        let is_evaluation = matches!(body, Body::Evaluated { .. });
         let record = Record::new(at(NOW), Actor::Gate, None, body);
-        assert_eq!(Record::parse(&record.bytes().unwrap()), Ok(record));
+        let bytes = record.bytes().unwrap();
+        assert_eq!(Record::is_evaluation(&bytes), is_evaluation);
+        assert_eq!(Record::parse(&bytes), Ok(record));
     }
 }
 

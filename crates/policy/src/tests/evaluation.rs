@@ -9,7 +9,7 @@ use holdpoint_domain::{
 };
 
 use super::{ALLOW_ALL, allow, allows, answer, deny, error, in_time, ladder, load, source, try_load};
-use crate::{Bundle, Consent, Deadline, Warning, narrow::Fields, sample};
+use crate::{Bundle, Consent, Deadline, Warning, fields::Fields, sample};
 
 /// Passes strict validation and overflows when it is evaluated.
 const OVERFLOWS: &str = "@id(\"sum\") forbid (principal is Agent, action, resource)

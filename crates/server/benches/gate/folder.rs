@@ -19,8 +19,10 @@ const FAN_IN: usize = 3;
 const AGENTS: usize = 20;
 /// Rules that concern each agent, however many there are.
 const MATCHING: usize = 5;
-/// How many questions are asked in turn.
-const QUESTIONS: usize = 2_000;
+/// How many questions are asked in turn: agents ask about what they work on, again and again.
+pub(crate) const QUESTIONS: usize = 2_000;
+/// So many that none is remembered when its turn comes again.
+pub(crate) const NEW_QUESTIONS: usize = 40_000;
 
 pub(crate) struct Folder {
     dir: tempfile::TempDir,
@@ -62,13 +64,14 @@ impl Folder {
     }
 
     /// Tokens and bodies: every agent, and targets from all over the inventory.
-    pub(crate) fn questions(&self) -> Vec<(&str, String)> {
+    pub(crate) fn questions(&self, count: usize) -> Vec<(&str, String)> {
         let question = |number: usize| {
-            let target = number * 4_999 % SERVICES;
+            // Another target each time, and with every agent in turn all of them.
+            let target = (number * 4_999 + number / SERVICES) % SERVICES;
             let token = self.tokens[number % AGENTS].as_str();
             (token, format!(r#"{{"action":"process.inspect","target":"target-{target}"}}"#))
         };
-        (0..QUESTIONS).map(question).collect()
+        (0..count).map(question).collect()
     }
 
     /// How many records the ledger has: the second line of its checkpoint.

@@ -41,9 +41,9 @@ impl<'s> Load<'s> {
         Self { server, requests: Arc::new(vec![post(server, "/echo", "", body)]) }
     }
 
-    /// Every agent about every target in turn.
-    pub(crate) fn gate(server: &'s Server, folder: &Folder) -> Self {
-        let questions = folder.questions();
+    /// So many questions of all agents about targets from all over the inventory.
+    pub(crate) fn gate(server: &'s Server, folder: &Folder, count: usize) -> Self {
+        let questions = folder.questions(count);
         let requests = questions.iter().map(|(token, body)| {
             post(server, "/v1/evaluations", &format!("authorization: Bearer {token}\r\n"), body)
         });

@@ -28,7 +28,7 @@ mod process;
 
 use std::time::{Duration, Instant};
 
-use folder::Folder;
+use folder::{Folder, NEW_QUESTIONS, QUESTIONS};
 use load::{Load, Run};
 use process::Server;
 
@@ -59,7 +59,7 @@ async fn bench(time: Duration, records: usize) {
         folders.iter().map(|(policies, folder)| (*policies, folder, folder.serve())).collect();
     // Everybody once, so that nothing is measured for the first time.
     for (_, folder, gate) in &gates {
-        let warm = Load::gate(gate, folder).run(64, Duration::from_secs(1)).await;
+        let warm = Load::gate(gate, folder, QUESTIONS).run(64, Duration::from_secs(1)).await;
         warm.expect_allows();
     }
     for connections in CONNECTIONS {
@@ -67,9 +67,14 @@ async fn bench(time: Duration, records: usize) {
         report("echo", connections, &Load::echo(&peer).run(connections, time).await);
         for (policies, folder, gate) in &gates {
             if *policies == USUAL || connections == 1 || connections == 64 {
-                let run = Load::gate(gate, folder).run(connections, time).await;
+                let run = Load::gate(gate, folder, QUESTIONS).run(connections, time).await;
                 run.expect_allows();
                 report(&format!("gate_{policies}"), connections, &run);
+            }
+            if *policies == USUAL {
+                let run = Load::gate(gate, folder, NEW_QUESTIONS).run(connections, time).await;
+                run.expect_allows();
+                report("gate_new", connections, &run);
             }
         }
     }
@@ -83,7 +88,7 @@ async fn bench(time: Duration, records: usize) {
 async fn fill(folder: &Folder, gate: Server, records: usize) {
     let mut size = folder.log_size(&gate).await;
     while size < records {
-        Load::gate(&gate, folder).run(256, Duration::from_secs(5)).await.expect_allows();
+        Load::gate(&gate, folder, QUESTIONS).run(256, Duration::from_secs(5)).await.expect_allows();
         size = folder.log_size(&gate).await;
     }
     println!("full_records {size}");

@@ -20,7 +20,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
-    time::{Sleep, sleep, timeout},
+    time::{Instant, Sleep, sleep, timeout},
 };
 
 /// Connections at once: at least one for every request and follower, below the usual limit on open files.
@@ -52,7 +52,11 @@ impl Default for Limits {
 /// A connection with its place, cut off when it stands still.
 struct Watched {
     stream: TcpStream,
+    /// Rings when it may have stood still for too long. Set anew only when it rings: setting it at every byte takes a lock that
+    /// all connections share.
     idle: Pin<Box<Sleep>>,
+    /// When it last did something.
+    moved: Instant,
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -95,18 +99,24 @@ async fn accept(listener: &mut TcpListener, places: &Arc<Semaphore>) -> Watched 
     let place = Arc::clone(places).acquire_owned().await.ok();
     // axum's, which goes on after an error: one client's does not matter, and one of ours (no file left) may pass.
     let (stream, _) = Listener::accept(listener).await;
-    Watched { stream, idle: Box::pin(sleep(IDLE)), _place: place }
+    Watched { stream, idle: Box::pin(sleep(IDLE)), moved: Instant::now(), _place: place }
 }
 
 impl Watched {
     /// Passes on what the stream did; cuts the connection off when it did nothing for too long.
     fn watch<T>(&mut self, ctx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if done.is_ready() {
-            self.idle.set(sleep(IDLE));
+            self.moved = Instant::now();
             return done;
         }
-        ready!(self.idle.as_mut().poll(ctx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        loop {
+            ready!(self.idle.as_mut().poll(ctx));
+            if self.moved.elapsed() >= IDLE {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            let until = self.moved.checked_add(IDLE).unwrap_or(self.moved);
+            self.idle.as_mut().reset(until);
+        }
     }
 }
 

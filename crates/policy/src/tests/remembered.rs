@@ -1,0 +1,89 @@
+//! A remembered answer is the answer: whatever field of the facts differs, the rules are asked.
+
+use holdpoint_domain::{
+    Tier, Timestamp,
+    actor::Phase,
+    facts::{Facts, Origin, Standing},
+    trigger::Truth,
+};
+
+use super::{in_time, load};
+use crate::sample;
+
+/// One rule for each field that differs below.
+const RULES: &str = "
+    @id(\"all\") permit (principal is Agent, action, resource);
+    @id(\"phase\") forbid (principal is Agent, action, resource) when { principal.phase == \"observe\" };
+    @id(\"team\") forbid (principal in Team::\"payments\", action, resource);
+    @id(\"person\") forbid (principal is Agent, action, resource) when { principal has onBehalfOf };
+    @id(\"down\") forbid (principal is Agent, action, resource) when { resource.down };
+    @id(\"stateless\") forbid (principal is Agent, action, resource) when { !resource.stateless };
+    @id(\"place\") forbid (principal is Agent, action, resource in Environment::\"staging\");
+    @id(\"trigger\") forbid (principal is Agent, action, resource) when { context.trigger.refuted };
+    @id(\"sources\") forbid (principal is Agent, action, resource) when { context.trigger.sources > 7 };
+    @id(\"blast\") forbid (principal is Agent, action, resource) when { context.blast.unknown > 0 };
+    @id(\"undo\") forbid (principal is Agent, action, resource) when { !context.undo.computed };
+    @id(\"its-scope\") forbid (principal is Agent, action, resource) when { context.provenance.scopeTainted };
+    @id(\"earned\") forbid (principal is Agent, action, resource) when { context.standing.earned == 2 };
+    @id(\"frozen-too\") forbid (principal is Agent, action, resource) when { context.brakes.frozen };
+    @id(\"cap\") forbid (principal is Agent, action, resource) when { context.catalogue.cap.services == 77 };
+";
+
+/// The facts, and what they are with one field changed.
+fn variants() -> Vec<Facts> {
+    let changes: [fn(&mut Facts); 14] = [
+        |facts| facts.principal.phase = Phase::Observe,
+        |facts| facts.principal.team = sample::id("payments"),
+        |facts| facts.principal.on_behalf_of = Some(sample::id("alice")),
+        |facts| facts.target.as_mut().unwrap().down = true,
+        |facts| facts.target.as_mut().unwrap().stateless = false,
+        |facts| facts.target.as_mut().unwrap().environment = sample::id("staging"),
+        |facts| facts.trigger.agreement.truth = Truth::DoesNotHold,
+        |facts| facts.trigger.agreement.sources = 8,
+        |facts| facts.blast.unknown = [sample::id("nobody-knows-it")].into(),
+        |facts| facts.undo.computed = false,
+        |facts| facts.provenance.scope = Origin::Tainted,
+        |facts| facts.standing = Standing::Earned(Tier::T2),
+        |facts| facts.brakes.frozen = true,
+        |facts| facts.action.cap.services = 77,
+    ];
+    let changed = changes.iter().map(|change| {
+        let mut facts = sample::facts();
+        change(&mut facts);
+        facts
+    });
+    std::iter::once(sample::facts()).chain(changed).collect()
+}
+
+#[test]
+fn every_field_that_a_rule_can_see_tells_answers_apart() {
+    let all = variants();
+    let bundle = load(RULES);
+    let usual = bundle.ladder(&all[0], in_time());
+    assert!(usual.t4.allows());
+    for facts in &all[1..] {
+        assert_ne!(bundle.ladder_anew(facts, in_time()), usual, "{facts:?}");
+    }
+    // One after the other, so that each finds what another one left.
+    for (one, other) in all.iter().flat_map(|one| all.iter().map(move |other| (one, other))) {
+        for facts in [one, other, one] {
+            assert_eq!(bundle.ladder(facts, in_time()), bundle.ladder_anew(facts, in_time()));
+        }
+    }
+}
+
+#[test]
+fn time_counts_where_a_rule_looks_at_it() {
+    let late = Timestamp::from_ms(sample::facts().at_ms.ms() + 1).unwrap();
+    let until = format!(
+        "@id(\"all\") permit (principal is Agent, action, resource) when {{ context.time.atMs < {} }};",
+        late.ms()
+    );
+    let bundle = load(&until);
+    let facts = sample::facts();
+    let after = Facts { at_ms: late, ..facts.clone() };
+    for _ in 0..2 {
+        assert!(bundle.ladder(&facts, in_time()).t4.allows());
+        assert!(!bundle.ladder(&after, in_time()).t4.allows());
+    }
+}
