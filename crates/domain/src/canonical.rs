@@ -10,7 +10,7 @@
 mod object;
 mod text;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Serialize, ser};
 
@@ -39,10 +39,13 @@ impl ser::Error for NotCanonical {
     }
 }
 
-/// The canonical bytes of a value.
-pub(crate) fn to_vec<T: Serialize>(value: &T) -> Result<Vec<u8>, NotCanonical> {
+/// The name of a newtype whose bytes may be known already. Other formats write what is in it.
+pub(crate) const KNOWN: &str = "$holdpoint::known";
+
+/// The canonical bytes of a value, in which the first newtype of the name [`KNOWN`] has these canonical bytes.
+pub(crate) fn to_vec<T: Serialize>(value: &T, known: Option<Arc<[u8]>>) -> Result<Vec<u8>, NotCanonical> {
     // A record of a decision has some two thousand bytes.
-    let mut writer = Writer { out: Vec::with_capacity(2048), members: Members::default(), depth: 0 };
+    let mut writer = Writer { out: Vec::with_capacity(3072), members: Members::default(), depth: 0, known };
     value.serialize(&mut writer)?;
     Ok(writer.out)
 }
@@ -52,6 +55,7 @@ struct Writer {
     out: Vec<u8>,
     members: Members,
     depth: usize,
+    known: Option<Arc<[u8]>>,
 }
 
 impl Writer {
@@ -202,6 +206,12 @@ impl<'w> ser::Serializer for &'w mut Writer {
         name: &'static str,
         value: &T,
     ) -> Result<(), NotCanonical> {
+        if name == KNOWN
+            && let Some(bytes) = self.known.take()
+        {
+            self.out.extend_from_slice(&bytes);
+            return Ok(());
+        }
         raw(name)?;
         value.serialize(self)
     }

@@ -1,6 +1,6 @@
 //! Digests, canonical JSON and salted commitments.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -43,7 +43,15 @@ pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D
 
 /// The RFC 8785 (JCS) form of a value: the bytes that are signed and digested.
 pub fn canonical<T: Serialize>(value: &T) -> Result<Vec<u8>, DigestError> {
-    crate::canonical::to_vec(value).map_err(|err| DigestError::NotCanonical(err.to_string()))
+    canonical_with(value, None)
+}
+
+/// As [`canonical`], of a value with [`crate::canonical::KNOWN`] bytes in it.
+pub(crate) fn canonical_with<T: Serialize>(
+    value: &T,
+    known: Option<Arc<[u8]>>,
+) -> Result<Vec<u8>, DigestError> {
+    crate::canonical::to_vec(value, known).map_err(|err| DigestError::NotCanonical(err.to_string()))
 }
 
 impl Digest {

@@ -4,7 +4,11 @@
 //! closed list, a digest, or an identifier that the gate resolved itself. The model's confidence, the agent's severity,
 //! reasons and summaries, alert texts and tool annotations are not facts.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -13,7 +17,8 @@ use crate::{
     action::{Action, BlastCap, Effect, Reversibility, State, UndoKind},
     actor::Phase,
     blast::Blast,
-    digest::DigestError,
+    canonical::KNOWN,
+    digest::{DigestError, canonical},
     id::kind,
     plan::{MAX_STEPS, PlanError},
     target::{Criticality, Service},
@@ -28,7 +33,14 @@ pub struct PlanFacts {
     // INVARIANT: 1 to MAX_STEPS.
     first: Facts,
     rest: Vec<Facts>,
+    // INVARIANT: of these steps, which never change.
+    encoded: Encoded,
 }
+
+/// The canonical bytes of facts, once somebody wanted them: what a decision digests is in its record, too. They say nothing that
+/// the facts do not say, so that they do not count in a comparison.
+#[derive(Clone, Default)]
+struct Encoded(OnceLock<Arc<[u8]>>);
 
 /// Everything a decision about one step is made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -260,7 +272,9 @@ impl PlanFacts {
         let count = steps.len();
         let mut steps = steps.into_iter();
         match steps.next() {
-            Some(first) if count <= MAX_STEPS => Ok(Self { first, rest: steps.collect() }),
+            Some(first) if count <= MAX_STEPS => {
+                Ok(Self { first, rest: steps.collect(), encoded: Encoded::default() })
+            }
             Some(_) | None => Err(PlanError::Steps(count)),
         }
     }
@@ -278,13 +292,36 @@ impl PlanFacts {
 
     /// The digest that decisions and approvals name.
     pub fn digest(&self) -> Result<Digest, DigestError> {
-        Digest::of(self)
+        self.encoded().map(|bytes| Digest::of_bytes(&bytes))
+    }
+
+    /// The canonical bytes.
+    pub(crate) fn encoded(&self) -> Result<Arc<[u8]>, DigestError> {
+        if let Some(bytes) = self.encoded.0.get() {
+            return Ok(Arc::clone(bytes));
+        }
+        let bytes = canonical(self)?;
+        Ok(Arc::clone(self.encoded.0.get_or_init(|| bytes.into())))
+    }
+}
+
+impl PartialEq for Encoded {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Encoded {}
+
+impl fmt::Debug for Encoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("..")
     }
 }
 
 impl From<Facts> for PlanFacts {
     fn from(first: Facts) -> Self {
-        Self { first, rest: Vec::new() }
+        Self { first, rest: Vec::new(), encoded: Encoded::default() }
     }
 }
 
@@ -296,7 +333,16 @@ impl From<PlanFacts> for Vec<Facts> {
 
 impl Serialize for PlanFacts {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.steps())
+        serializer.serialize_newtype_struct(KNOWN, &Steps(self))
+    }
+}
+
+/// One after the other.
+struct Steps<'f>(&'f PlanFacts);
+
+impl Serialize for Steps<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.steps())
     }
 }
 

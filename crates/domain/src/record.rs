@@ -415,7 +415,8 @@ impl Record {
 
     /// The canonical bytes: the ledger's entry.
     pub fn bytes(&self) -> Result<Vec<u8>, DigestError> {
-        crate::digest::canonical(self)
+        let known = self.body.facts().map(PlanFacts::encoded).transpose()?;
+        crate::digest::canonical_with(self, known)
     }
 
     /// Whether an entry in canonical form is an evaluation, told by its last bytes: names are in order, and inside of a string
@@ -498,6 +499,17 @@ impl Body {
             | Self::ReviewOwed { .. }
             | Self::Evaluated { .. }
             | Self::Refused { .. } => None,
+        }
+    }
+
+    /// The facts in it: no record has those of two plans.
+    const fn facts(&self) -> Option<&PlanFacts> {
+        if let Self::Decided { facts, .. } | Self::Claimed { facts, .. } | Self::Evaluated { facts, .. } =
+            self
+        {
+            Some(facts)
+        } else {
+            None
         }
     }
 

@@ -18,7 +18,7 @@ pub const EMPTY_ROOT: Hash = Hash([
 ]);
 
 /// Prefix of a leaf (RFC 6962 §2.1): without it a node's input could be passed off as an entry.
-const LEAF_PREFIX: [u8; 1] = [0x00];
+pub const LEAF_PREFIX: [u8; 1] = [0x00];
 /// Prefix of an inner node.
 const NODE_PREFIX: [u8; 1] = [0x01];
 
