@@ -13,8 +13,8 @@ use holdpoint_domain::{
     blast,
     decision::{Answer, Decision, decide},
     facts::{
-        Brakes, Facts, FactsType, Origin, PlanFacts, Principal, Provenance, Standing, TargetFacts,
-        TriggerFacts, UndoFacts,
+        Facts, FactsType, Origin, PlanFacts, Principal, Provenance, Standing, TargetFacts, TriggerFacts,
+        UndoFacts,
     },
     id::kind,
     record::{Body, Record, Request},
@@ -22,8 +22,9 @@ use holdpoint_domain::{
 };
 
 use crate::{
+    brakes,
     gate::Gate,
-    gather::action_facts,
+    gather::{ResolvedStep, action_facts, footprint},
     port::Txn,
     propose::record_refusal,
     refusal::{Blame, Refusal, internal},
@@ -59,8 +60,11 @@ pub async fn evaluate(gate: &Gate, identity: &Identity, question: &Question) -> 
 }
 
 async fn attempt(gate: &Gate, identity: &Identity, question: &Question) -> Result<Evaluated, Refusal> {
-    let facts = PlanFacts::from(facts(gate, identity, question)?);
-    let ladder = gate.ports.judge.ladder(facts.first());
+    let facts = PlanFacts::from(facts(gate, identity, question).await?);
+    let ladder = gate.ports.judge.ladder_unseen(facts.first()).ok_or_else(|| {
+        let fact = "a rule of the policy looks at what only a look at the target tells";
+        needs_a_plan(fact.to_owned())
+    })?;
     let decision = only_t0(decide(&facts, &[ladder], gate.settings.mode)?);
     let body = Body::Evaluated { decision: Box::new(decision.clone()), facts: Box::new(facts) };
     let record = Record::new(gate.now(), Actor::Gate, None, body);
@@ -75,9 +79,13 @@ fn only_t0(decision: Decision) -> Decision {
     if allowed { decision } else { Decision { answer: Answer::Deny, ..decision } }
 }
 
-/// The facts of a question. What only a look at the target would tell stands as unknown, and everything that the agent chose
-/// as tainted: that can only make the answer stricter.
-fn facts(gate: &Gate, identity: &Identity, question: &Question) -> Result<Facts, Refusal> {
+fn needs_a_plan(fact: String) -> Refusal {
+    Refusal::new(Blame::Forbidden, "needs-a-plan", fact, "propose a plan with `POST /v1/plans`")
+}
+
+/// The facts of a question. The trigger is unknown, and everything that the agent chose is tainted. What only a look at the target
+/// would tell (whether it or its neighbours are down) is filled in, and no rule that looks at it is asked.
+async fn facts(gate: &Gate, identity: &Identity, question: &Question) -> Result<Facts, Refusal> {
     let controls = &gate.controls;
     let (agent, phase) = asker(identity)?;
     let agent = controls.registry.agent(agent).ok_or_else(|| {
@@ -95,12 +103,7 @@ fn facts(gate: &Gate, identity: &Identity, question: &Question) -> Result<Facts,
     })?;
     if action.reversibility != Reversibility::ReadOnly {
         let fact = format!("action `{}` changes something, and is not allowed without a plan", action.id);
-        return Err(Refusal::new(
-            Blame::Forbidden,
-            "needs-a-plan",
-            fact,
-            "propose a plan with `POST /v1/plans`",
-        ));
+        return Err(needs_a_plan(fact));
     }
     let (target, service) = controls.inventory.target(&question.target).ok_or_else(|| {
         let fact = format!("target `{}` is not in the inventory", question.target);
@@ -112,7 +115,8 @@ fn facts(gate: &Gate, identity: &Identity, question: &Question) -> Result<Facts,
     let now = gate.now();
     let unseen = Digest::of_bytes(b"");
     let replicas = controls.inventory.replicas(&service.id, &target.executor);
-    let environment = BTreeSet::from([service.environment.clone()]);
+    let step = ResolvedStep { action, target, service, no_choice: true };
+    let counted = brakes::gather(gate, &footprint(agent, None, &[step]), now).await?;
     Ok(Facts {
         r#type: FactsType::V1,
         principal: Principal {
@@ -134,13 +138,7 @@ fn facts(gate: &Gate, identity: &Identity, question: &Question) -> Result<Facts,
         undo: UndoFacts { computed: false },
         provenance: Provenance { target: Origin::Tainted, action: Origin::Tainted, scope: Origin::Tainted },
         standing: Standing::None,
-        // Budgets and reviews are about runs, and nothing runs.
-        brakes: Brakes {
-            halted: gate.halted().is_some(),
-            frozen: controls.limits.freeze(&environment, now).is_some(),
-            input_refused: gate.has_refused_input(),
-            ..Brakes::OFF
-        },
+        brakes: counted.brakes,
         inputs: gate.inputs,
         at_ms: now,
     })

@@ -282,7 +282,11 @@ pub(crate) async fn facts(
 }
 
 /// What a plan counts as in budgets.
-fn footprint(agent: &Agent, incident: Option<&Id<kind::Incident>>, steps: &[ResolvedStep<'_>]) -> Footprint {
+pub(crate) fn footprint(
+    agent: &Agent,
+    incident: Option<&Id<kind::Incident>>,
+    steps: &[ResolvedStep<'_>],
+) -> Footprint {
     let deleting = steps.iter().filter(|step| step.action.deletes());
     Footprint {
         agent: agent.id.clone(),

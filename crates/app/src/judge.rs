@@ -46,6 +46,10 @@ impl Judge for BundleJudge {
         self.timed(|deadline| self.bundle.ladder(facts, deadline))
     }
 
+    fn ladder_unseen(&self, facts: &Facts) -> Option<Ladder> {
+        self.timed(|deadline| self.bundle.ladder_unseen(facts, deadline))
+    }
+
     fn ask(&self, facts: &Facts, oversight: &Oversight) -> Verdict {
         self.timed(|deadline| self.bundle.ask(facts, oversight, deadline))
     }

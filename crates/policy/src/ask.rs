@@ -81,16 +81,28 @@ impl Bundle {
     /// The answers on all rungs. A target that nobody knows is denied without asking.
     #[must_use]
     pub fn ladder(&self, facts: &Facts, deadline: Deadline<'_>) -> Ladder {
-        if let Some(ladder) = self.remembered().find(facts) {
-            return ladder;
+        self.answered(facts, deadline).0
+    }
+
+    /// The answers about a target that nobody looked at; none where a rule that can concern it looks at what only that would tell:
+    /// `resource.down`, and `context.blast.replicaSharePercent`, which counts neighbours that are down.
+    #[must_use]
+    pub fn ladder_unseen(&self, facts: &Facts, deadline: Deadline<'_>) -> Option<Ladder> {
+        let (ladder, fields) = self.answered(facts, deadline);
+        (!fields.look_at_observed()).then_some(ladder)
+    }
+
+    fn answered(&self, facts: &Facts, deadline: Deadline<'_>) -> (Ladder, Fields) {
+        if let Some(answered) = self.remembered().find(facts) {
+            return answered;
         }
         match self.prepare(facts) {
             Ok(mut question) => {
-                let ladder = question.ladder(deadline);
-                self.remembered().keep(facts, question.slice.fields().looks_at_time(), &ladder);
-                ladder
+                let (ladder, fields) = (question.ladder(deadline), question.slice.fields());
+                self.remembered().keep(facts, fields, &ladder);
+                (ladder, fields)
             }
-            Err(unasked) => Ladder::all(&refusal(&unasked)),
+            Err(unasked) => (Ladder::all(&refusal(&unasked)), Fields::default()),
         }
     }
 

@@ -98,6 +98,12 @@ impl Fields {
         places.filter(move |(_, at)| self.0 & Self::bit(*at).0 != 0).map(|(field, _)| field)
     }
 
+    /// Whether it has a field that follows from what an observer says of the target or its neighbours.
+    pub(crate) fn look_at_observed(self) -> bool {
+        self.of_the_target().any(|name| name == "down")
+            || self.of_context().any(|field| field == ("blast", "replicaSharePercent"))
+    }
+
     pub(crate) fn looks_at_time(self) -> bool {
         self.of_context().any(|(record, _)| record == "time")
     }

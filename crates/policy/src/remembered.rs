@@ -8,12 +8,14 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-use holdpoint_domain::{Id, Timestamp, decision::Ladder, decision::Verdict, facts::Facts, id::kind};
+use holdpoint_domain::{Id, decision::Ladder, decision::Verdict, facts::Facts, id::kind};
 
-/// Most answers that are remembered, of some kilobytes each; past this it starts over.
+/// Most answers that are remembered, of at most some five kilobytes each; past this it starts over.
 const MAX_REMEMBERED: usize = 4_096;
 /// Facts about more services are not remembered: they are as large as the services are many.
-const MAX_SERVICES: usize = 256;
+const MAX_SERVICES: usize = 64;
+
+use crate::fields::Fields;
 
 /// Where to look: two questions with one key are told apart by their facts.
 type Key = (Id<kind::Agent>, Id<kind::Action>, Id<kind::Target>);
@@ -25,29 +27,28 @@ pub(crate) struct Remembered(RwLock<HashMap<Key, Answered>>);
 #[derive(Debug)]
 struct Answered {
     facts: Facts,
-    /// When, if a rule looked at it.
-    at: Option<Timestamp>,
+    /// What the rules looked at.
+    fields: Fields,
     ladder: Ladder,
 }
 
 impl Remembered {
-    /// The answer to facts that are the same to every rule.
-    pub(crate) fn find(&self, facts: &Facts) -> Option<Ladder> {
+    /// The answer to facts that are the same to every rule, and what the rules looked at.
+    pub(crate) fn find(&self, facts: &Facts) -> Option<(Ladder, Fields)> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let answered = known.get(&key(facts)?)?;
-        let in_time = answered.at.is_none_or(|at| at == facts.at_ms);
-        (in_time && same(&answered.facts, facts)).then(|| answered.ladder.clone())
+        let Answered { facts: before, fields, ladder } = known.get(&key(facts)?)?;
+        let in_time = !fields.looks_at_time() || before.at_ms == facts.at_ms;
+        (in_time && same(before, facts)).then(|| (ladder.clone(), *fields))
     }
 
     /// Remembers an answer, but not one that failed: what came too late may come in time.
-    pub(crate) fn keep(&self, facts: &Facts, looks_at_time: bool, ladder: &Ladder) {
+    pub(crate) fn keep(&self, facts: &Facts, fields: Fields, ladder: &Ladder) {
         let verdicts = [&ladder.t1, &ladder.t2, &ladder.t3, &ladder.t4];
         let failed = verdicts.iter().any(|verdict| matches!(verdict, Verdict::Error { .. }));
         let Some(key) = key(facts).filter(|_| !failed && facts.blast.services.len() <= MAX_SERVICES) else {
             return;
         };
-        let at = looks_at_time.then_some(facts.at_ms);
-        let answered = Answered { facts: facts.clone(), at, ladder: ladder.clone() };
+        let answered = Answered { facts: facts.clone(), fields, ladder: ladder.clone() };
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_REMEMBERED {
             known.clear();

@@ -38,8 +38,8 @@ pub(crate) struct ServeOptions {
 /// Runs the gate.
 pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     logging();
-    options.drill.install()?;
     let config = Config::load(&options.config)?;
+    options.drill.install(config.development)?;
     if config.development {
         tracing::warn!("DEVELOPMENT: signatures from the command line count as strong authentication");
     }

@@ -26,6 +26,8 @@ pub enum Policy {
     Error,
     /// It allows without oversight and denies with it.
     NotMonotone,
+    /// It allows, and goes by what only a look at the target tells.
+    LooksAtTarget,
 }
 
 /// A judge by configuration; everything can be changed between two questions.
@@ -92,11 +94,17 @@ impl Judge for FakeJudge {
         Ladder { t1: on(Rung::T1), t2: on(Rung::T2), t3: on(Rung::T3), t4: on(Rung::T4) }
     }
 
+    fn ladder_unseen(&self, facts: &Facts) -> Option<Ladder> {
+        let looks = self.said().policy == Policy::LooksAtTarget;
+        (!looks).then(|| self.ladder(facts))
+    }
+
     fn ask(&self, _facts: &Facts, oversight: &Oversight) -> Verdict {
         match self.said().policy {
             Policy::From(rung) if oversight.dominates(&rung.oversight()) => allow(),
             Policy::From(_) | Policy::Deny => Verdict::Deny { rules: Vec::new() },
             Policy::Error => Verdict::Error { rules: Vec::new() },
+            Policy::LooksAtTarget => allow(),
             Policy::NotMonotone if oversight.approvals == 0 => allow(),
             Policy::NotMonotone => Verdict::Deny { rules: vec![rule("the-more-the-worse")] },
         }

@@ -47,6 +47,10 @@ pub trait Judge: Send + Sync {
     /// The answers on all rungs, over one build of entities and context.
     fn ladder(&self, facts: &Facts) -> Ladder;
 
+    /// As [`Self::ladder`] for facts about a target that nobody looked at; none where a rule that concerns them looks at what only
+    /// that would tell.
+    fn ladder_unseen(&self, facts: &Facts) -> Option<Ladder>;
+
     /// The answer with the oversight that was really obtained.
     fn ask(&self, facts: &Facts, oversight: &Oversight) -> Verdict;
 

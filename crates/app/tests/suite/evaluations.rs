@@ -37,6 +37,16 @@ fn inv01_an_answer_stands_in_the_ledger_with_its_facts_and_nothing_runs() {
     audit(&stage);
 }
 
+/// Nobody looked at the target, so no rule is asked that would go by what is filled in.
+#[test]
+fn inv09_what_only_a_look_at_the_target_tells_needs_a_plan() {
+    let stage = started(Setup::default());
+    stage.judge.set(Policy::LooksAtTarget);
+    let refusal = asked(&stage, &decider("healer"), "process.inspect", "worker-1").unwrap_err();
+    assert_eq!(refusal.rule, "needs-a-plan");
+    assert_eq!(refusals(&stage), [(Request::Evaluate, "needs-a-plan".to_owned())]);
+}
+
 /// There is nobody to approve or to review here: whatever needs more than nothing is a no.
 #[test]
 fn inv09_what_policy_wants_people_for_is_denied() {

@@ -73,6 +73,29 @@ fn every_field_that_a_rule_can_see_tells_answers_apart() {
 }
 
 #[test]
+fn an_answer_without_a_look_at_the_target_is_none_where_a_rule_looks() {
+    // A guardrail looks at the share of replicas, but not for what only reads.
+    let reads = sample::actions().into_iter().find(|action| action.id.as_str() == "look").unwrap();
+    let facts = sample::facts_for(&reads);
+    let elsewhere = Facts { principal: variants()[2].principal.clone(), ..facts.clone() };
+    for (condition, looks) in [
+        ("resource.down", true),
+        ("!(context.blast.replicaSharePercent < 50)", true),
+        ("context.blast.services > 9 && resource.stateless", false),
+        ("context.brakes.halted && resource.down", false),
+    ] {
+        let bundle = load(&format!(
+            "@id(\"all\") permit (principal is Agent, action, resource);
+             @id(\"rule\") forbid (principal is Agent, action, resource) when {{ {condition} }};"
+        ));
+        for facts in [&facts, &elsewhere, &facts] {
+            let unseen = bundle.ladder_unseen(facts, in_time());
+            assert_eq!(unseen, (!looks).then(|| bundle.ladder_anew(facts, in_time())), "{condition}");
+        }
+    }
+}
+
+#[test]
 fn time_counts_where_a_rule_looks_at_it() {
     let late = Timestamp::from_ms(sample::facts().at_ms.ms() + 1).unwrap();
     let until = format!(

@@ -27,8 +27,8 @@ pub(crate) struct InitOptions {
 
 /// Makes what is not there yet; overwrites nothing.
 pub(crate) fn init(options: &InitOptions) -> Result<(), CliError> {
-    options.drill.install()?;
     let config = Config::load(&options.config)?;
+    options.drill.install(config.development)?;
     let inputs = load_inputs(&config)?;
     let keys = config.keys_dir();
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&keys).map_err(failed)?;

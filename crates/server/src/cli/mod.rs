@@ -138,9 +138,14 @@ pub(crate) struct DrillOptions {
 }
 
 impl DrillOptions {
-    /// Installs the drill, if there is one. Call it before anything is done. Words that are none stop the start.
-    pub(crate) fn install(&self) -> Result<(), CliError> {
+    /// Installs the drill, if there is one, of a gate for development: elsewhere whoever can set a variable could have each halt kill
+    /// the gate before it is latched. Call it before anything is done. Words that are none stop the start.
+    pub(crate) fn install(&self, development: bool) -> Result<(), CliError> {
         let Some(words) = &self.drill else { return Ok(()) };
+        if !development {
+            let why = "HOLDPOINT_DRILL: drills are for a gate with `development: true`; unset the variable";
+            return Err(CliError::Usage(why.to_owned()));
+        }
         let drill: Drill = words.parse().map_err(|err| CliError::Usage(format!("HOLDPOINT_DRILL: {err}")))?;
         drill.install().map_err(failed)
     }

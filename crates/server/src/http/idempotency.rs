@@ -24,8 +24,9 @@ const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The header of an answer that was given before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Endpoints that remember nothing. Halting twice is halting once, and must work when the store takes nothing; a probe is no
-/// request that changes anything, and must not write.
-const FORGETS: [&str; 2] = ["/v1/halt", "/v1/probes"];
+/// request that changes anything, and must not write; and whether something is allowed is asked of the policy in force, each
+/// time, on record.
+const FORGETS: [&str; 3] = ["/v1/halt", "/v1/probes", "/v1/evaluations"];
 /// Longest key.
 pub(super) const MAX_KEY_LEN: usize = 128;
 /// Largest answer that is remembered; ours are far below.

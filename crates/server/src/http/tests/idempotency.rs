@@ -55,6 +55,20 @@ async fn t38_a_key_belongs_to_one_caller_one_endpoint_and_one_body() {
     assert_eq!(bench.count("proposed"), 2);
 }
 
+/// What is allowed is asked of the policy in force: no key brings back what was allowed before.
+#[tokio::test]
+async fn inv13_an_evaluation_is_never_answered_again() {
+    let bench = Bench::new().await;
+    let body = json!({"action": "process.inspect", "target": "worker-1"});
+    for count in 1..=2 {
+        let mut asked = request(Method::POST, "/v1/evaluations", OWN, Some(&body));
+        asked.headers_mut().insert("idempotency-key", HeaderValue::from_static("key"));
+        let answer = bench.answer(asked).await;
+        assert!(answer.status == 200 && !is_replayed(&answer));
+        assert_eq!(bench.count("evaluated"), count);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t38_a_hundred_at_once_are_one_plan() {
     let bench = Arc::new(Bench::new().await);
