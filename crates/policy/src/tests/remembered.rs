@@ -7,7 +7,7 @@ use holdpoint_domain::{
     trigger::Truth,
 };
 
-use super::{in_time, load};
+use super::{in_time, load, try_load};
 use crate::sample;
 
 /// One rule for each field that differs below.
@@ -75,7 +75,8 @@ fn every_field_that_a_rule_can_see_tells_answers_apart() {
 #[test]
 fn an_answer_without_a_look_at_the_target_is_none_where_a_rule_looks() {
     // A guardrail looks at the share of replicas, but not for what only reads.
-    let reads = sample::actions().into_iter().find(|action| action.id.as_str() == "look").unwrap();
+    let actions = sample::every_kind_of_action();
+    let reads = actions.iter().cloned().find(|action| action.id.as_str() == "look").unwrap();
     let facts = sample::facts_for(&reads);
     let elsewhere = Facts { principal: variants()[2].principal.clone(), ..facts.clone() };
     for (condition, looks) in [
@@ -84,10 +85,11 @@ fn an_answer_without_a_look_at_the_target_is_none_where_a_rule_looks() {
         ("context.blast.services > 9 && resource.stateless", false),
         ("context.brakes.halted && resource.down", false),
     ] {
-        let bundle = load(&format!(
+        let text = format!(
             "@id(\"all\") permit (principal is Agent, action, resource);
              @id(\"rule\") forbid (principal is Agent, action, resource) when {{ {condition} }};"
-        ));
+        );
+        let bundle = try_load(&text, &[], sample::schema_of(actions.clone())).unwrap().0;
         for facts in [&facts, &elsewhere, &facts] {
             let unseen = bundle.ladder_unseen(facts, in_time());
             assert_eq!(unseen, (!looks).then(|| bundle.ladder_anew(facts, in_time())), "{condition}");

@@ -55,8 +55,8 @@ struct Watched {
     /// Rings when it may have stood still for too long. Set anew only when it rings: setting it at every byte takes a lock that
     /// all connections share.
     idle: Pin<Box<Sleep>>,
-    /// When it last did something.
-    moved: Instant,
+    /// Until when it may stand still.
+    until: Instant,
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -99,22 +99,22 @@ async fn accept(listener: &mut TcpListener, places: &Arc<Semaphore>) -> Watched 
     let place = Arc::clone(places).acquire_owned().await.ok();
     // axum's, which goes on after an error: one client's does not matter, and one of ours (no file left) may pass.
     let (stream, _) = Listener::accept(listener).await;
-    Watched { stream, idle: Box::pin(sleep(IDLE)), moved: Instant::now(), _place: place }
+    Watched { stream, idle: Box::pin(sleep(IDLE)), until: sleep(IDLE).deadline(), _place: place }
 }
 
 impl Watched {
     /// Passes on what the stream did; cuts the connection off when it did nothing for too long.
     fn watch<T>(&mut self, ctx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if done.is_ready() {
-            self.moved = Instant::now();
+            self.until = sleep(IDLE).deadline();
             return done;
         }
         loop {
             ready!(self.idle.as_mut().poll(ctx));
-            if self.moved.elapsed() >= IDLE {
+            let until = self.until;
+            if self.idle.deadline() >= until {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
-            let until = self.moved.checked_add(IDLE).unwrap_or(self.moved);
             self.idle.as_mut().reset(until);
         }
     }
