@@ -14,7 +14,7 @@ use holdpoint_domain::{
 use crate::{
     bundle::Bundle,
     fields::Fields,
-    index::Slice,
+    index::{Looks, Slice},
     narrow::Atoms,
     request::{Asked, Unasked},
 };
@@ -88,21 +88,21 @@ impl Bundle {
     /// `resource.down`, and `context.blast.replicaSharePercent`, which counts neighbours that are down.
     #[must_use]
     pub fn ladder_unseen(&self, facts: &Facts, deadline: Deadline<'_>) -> Option<Ladder> {
-        let (ladder, fields) = self.answered(facts, deadline);
-        (!fields.look_at_observed()).then_some(ladder)
+        let (ladder, looks) = self.answered(facts, deadline);
+        (!looks.at_observed).then_some(ladder)
     }
 
-    fn answered(&self, facts: &Facts, deadline: Deadline<'_>) -> (Ladder, Fields) {
+    fn answered(&self, facts: &Facts, deadline: Deadline<'_>) -> (Ladder, Looks) {
         if let Some(answered) = self.remembered().find(facts) {
             return answered;
         }
         match self.prepare(facts) {
             Ok(mut question) => {
-                let (ladder, fields) = (question.ladder(deadline), question.slice.fields());
-                self.remembered().keep(facts, fields, &ladder);
-                (ladder, fields)
+                let (ladder, looks) = (question.ladder(deadline), question.slice.looks());
+                self.remembered().keep(facts, looks, &ladder);
+                (ladder, looks)
             }
-            Err(unasked) => (Ladder::all(&refusal(&unasked)), Fields::default()),
+            Err(unasked) => (Ladder::all(&refusal(&unasked)), Looks::default()),
         }
     }
 

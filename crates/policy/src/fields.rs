@@ -104,7 +104,7 @@ impl Fields {
             || self.of_context().any(|field| field == ("blast", "replicaSharePercent"))
     }
 
-    pub(crate) fn looks_at_time(self) -> bool {
+    pub(crate) fn look_at_time(self) -> bool {
         self.of_context().any(|(record, _)| record == "time")
     }
 

@@ -58,12 +58,27 @@ pub(crate) struct Slice {
     pub(crate) fixed_fields: Fields,
     /// What the varying ones look at, beside the oversight.
     pub(crate) varying_fields: Fields,
+    /// Whether a rule looks at what an observer says of the target: also one that was left out by it.
+    observed: bool,
+}
+
+/// What answers depend on beside the facts that are the same for a while.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Looks {
+    /// The time.
+    pub(crate) at_time: bool,
+    /// What an observer says of the target.
+    pub(crate) at_observed: bool,
 }
 
 impl Slice {
     /// What its rules look at, beside the oversight.
     pub(crate) const fn fields(&self) -> Fields {
         self.fixed_fields.with(self.varying_fields)
+    }
+
+    pub(crate) fn looks(&self) -> Looks {
+        Looks { at_time: self.fields().look_at_time(), at_observed: self.observed }
     }
 }
 
@@ -155,6 +170,9 @@ impl Index {
                 }
             }
         }
+        let unseen = |rule: &Rule| known.is_none_or(|(atoms, action)| rule.needs.met_unseen(atoms, action));
+        let in_scope = slice.rules.iter().filter_map(|at| rules.get(*at));
+        slice.observed = in_scope.into_iter().any(|rule| rule.fields.look_at_observed() && unseen(rule));
         let met = |rule: &Rule| known.is_none_or(|(atoms, action)| rule.needs.met_by(atoms, action));
         slice.rules.retain(|at| rules.get(*at).is_some_and(met));
         for rule in slice.rules.iter().filter_map(|at| rules.get(*at)) {

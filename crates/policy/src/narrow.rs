@@ -82,7 +82,17 @@ impl Needs {
 
     /// Whether all of it is so, for an action that is in all of `action` and in nothing else.
     pub(crate) fn met_by(&self, atoms: Atoms, action: &[EntityUid]) -> bool {
-        atoms.0 & self.mask == self.want
+        self.met_in(u32::MAX, atoms, action)
+    }
+
+    /// Whether all of it may be so, for a target of which nobody knows whether it is down.
+    pub(crate) fn met_unseen(&self, atoms: Atoms, action: &[EntityUid]) -> bool {
+        let down = ATOMS.iter().zip(0_u32..).filter(|((_, _, name, _), _)| *name == "down");
+        self.met_in(down.fold(u32::MAX, |known, (_, at)| known & !bit(at)), atoms, action)
+    }
+
+    fn met_in(&self, known: u32, atoms: Atoms, action: &[EntityUid]) -> bool {
+        atoms.0 & self.mask & known == self.want & known
             && self.groups.iter().all(|(group, within)| action.contains(group) == *within)
     }
 }

@@ -15,7 +15,7 @@ const MAX_REMEMBERED: usize = 4_096;
 /// Facts about more services are not remembered: they are as large as the services are many.
 const MAX_SERVICES: usize = 64;
 
-use crate::fields::Fields;
+use crate::index::Looks;
 
 /// Where to look: two questions with one key are told apart by their facts.
 type Key = (Id<kind::Agent>, Id<kind::Action>, Id<kind::Target>);
@@ -27,28 +27,27 @@ pub(crate) struct Remembered(RwLock<HashMap<Key, Answered>>);
 #[derive(Debug)]
 struct Answered {
     facts: Facts,
-    /// What the rules looked at.
-    fields: Fields,
+    looks: Looks,
     ladder: Ladder,
 }
 
 impl Remembered {
     /// The answer to facts that are the same to every rule, and what the rules looked at.
-    pub(crate) fn find(&self, facts: &Facts) -> Option<(Ladder, Fields)> {
+    pub(crate) fn find(&self, facts: &Facts) -> Option<(Ladder, Looks)> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let Answered { facts: before, fields, ladder } = known.get(&key(facts)?)?;
-        let in_time = !fields.looks_at_time() || before.at_ms == facts.at_ms;
-        (in_time && same(before, facts)).then(|| (ladder.clone(), *fields))
+        let Answered { facts: before, looks, ladder } = known.get(&key(facts)?)?;
+        let in_time = !looks.at_time || before.at_ms == facts.at_ms;
+        (in_time && same(before, facts)).then(|| (ladder.clone(), *looks))
     }
 
     /// Remembers an answer, but not one that failed: what came too late may come in time.
-    pub(crate) fn keep(&self, facts: &Facts, fields: Fields, ladder: &Ladder) {
+    pub(crate) fn keep(&self, facts: &Facts, looks: Looks, ladder: &Ladder) {
         let verdicts = [&ladder.t1, &ladder.t2, &ladder.t3, &ladder.t4];
         let failed = verdicts.iter().any(|verdict| matches!(verdict, Verdict::Error { .. }));
         let Some(key) = key(facts).filter(|_| !failed && facts.blast.services.len() <= MAX_SERVICES) else {
             return;
         };
-        let answered = Answered { facts: facts.clone(), fields, ladder: ladder.clone() };
+        let answered = Answered { facts: facts.clone(), looks, ladder: ladder.clone() };
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_REMEMBERED {
             known.clear();

@@ -76,8 +76,8 @@ fn every_field_that_a_rule_can_see_tells_answers_apart() {
 fn an_answer_without_a_look_at_the_target_is_none_where_a_rule_looks() {
     // A guardrail looks at the share of replicas, but not for what only reads.
     let actions = sample::every_kind_of_action();
-    let reads = actions.iter().cloned().find(|action| action.id.as_str() == "look").unwrap();
-    let facts = sample::facts_for(&reads);
+    let reads = actions.iter().find(|action| action.id.as_str() == "look").unwrap();
+    let facts = sample::facts_for(reads);
     let elsewhere = Facts { principal: variants()[2].principal.clone(), ..facts.clone() };
     for (condition, looks) in [
         ("resource.down", true),
