@@ -15,6 +15,7 @@ mod suite {
     mod exports;
     mod notes;
     mod proofs;
+    mod reports;
     mod support;
     mod tiles;
     mod trees;

@@ -18,6 +18,7 @@
     reason = "a property that does not hold should stop where it stands"
 )]
 
+mod bodies;
 mod canonical;
 mod choices;
 mod documents;
@@ -94,6 +95,11 @@ pub const TARGETS: &[Target] = &[
         name: "limits",
         says: "time neither wraps nor runs backwards, and one more run never frees a budget",
         holds: limits::holds,
+    },
+    Target {
+        name: "bodies",
+        says: "a request's body is read as a second reader reads it, reads back the same, or is refused as the caller's fault",
+        holds: bodies::holds,
     },
 ];
 

@@ -16,6 +16,7 @@ const LEDGER: &str = "holdpoint-ledger";
 const POLICY: &str = "holdpoint-policy";
 const APP: &str = "holdpoint-app";
 const ADAPTERS: &str = "holdpoint-adapters";
+const SERVER: &str = "holdpoint";
 
 /// `server → adapters → app → {policy, domain, ledger}`, `policy → domain`; a crate may reach past the next one down.
 const LAYERS: &[Layer] = &[
@@ -26,7 +27,7 @@ const LAYERS: &[Layer] = &[
     Layer { folder: "crates/adapters", uses: &[APP, POLICY, DOMAIN, LEDGER] },
     Layer { folder: "crates/server", uses: &[ADAPTERS, APP, POLICY, DOMAIN, LEDGER] },
     // Properties see what an attacker sees: public interfaces, from the outside.
-    Layer { folder: "fuzz/properties", uses: &[ADAPTERS, POLICY, DOMAIN, LEDGER] },
+    Layer { folder: "fuzz/properties", uses: &[SERVER, ADAPTERS, POLICY, DOMAIN, LEDGER] },
     Layer { folder: "fuzz", uses: &["holdpoint-properties"] },
     Layer { folder: "xtask", uses: &[] },
 ];

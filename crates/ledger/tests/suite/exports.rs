@@ -253,6 +253,7 @@ fn inv11_a_flood_of_findings_is_bounded_and_hides_no_roll_back() {
     // 256 entries, the roll-back and the root; not listed are 44 entries and the 3 tiles above them.
     assert_eq!(report.findings().len(), 256 + 2);
     assert_eq!(report.findings_omitted(), 44 + 3);
+    assert!(report.to_string().contains("\n- and 47 places more that differ\n"));
     assert!(report.findings().iter().any(|finding| matches!(finding, Finding::Truncated { .. })));
     assert!(report.findings().iter().any(|finding| matches!(finding, Finding::RootMismatch { .. })));
     assert_eq!(report.continuity(), Continuity::Contradicted);

@@ -1,7 +1,7 @@
 //! Bodies: read within limits, parsed strictly. Only after the caller is known (T30), never larger than needed, and never
 //! waited for for long.
 
-use std::{cell::Cell, fmt, time::Duration};
+use std::{cell::Cell, fmt, mem, time::Duration};
 
 use axum::{
     body::{Body, BodyDataStream},
@@ -10,7 +10,10 @@ use axum::{
 };
 use futures_util::StreamExt as _;
 use holdpoint_domain::Digest;
-use serde::de::{self, DeserializeOwned, DeserializeSeed};
+use serde::{
+    Serialize,
+    de::{self, DeserializeOwned, DeserializeSeed, Error as _},
+};
 use serde_json::{Map, Value};
 
 use super::problem::{Problem, echo};
@@ -37,7 +40,7 @@ pub(super) fn digest(request: &Request) -> Option<Digest> {
 /// A JSON body of one type: right content type, within the limits, no name twice, no unknown name.
 pub(super) struct Json<T>(pub(super) T);
 
-impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Json<T> {
+impl<T: DeserializeOwned + Serialize, S: Sync> FromRequestParts<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
@@ -57,8 +60,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Flat<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let received = parts.extensions.remove::<Received>();
         let missing = || Problem::internal(&"a handler wants a body that was not received");
-        let Received(bytes) = received.ok_or_else(missing)?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|err| refuse(&err))
+        parse_flat(&received.ok_or_else(missing)?.0).map(Self)
     }
 }
 
@@ -132,12 +134,38 @@ fn too_large(most: usize) -> Problem {
 }
 
 /// Parses strictly: see [`Json`].
-pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+pub(super) fn parse<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, Problem> {
     let left = Cell::new(MAX_VALUES);
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = Strict { left: &left }.deserialize(&mut deserializer).map_err(|err| refuse(&err))?;
     deserializer.end().map_err(|err| refuse(&err))?;
-    T::deserialize(value).map_err(|err| refuse(&err))
+    let body = T::deserialize(&value).map_err(|err| refuse(&err))?;
+    let read = serde_json::to_value(&body).map_err(|err| Problem::internal(&err))?;
+    if same_kinds(&value, &read) { Ok(body) } else { Err(refuse(&wrong_kind())) }
+}
+
+/// Whether what was given looks like what was read. A derived reader also takes the list of its values for an object, and
+/// `{"hard": null}` for `"hard"`: spellings that no schema has, and that others would read as something else.
+fn same_kinds(given: &Value, read: &Value) -> bool {
+    match (given, read) {
+        (Value::Object(given), Value::Object(read)) => {
+            given.iter().all(|(name, value)| read.get(name).is_none_or(|read| same_kinds(value, read)))
+        }
+        (Value::Array(given), Value::Array(read)) => {
+            given.len() == read.len() && given.iter().zip(read).all(|(given, read)| same_kinds(given, read))
+        }
+        _ => mem::discriminant(given) == mem::discriminant(read),
+    }
+}
+
+fn wrong_kind() -> serde_json::Error {
+    serde_json::Error::custom("expected an object where the schema has one, and a word where it has a word")
+}
+
+/// Parses straight from the bytes: see [`Flat`].
+pub(super) fn parse_flat<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let body = serde_json::from_slice(bytes).map_err(|err| refuse(&err))?;
+    if bytes.trim_ascii_start().starts_with(b"{") { Ok(body) } else { Err(refuse(&wrong_kind())) }
 }
 
 fn refuse(err: &serde_json::Error) -> Problem {

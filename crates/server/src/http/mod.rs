@@ -8,6 +8,7 @@
 //! (RFC 9457), or text of an agent that is not marked and made visible.
 
 mod aftercare;
+pub mod bodies;
 mod body;
 mod caller;
 mod changes;

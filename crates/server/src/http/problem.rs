@@ -45,6 +45,16 @@ impl Problem {
         self.rule
     }
 
+    /// The status of the answer.
+    pub(super) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The fact that set it off.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// A problem. `detail` must hold no text of a caller that [`echo`] did not make visible.
     pub(super) fn new(
         status: StatusCode,

@@ -80,6 +80,11 @@ fn t25_time_and_limits_hold_at_their_edges() {
     replay("limits");
 }
 
+#[test]
+fn t30_two_readers_of_bodies_agree() {
+    replay("bodies");
+}
+
 /// A property that has no test here, or no fuzz target, would be looked for by nobody.
 #[test]
 fn each_property_is_replayed_and_fuzzed() {
