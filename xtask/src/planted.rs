@@ -6,7 +6,7 @@
 use crate::{
     Failure,
     repo::{self, File},
-    sim::TARGET,
+    sim,
 };
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,8 +15,6 @@ use std::process::Command;
 const LIST: &str = "crates/app/planted.txt";
 /// The copy of the tree, with a target directory of its own: what was built with a bug must never be taken for the tree's.
 const COPY: &str = "target/planted";
-/// What `cargo xtask sim` has built, and where the copy of it is: libraries are not built twice.
-const BUILT: [&str; 2] = ["target/sim", "target/planted/target/sim"];
 /// Seeds that a bug has to be found in.
 const SEEDS: &str = "400";
 
@@ -39,10 +37,9 @@ struct Bug {
 
 /// What became of a planted bug.
 enum Found {
-    /// By which checker, at which seed, after how many seeds.
+    /// By which checker, and after how many seeds.
     Caught {
         checker: String,
-        seed: String,
         seeds: String,
     },
     Missed,
@@ -58,16 +55,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     }
     let copy = root.join(COPY);
     copy_tree(&files, &root, &copy)?;
-    copy_built(&root)?;
-    println!("| bug | what it breaks | caught by | seed | seeds |\n| --- | --- | --- | --- | --- |");
+    println!("| bug | what it breaks | caught by | seeds until then |\n| --- | --- | --- | --- |");
     let mut missed = Vec::new();
     for bug in &bugs {
         let found = plant(bug, &files, &copy)?;
-        let (checker, seed, seeds) = match &found {
-            Found::Caught { checker, seed, seeds } => (checker.as_str(), seed.as_str(), seeds.as_str()),
-            Found::Missed => ("MISSED", "", SEEDS),
+        let (checker, seeds) = match &found {
+            Found::Caught { checker, seeds } => (checker.as_str(), seeds.as_str()),
+            Found::Missed => ("MISSED", SEEDS),
         };
-        println!("| {} | {} | {checker} | {seed} | {seeds} |", bug.name, bug.about);
+        println!("| `{}` | {} | `{checker}` | {seeds} |", bug.name, bug.about);
         if matches!(found, Found::Missed) {
             missed.push(bug.name.as_str());
         }
@@ -136,18 +132,6 @@ fn copy_tree(files: &[File], root: &Path, copy: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Copies what was built of the tree, once.
-fn copy_built(root: &Path) -> Result<(), Failure> {
-    let [from, to] = BUILT.map(|path| root.join(path));
-    if to.exists() || !from.exists() {
-        return Ok(());
-    }
-    let folder = to.parent().map(PathBuf::from).unwrap_or_default();
-    std::fs::create_dir_all(&folder).map_err(|err| format!("cannot make `{}`: {err}", folder.display()))?;
-    let (from, to) = (from.display().to_string(), to.display().to_string());
-    repo::output(root, "cp", &["-a", &from, &to]).map(drop)
-}
-
 /// Writes a text, unless it is there; says whether it was written.
 fn put(path: &Path, text: &str) -> Result<bool, Failure> {
     if std::fs::read_to_string(path).is_ok_and(|there| there == text) {
@@ -179,26 +163,16 @@ fn plant(bug: &Bug, files: &[File], copy: &Path) -> Result<Found, Failure> {
 }
 
 fn simulate(bug: &Bug, copy: &Path) -> Result<Found, Failure> {
-    let built = Command::new("cargo")
-        .args(["build", "--quiet", "--locked"])
-        .args(TARGET)
-        .current_dir(copy)
-        .env("CARGO_TARGET_DIR", copy.join("target"))
-        .output()
-        .map_err(|err| format!("cannot start `cargo build`: {err}"))?;
-    if !built.status.success() {
-        let complaint = String::from_utf8_lossy(&built.stderr);
-        return Err(format!("bug `{}` does not build: {}", bug.name, complaint.trim()));
-    }
-    let ran = Command::new(copy.join("target/sim/examples/sim"))
+    let program = sim::build(copy).map_err(|err| format!("bug `{}`: {err}", bug.name))?;
+    let ran = Command::new(program)
         .args(["--once", "--seeds", SEEDS])
         .output()
         .map_err(|err| format!("cannot start the simulation: {err}"))?;
     let said = String::from_utf8_lossy(&ran.stdout);
     let verdict = said.lines().rev().find_map(|line| line.strip_prefix("FAILED "));
     let mut words = verdict.unwrap_or_default().split(' ').map(str::to_owned);
-    match (words.next().filter(|word| !word.is_empty()), words.next(), words.next()) {
-        (Some(checker), Some(seed), Some(seeds)) => Ok(Found::Caught { checker, seed, seeds }),
+    match (words.next().filter(|word| !word.is_empty()), words.next()) {
+        (Some(checker), Some(seeds)) => Ok(Found::Caught { checker, seeds }),
         // Also where the seeds reached less than they should: nobody would know what broke.
         _ => Ok(Found::Missed),
     }
