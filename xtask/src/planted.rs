@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         return Err(format!("expected the names of bugs in `{LIST}`, got {arguments:?}"));
     }
     let copy = root.join(COPY);
-    copy_tree(&files, &root, &copy)?;
+    copy_tree(&files, &copy)?;
     println!("| bug | what it breaks | caught by | seeds until then |\n| --- | --- | --- | --- |");
     let mut missed = Vec::new();
     for bug in &bugs {
@@ -119,27 +119,19 @@ fn apply(edit: &Edit, text: &str) -> Result<String, Failure> {
     Ok(text.replacen(&edit.was, &edit.is, 1))
 }
 
-/// Writes what differs, with the time at which it was changed, so that cargo builds anew only what it must.
-fn copy_tree(files: &[File], root: &Path, copy: &Path) -> Result<(), Failure> {
-    for file in files {
-        let (from, to) = (root.join(&file.path), copy.join(&file.path));
-        if put(&to, &file.text)? {
-            let changed = std::fs::metadata(&from).and_then(|about| about.modified());
-            let set = changed.and_then(|at| std::fs::File::options().write(true).open(&to)?.set_modified(at));
-            set.map_err(|err| format!("cannot date `{}`: {err}", to.display()))?;
-        }
-    }
-    Ok(())
+/// Writes what differs: also what a run that was stopped has left planted.
+fn copy_tree(files: &[File], copy: &Path) -> Result<(), Failure> {
+    files.iter().try_for_each(|file| put(&copy.join(&file.path), &file.text))
 }
 
-/// Writes a text, unless it is there; says whether it was written.
-fn put(path: &Path, text: &str) -> Result<bool, Failure> {
+/// Writes a text, unless it is there: cargo builds anew what was written.
+fn put(path: &Path, text: &str) -> Result<(), Failure> {
     if std::fs::read_to_string(path).is_ok_and(|there| there == text) {
-        return Ok(false);
+        return Ok(());
     }
     let folder = path.parent().map(PathBuf::from).unwrap_or_default();
     let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(path, text));
-    written.map(|()| true).map_err(|err| format!("cannot write `{}`: {err}", path.display()))
+    written.map_err(|err| format!("cannot write `{}`: {err}", path.display()))
 }
 
 /// Plants a bug, simulates, and takes it out again.

@@ -39,7 +39,7 @@ impl Sim {
             }
             return;
         }
-        match self.rng.below(4) {
+        match self.rng.weighted(&[20, 20, 45, 15]) {
             0 => self.write_again(),
             1 => self.act_with_another_plan(),
             2 => self.act_after_a_newer_permit(),
