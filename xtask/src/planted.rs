@@ -6,7 +6,7 @@
 use crate::{
     Failure,
     repo::{self, File},
-    sim::TARGET,
+    sim,
 };
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,8 +15,6 @@ use std::process::Command;
 const LIST: &str = "crates/app/planted.txt";
 /// The copy of the tree, with a target directory of its own: what was built with a bug must never be taken for the tree's.
 const COPY: &str = "target/planted";
-/// What `cargo xtask sim` has built, and where the copy of it is: libraries are not built twice.
-const BUILT: [&str; 2] = ["target/sim", "target/planted/target/sim"];
 /// Seeds that a bug has to be found in.
 const SEEDS: &str = "400";
 
@@ -39,10 +37,9 @@ struct Bug {
 
 /// What became of a planted bug.
 enum Found {
-    /// By which checker, at which seed, after how many seeds.
+    /// By which checker, and after how many seeds.
     Caught {
         checker: String,
-        seed: String,
         seeds: String,
     },
     Missed,
@@ -57,17 +54,16 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         return Err(format!("expected the names of bugs in `{LIST}`, got {arguments:?}"));
     }
     let copy = root.join(COPY);
-    copy_tree(&files, &root, &copy)?;
-    copy_built(&root)?;
-    println!("| bug | what it breaks | caught by | seed | seeds |\n| --- | --- | --- | --- | --- |");
+    copy_tree(&files, &copy)?;
+    println!("| bug | what it breaks | caught by | seeds until then |\n| --- | --- | --- | --- |");
     let mut missed = Vec::new();
     for bug in &bugs {
         let found = plant(bug, &files, &copy)?;
-        let (checker, seed, seeds) = match &found {
-            Found::Caught { checker, seed, seeds } => (checker.as_str(), seed.as_str(), seeds.as_str()),
-            Found::Missed => ("MISSED", "", SEEDS),
+        let (checker, seeds) = match &found {
+            Found::Caught { checker, seeds } => (checker.as_str(), seeds.as_str()),
+            Found::Missed => ("MISSED", SEEDS),
         };
-        println!("| {} | {} | {checker} | {seed} | {seeds} |", bug.name, bug.about);
+        println!("| `{}` | {} | `{checker}` | {seeds} |", bug.name, bug.about);
         if matches!(found, Found::Missed) {
             missed.push(bug.name.as_str());
         }
@@ -123,39 +119,19 @@ fn apply(edit: &Edit, text: &str) -> Result<String, Failure> {
     Ok(text.replacen(&edit.was, &edit.is, 1))
 }
 
-/// Writes what differs, with the time at which it was changed, so that cargo builds anew only what it must.
-fn copy_tree(files: &[File], root: &Path, copy: &Path) -> Result<(), Failure> {
-    for file in files {
-        let (from, to) = (root.join(&file.path), copy.join(&file.path));
-        if put(&to, &file.text)? {
-            let changed = std::fs::metadata(&from).and_then(|about| about.modified());
-            let set = changed.and_then(|at| std::fs::File::options().write(true).open(&to)?.set_modified(at));
-            set.map_err(|err| format!("cannot date `{}`: {err}", to.display()))?;
-        }
-    }
-    Ok(())
+/// Writes what differs: also what a run that was stopped has left planted.
+fn copy_tree(files: &[File], copy: &Path) -> Result<(), Failure> {
+    files.iter().try_for_each(|file| put(&copy.join(&file.path), &file.text))
 }
 
-/// Copies what was built of the tree, once.
-fn copy_built(root: &Path) -> Result<(), Failure> {
-    let [from, to] = BUILT.map(|path| root.join(path));
-    if to.exists() || !from.exists() {
-        return Ok(());
-    }
-    let folder = to.parent().map(PathBuf::from).unwrap_or_default();
-    std::fs::create_dir_all(&folder).map_err(|err| format!("cannot make `{}`: {err}", folder.display()))?;
-    let (from, to) = (from.display().to_string(), to.display().to_string());
-    repo::output(root, "cp", &["-a", &from, &to]).map(drop)
-}
-
-/// Writes a text, unless it is there; says whether it was written.
-fn put(path: &Path, text: &str) -> Result<bool, Failure> {
+/// Writes a text, unless it is there: cargo builds anew what was written.
+fn put(path: &Path, text: &str) -> Result<(), Failure> {
     if std::fs::read_to_string(path).is_ok_and(|there| there == text) {
-        return Ok(false);
+        return Ok(());
     }
     let folder = path.parent().map(PathBuf::from).unwrap_or_default();
     let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(path, text));
-    written.map(|()| true).map_err(|err| format!("cannot write `{}`: {err}", path.display()))
+    written.map_err(|err| format!("cannot write `{}`: {err}", path.display()))
 }
 
 /// Plants a bug, simulates, and takes it out again.
@@ -179,26 +155,16 @@ fn plant(bug: &Bug, files: &[File], copy: &Path) -> Result<Found, Failure> {
 }
 
 fn simulate(bug: &Bug, copy: &Path) -> Result<Found, Failure> {
-    let built = Command::new("cargo")
-        .args(["build", "--quiet", "--locked"])
-        .args(TARGET)
-        .current_dir(copy)
-        .env("CARGO_TARGET_DIR", copy.join("target"))
-        .output()
-        .map_err(|err| format!("cannot start `cargo build`: {err}"))?;
-    if !built.status.success() {
-        let complaint = String::from_utf8_lossy(&built.stderr);
-        return Err(format!("bug `{}` does not build: {}", bug.name, complaint.trim()));
-    }
-    let ran = Command::new(copy.join("target/sim/examples/sim"))
+    let program = sim::build(copy).map_err(|err| format!("bug `{}`: {err}", bug.name))?;
+    let ran = Command::new(program)
         .args(["--once", "--seeds", SEEDS])
         .output()
         .map_err(|err| format!("cannot start the simulation: {err}"))?;
     let said = String::from_utf8_lossy(&ran.stdout);
     let verdict = said.lines().rev().find_map(|line| line.strip_prefix("FAILED "));
     let mut words = verdict.unwrap_or_default().split(' ').map(str::to_owned);
-    match (words.next().filter(|word| !word.is_empty()), words.next(), words.next()) {
-        (Some(checker), Some(seed), Some(seeds)) => Ok(Found::Caught { checker, seed, seeds }),
+    match (words.next().filter(|word| !word.is_empty()), words.next()) {
+        (Some(checker), Some(seeds)) => Ok(Found::Caught { checker, seeds }),
         // Also where the seeds reached less than they should: nobody would know what broke.
         _ => Ok(Found::Missed),
     }

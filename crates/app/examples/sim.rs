@@ -89,12 +89,12 @@ fn all(options: &Options) -> ExitCode {
     let twice = if options.once { "" } else { ", each run twice" };
     println!("sim: {seeds} seeds{twice}: {events} events, {entries} entries");
     match failed {
-        Some(outcome) => failed_at(&outcome, options, seeds),
+        Some(outcome) => failed_at(&outcome, options),
         None => covered(&coverage, options),
     }
 }
 
-fn failed_at(outcome: &Outcome, options: &Options, seeds: u64) -> ExitCode {
+fn failed_at(outcome: &Outcome, options: &Options) -> ExitCode {
     let Some(violation) = &outcome.violation else { return ExitCode::FAILURE };
     let skip = outcome.trace.len().saturating_sub(LAST_LINES);
     if !options.trace {
@@ -102,8 +102,9 @@ fn failed_at(outcome: &Outcome, options: &Options, seeds: u64) -> ExitCode {
     }
     println!("sim: seed {} broke {}: {}", outcome.seed, violation.checker, violation.what);
     println!("replay: cargo xtask sim --seed {} --events {}", outcome.seed, options.events);
-    // For programs: which checker, at which seed, after how many.
-    println!("FAILED {} {} {seeds}", violation.checker, outcome.seed);
+    // For programs: which checker, after how many seeds. Every seed before this one was simulated, however many threads there are.
+    let seeds = outcome.seed.wrapping_sub(options.first).wrapping_add(1);
+    println!("FAILED {} {seeds}", violation.checker);
     ExitCode::FAILURE
 }
 

@@ -1,7 +1,7 @@
 //! What goes wrong around the gate: targets, probes, executors, issuer, policy, store, disk and clock. Each fault is drawn, and so
 //! is its end.
 
-use holdpoint_domain::{Rung, decision::Mode, trigger::Truth};
+use holdpoint_domain::{Rung, decision::Mode, flow::State, trigger::Truth};
 
 use super::{driver::Sim, scene, scene::TARGETS};
 use crate::fake::{Deed, Failure, Issuing, Policy, Probe, When};
@@ -87,15 +87,24 @@ impl Sim {
 
     /// Somebody who is not Holdpoint acts on a target.
     fn somebody_acts(&mut self) {
-        let target = self.target();
+        let target = self.meddled_with();
         let (content, what) = (self.rng.next(), self.rng.weighted(&[40, 40, 15, 15]));
-        self.stage.world.change(target, |thing| match what {
+        self.stage.world.change(&target, |thing| match what {
             0 => thing.content = content,
             1 => thing.healthy = false,
             2 => thing.healthy = true,
             _ => thing.down = !thing.down,
         });
         self.say(&format!("somebody acts on {target}: {what}"));
+    }
+
+    /// Where an action did not help, people mend by hand while it is still being undone.
+    fn meddled_with(&mut self) -> String {
+        let undone = self.book.in_states(|state| matches!(state, State::Undoing | State::Unwound));
+        let steps = undone.first().map_or(&[][..], |case| case.plan.steps());
+        let targets: Vec<String> = steps.iter().map(|step| step.target.to_string()).collect();
+        let by_hand = if self.rng.often(600) { self.rng.pick(&targets).cloned() } else { None };
+        by_hand.unwrap_or_else(|| self.target().to_owned())
     }
 
     fn observer_is_blind(&mut self) {

@@ -320,25 +320,24 @@ pub(super) fn moment(book: &Book, outside: &Outside, moment: &Moment) -> Checked
     holds(epoch >= fence, "inv02", || {
         format!("{target} was changed for {name}, and had seen a newer permit")
     })?;
-    match phase {
-        ActedPhase::Begun | ActedPhase::Applied => {
-            let expected = case.plan.steps().get(number).map(|step| step.expected_version);
-            holds(Some(version(moment.before)) == expected, "inv02", || {
-                format!("step {number} of {name} changed {target}, which had another version")
-            })?;
-            let again = earlier().any(|earlier| matches!(earlier.by, By::Executor(by, _) if by == epoch));
-            holds(!again, "inv02", || format!("step {number} of {name} changed {target} twice"))?;
-            let open = matches!(case.state, State::Applying | State::InDoubt);
-            holds(open, "inv03", || format!("{target} was changed for {name}, which is `{}`", case.state))
-        }
-        ActedPhase::Undone => {
-            let last = earlier().next_back().map(|earlier| earlier.by);
-            let ours = last == Some(By::Executor(epoch, ActedPhase::Applied));
-            holds(ours, "inv02", || {
-                format!("the undo of {name} took back on {target} what was not its own")
-            })?;
-            let open = matches!(case.state, State::Undoing | State::InDoubt);
-            holds(open, "inv03", || format!("{target} was put back for {name}, which is `{}`", case.state))
-        }
+    // An undo, too, may be left half done: it counts as one from the record that announces it on.
+    let undoes = phase == ActedPhase::Undone
+        || phase == ActedPhase::Begun && case.undoing.contains_key(&(number as u32));
+    if undoes {
+        let last = earlier().next_back().map(|earlier| earlier.by);
+        let ours = last == Some(By::Executor(epoch, ActedPhase::Applied));
+        holds(ours, "inv02", || format!("the undo of {name} took back on {target} what was not its own"))?;
+        let open = matches!(case.state, State::Undoing | State::InDoubt);
+        return holds(open, "inv03", || {
+            format!("{target} was put back for {name}, which is `{}`", case.state)
+        });
     }
+    let expected = case.plan.steps().get(number).map(|step| step.expected_version);
+    holds(Some(version(moment.before)) == expected, "inv02", || {
+        format!("step {number} of {name} changed {target}, which had another version")
+    })?;
+    let again = earlier().any(|earlier| matches!(earlier.by, By::Executor(by, _) if by == epoch));
+    holds(!again, "inv02", || format!("step {number} of {name} changed {target} twice"))?;
+    let open = matches!(case.state, State::Applying | State::InDoubt);
+    holds(open, "inv03", || format!("{target} was changed for {name}, which is `{}`", case.state))
 }

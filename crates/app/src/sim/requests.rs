@@ -37,7 +37,9 @@ impl Sim {
         }
         // A halt is lifted before long, so that something happens.
         let lifts = if self.halted().is_some() { 30 } else { 2 };
-        match self.rng.weighted(&[22, 20, 34, 12, 6, 3, lifts, 9, 6, 3]) {
+        // And an undo makes people think of one.
+        let halts = if self.is_undoing() { 12 } else { 3 };
+        match self.rng.weighted(&[22, 20, 34, 12, 6, halts, lifts, 9, 6, 3]) {
             0 => self.proposes(),
             1 => self.decides(),
             2 => self.runs(),
@@ -180,7 +182,9 @@ impl Sim {
     }
 
     fn halts(&mut self) {
-        let reach = if self.rng.often(650) { Reach::Soft } else { Reach::Hard };
+        // Only a hard one stops an undo.
+        let soft = if self.is_undoing() { 300 } else { 650 };
+        let reach = if self.rng.often(soft) { Reach::Soft } else { Reach::Hard };
         let person = self.person();
         let identity = session(person);
         let asking = self.asking(Request::Halt, &identity);
@@ -188,6 +192,10 @@ impl Sim {
         let doing: Doing =
             Box::pin(async move { Done::Halted(reach, halt::halt(&gate, &identity, reach).await) });
         self.spawn(format!("halt {reach} by {person}"), asking, doing);
+    }
+
+    fn is_undoing(&self) -> bool {
+        !self.book.in_states(|state| matches!(state, State::Undoing | State::Unwound)).is_empty()
     }
 
     fn lets_go_on(&mut self) {
