@@ -40,10 +40,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let known = targets(&fuzz)?;
     let wish = wish(arguments, &known)?;
     let path = tools_first(&root);
-    if repo::output(&root, "cargo", &["fuzz", "--version"]).is_err() && !has_tool(&path) {
+    if !starts("cargo", &["fuzz", "--version"], &path) {
         return Err(format!(
             "`cargo fuzz` is not there; `cargo install cargo-fuzz --locked --version {VERSION} --root .cache/tools` gets it"
         ));
+    }
+    if !starts("c++", &["--version"], &path) {
+        return Err(
+            "libFuzzer is C++ and needs a compiler (`c++`); Debian, Ubuntu: `apt-get install g++`".to_owned()
+        );
     }
 
     println!("$ cargo fuzz build --sanitizer none");
@@ -100,8 +105,8 @@ fn tools_first(root: &Path) -> String {
     format!("{}:{path}", tools.display())
 }
 
-fn has_tool(path: &str) -> bool {
-    let call = Command::new("cargo").args(["fuzz", "--version"]).env("PATH", path).output();
+fn starts(program: &str, arguments: &[&str], path: &str) -> bool {
+    let call = Command::new(program).args(arguments).env("PATH", path).output();
     call.is_ok_and(|output| output.status.success())
 }
 
