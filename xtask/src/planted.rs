@@ -15,8 +15,8 @@ use std::process::Command;
 const LIST: &str = "crates/app/planted.txt";
 /// The copy of the tree, with a target directory of its own: what was built with a bug must never be taken for the tree's.
 const COPY: &str = "target/planted";
-/// Seeds that a bug has to be found in.
-const SEEDS: &str = "400";
+/// Seeds that a bug has to be found in: those of `cargo xtask sim`.
+const SEEDS: &str = "1000";
 
 /// One replacement of text in one file.
 #[derive(Debug, PartialEq, Eq)]

@@ -21,7 +21,7 @@ const DEEDS: [Deed; 9] = [
 impl Sim {
     /// Something goes wrong, or is mended.
     pub(super) fn chaos(&mut self) {
-        match self.rng.weighted(&[20, 8, 12, 20, 8, 7, 7, 8, 8, 4, 4, 9, 6]) {
+        match self.rng.weighted(&[20, 8, 12, 20, 8, 7, 7, 8, 8, 4, 4, 16, 6]) {
             0 => self.executor_fails(),
             1 => self.heals(),
             2 => self.probes_fail(),
@@ -46,12 +46,16 @@ impl Sim {
     }
 
     fn executor_fails(&mut self) {
-        let deed = DEEDS[self.rng.weighted(&[10, 30, 6, 10, 6, 12, 12, 10, 8])];
+        let deed = DEEDS[self.rng.weighted(&[10, 30, 6, 10, 6, 12, 18, 10, 8])];
         let target = self.target();
         match self.rng.weighted(&[55, 25, 10]) {
             0 => self.stage.world.apply_at(target, deed),
             1 => self.stage.world.undo_at(target, deed),
             _ => self.stage.world.rehearse(deed),
+        }
+        // What keeps the executor's answer back keeps the revocation back, too: what was put off may come after all.
+        if deed == Deed::Late {
+            self.stage.world.issuing(Issuing { refuses: false, failing_revocations: 6 });
         }
         self.say(&format!("the executor: {deed:?} at {target}"));
     }
