@@ -2,9 +2,9 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use aws_lc_rs::digest::{Context, SHA256};
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use sha2::{Digest as _, Sha256};
 
 /// A SHA-256 digest, written `sha256:` and 64 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,7 +58,7 @@ impl Digest {
     /// The digest of plain bytes.
     #[must_use]
     pub fn of_bytes(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
+        Self(sha256(&[bytes]))
     }
 
     /// The digest of a value's canonical JSON. Every type digested this way carries its own `type` or is digested
@@ -96,6 +96,15 @@ impl Digest {
         // Always ASCII.
         read(std::str::from_utf8(&text).unwrap_or_default())
     }
+}
+
+/// SHA-256 of parts in a row, by the library that is fastest where the processor has no instructions for it.
+fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hashing = Context::new(&SHA256);
+    parts.iter().for_each(|part| hashing.update(part));
+    let mut digest = [0; 32];
+    digest.copy_from_slice(hashing.finish().as_ref());
+    digest
 }
 
 const fn digit(nibble: u8) -> u8 {
@@ -184,11 +193,7 @@ impl Commitment {
     /// Commits to `text` under `salt`.
     #[must_use]
     pub fn to(salt: &Salt, text: &[u8]) -> Self {
-        let mut hasher = Sha256::new();
-        hasher.update(b"holdpoint-commitment-v1\0");
-        hasher.update(salt.0);
-        hasher.update(text);
-        Self(Digest(hasher.finalize().into()))
+        Self(Digest(sha256(&[b"holdpoint-commitment-v1\0", &salt.0, text])))
     }
 
     /// Whether this commitment is the one of `text` under `salt`.

@@ -1,6 +1,6 @@
 //! The compact range of a tree: what must be remembered to go on appending and to know the root.
 
-use crate::hash::{EMPTY_ROOT, Hash, node_hash};
+use crate::hash::{EMPTY_ROOT, Hash, node_hash, node_hashes};
 use crate::tree::TreeError;
 
 /// The roots of the maximal complete subtrees of a tree, at most 64 hashes.
@@ -46,19 +46,23 @@ impl Frontier {
     /// # Errors
     /// [`TreeError::Full`] at 2^64 - 1 leaves; the frontier is then unchanged.
     pub fn push(&mut self, leaf: Hash) -> Result<(), TreeError> {
-        self.push_with(leaf, |_, _| ())
+        self.push_with(0, leaf, |_, _| ())
     }
 
-    /// Appends one leaf and tells of each inner node that it completes: its height and hash, lowest first.
+    /// Appends the root of a complete subtree of `2^height` leaves and tells of each inner node that it completes: its height
+    /// and hash, lowest first. A leaf is one of height 0. The size must be a multiple of the subtree's.
     pub(crate) fn push_with(
         &mut self,
-        leaf: Hash,
+        height: u32,
+        subtree: Hash,
         mut completed: impl FnMut(u32, Hash),
     ) -> Result<(), TreeError> {
-        let size = self.size.checked_add(1).ok_or(TreeError::Full)?;
-        let mut node = leaf;
-        // Each trailing one of the old size is a subtree as high as the node that arrives: they merge.
-        for height in 1..=self.size.trailing_ones() {
+        let size = 1_u64.checked_shl(height).and_then(|width| self.size.checked_add(width));
+        let size = size.ok_or(TreeError::Full)?;
+        let mut node = subtree;
+        // Each trailing one of the old size, counted in such subtrees, is one as high as the node that arrives: they merge.
+        let merges = self.size.checked_shr(height).unwrap_or(0).trailing_ones();
+        for height in (height..).skip(1).take(usize::try_from(merges).unwrap_or(0)) {
             let Some(left) = self.roots.pop() else { break };
             node = node_hash(left, node);
             completed(height, node);
@@ -74,14 +78,11 @@ impl Frontier {
 pub fn root_over(hashes: &[Hash]) -> Hash {
     let mut row = hashes.to_vec();
     while row.len() > 1 {
+        let (pairs, odd) = row.as_chunks::<2>();
         // An odd last node moves up unchanged: the same tree as RFC 6962's split at a power of two.
-        row = row
-            .chunks(2)
-            .map(|pair| match pair {
-                [left, right] => node_hash(*left, *right),
-                alone => alone.first().copied().unwrap_or(EMPTY_ROOT),
-            })
-            .collect();
+        let mut above = node_hashes(pairs);
+        above.extend_from_slice(odd);
+        row = above;
     }
     row.first().copied().unwrap_or(EMPTY_ROOT)
 }

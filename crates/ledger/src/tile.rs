@@ -6,8 +6,10 @@ use std::str::FromStr;
 use crate::hash::Hash;
 use crate::text::parse_decimal;
 
-/// Hashes in a full tile: tiles are 8 levels of the tree high.
-pub const TILE_WIDTH: usize = 256;
+/// Levels of the tree in a tile.
+pub(crate) const TILE_HEIGHT: u32 = 8;
+/// Hashes in a full tile.
+pub const TILE_WIDTH: usize = 1 << TILE_HEIGHT;
 /// Bytes of a full tile.
 pub const TILE_BYTES: usize = 8192;
 /// Levels of tiles that a tree of up to 2^64 - 1 entries can have.

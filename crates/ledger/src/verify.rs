@@ -61,7 +61,7 @@ impl Verifier {
     /// Takes the next entry. Entries past the size of the signed head are counted and reported.
     pub fn push(&mut self, entry: &[u8]) {
         self.entries = self.entries.saturating_add(1);
-        self.push_leaf(leaf_hash(entry));
+        self.push_leaves(&[leaf_hash(entry)]);
     }
 
     /// Ends the pass and tells what was found.
@@ -86,20 +86,26 @@ impl Verifier {
         &self.signed
     }
 
-    /// Takes the leaf hash of the next entry; returns the tiles that it completed.
-    pub(crate) fn push_leaf(&mut self, leaf: Hash) -> Vec<FullTile> {
-        if self.has_whole_tree() {
-            return Vec::new();
-        }
-        // The tree is smaller than a size that is a u64, so it is not full.
-        let full = self.tree.append(leaf).unwrap_or_default();
-        if self.heads.get(self.next_head).is_some_and(|head| head.size() == self.tree.size()) {
-            self.compare_heads();
+    /// Takes the leaf hashes of the next entries; returns the tiles that they completed.
+    pub(crate) fn push_leaves(&mut self, leaves: &[Hash]) -> Vec<FullTile> {
+        let (mut rest, mut full) = (leaves, Vec::new());
+        while !rest.is_empty() && !self.has_whole_tree() {
+            // As far as the next size at which something is compared.
+            let next_head = self.heads.get(self.next_head).map(Checkpoint::size);
+            let stop = next_head.unwrap_or(u64::MAX).min(self.signed.size());
+            let room = usize::try_from(stop.saturating_sub(self.tree.size())).unwrap_or(usize::MAX);
+            let (now, later) = rest.split_at_checked(room).unwrap_or((rest, &[]));
+            // The tree is smaller than a size that is a u64, so it is not full.
+            full.extend(self.tree.append_all(now).unwrap_or_default());
+            if next_head == Some(self.tree.size()) {
+                self.compare_heads();
+            }
+            rest = later;
         }
         full
     }
 
-    /// Counts an entry whose leaf hash was pushed by [`Verifier::push_leaf`].
+    /// Counts an entry whose leaf hash was pushed by [`Verifier::push_leaves`].
     pub(crate) fn count_entry(&mut self) {
         self.entries = self.entries.saturating_add(1);
     }

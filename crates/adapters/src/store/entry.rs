@@ -1,6 +1,5 @@
-//! An entry on its way into the store, or out of it: bytes, leaf hash, and what it changes.
+//! An entry on its way into the store, or out of it: bytes, and what it changes.
 
-use aws_lc_rs::digest;
 use holdpoint_app::{
     port::{RequestNote, StoreError, Txn, store::MAX_TXN_RECORDS},
     projection::{Change, changes},
@@ -10,7 +9,6 @@ use holdpoint_domain::{
     id::kind,
     record::{Body, MAX_RECORD_LEN, Record},
 };
-use holdpoint_ledger::hash::{Hash, LEAF_PREFIX, leaf_hash};
 
 /// Most texts beside one transaction: the words, prompt, model and transcript of a plan are four.
 pub(super) const MAX_TXN_TEXTS: usize = 16;
@@ -28,14 +26,13 @@ pub(super) struct Item {
 /// What the store needs to know of an entry, besides its bytes.
 #[derive(Debug)]
 pub(super) struct Meaning {
-    pub(super) leaf: Hash,
     pub(super) plan: Option<Id<kind::Plan>>,
     pub(super) changes: Vec<Change>,
 }
 
 impl Meaning {
-    pub(super) fn of(bytes: &[u8], record: &Record) -> Self {
-        Self { leaf: leaf(bytes), plan: record.plan.clone(), changes: changes(record) }
+    fn of(record: &Record) -> Self {
+        Self { plan: record.plan.clone(), changes: changes(record) }
     }
 }
 
@@ -53,8 +50,7 @@ impl Item {
         if !is_closed && parse(&bytes).map_err(ours)? != *record {
             return Err(ours("it reads differently than it was written".to_owned()));
         }
-        let meaning = Meaning::of(&bytes, record);
-        Ok(Self { bytes, meaning })
+        Ok(Self { bytes, meaning: Meaning::of(record) })
     }
 }
 
@@ -65,22 +61,13 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Record, String> {
     serde_json::from_slice(bytes).map_err(|err| format!("it is not a record: {err}"))
 }
 
-/// The leaf hash of an entry, as [`holdpoint_ledger::hash::leaf_hash`] says: twice as fast where the processor has no instructions
-/// for SHA-256, and a start hashes the whole log.
-fn leaf(entry: &[u8]) -> Hash {
-    let mut hashing = digest::Context::new(&digest::SHA256);
-    hashing.update(&LEAF_PREFIX);
-    hashing.update(entry);
-    Hash::try_from(hashing.finish().as_ref()).unwrap_or_else(|_| leaf_hash(entry))
-}
-
 /// What an entry means that is known to be canonical, as for [`parse`]. Evaluations change nothing, and there can be millions of
 /// them: they are hashed and not parsed.
 pub(super) fn read(bytes: &[u8]) -> Result<Meaning, String> {
     if Record::is_evaluation(bytes) {
-        return Ok(Meaning { leaf: leaf(bytes), plan: None, changes: Vec::new() });
+        return Ok(Meaning { plan: None, changes: Vec::new() });
     }
-    parse(bytes).map(|record| Meaning::of(bytes, &record))
+    parse(bytes).map(|record| Meaning::of(&record))
 }
 
 /// Encodes the records of a transaction and checks its limits. Runs on the caller's task: the writer thread is the one thing
@@ -104,17 +91,4 @@ pub(super) fn items(txn: &Txn) -> Result<Vec<Item>, StoreError> {
 
 fn within(what: &'static str, limit: usize, got: usize) -> Result<(), StoreError> {
     if got > limit { Err(StoreError::TooLarge { what, limit, got }) } else { Ok(()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_leaf_is_what_the_ledger_says() {
-        for length in [0, 1, 54, 55, 56, 63, 64, 65, 2_477, MAX_RECORD_LEN] {
-            let entry = vec![0xa5; length];
-            assert_eq!(leaf(&entry), leaf_hash(&entry), "{length}");
-        }
-    }
 }

@@ -15,8 +15,8 @@ use holdpoint_app::projection::{
 use holdpoint_domain::{Id, id::kind};
 use holdpoint_ledger::{
     checkpoint::Checkpoint,
-    hash::Hash,
-    tile::TilePath,
+    hash::{Hash, leaf_hashes},
+    tile::{TILE_WIDTH, TilePath},
     tree::{FullTile, Tree},
 };
 use rusqlite::Connection;
@@ -26,9 +26,9 @@ use super::error::OpenError;
 use super::read::tile_bytes;
 use super::rows::int;
 
-/// Entries parsed at a time.
-const CHUNK_ENTRIES: usize = 1024;
-/// Bytes parsed at a time, about: bounds the memory of a log with large entries.
+/// Entries parsed at a time: whole tiles, which are hashed faster.
+const CHUNK_ENTRIES: usize = 4 * TILE_WIDTH;
+/// Bytes parsed at a time, to the end of a tile: bounds the memory of a log with large entries.
 const CHUNK_BYTES: usize = 2 * 1024 * 1024;
 /// More parsers than this do not help one reader.
 const MAX_PARSERS: usize = 8;
@@ -57,11 +57,18 @@ struct Stored {
     plan: Option<String>,
 }
 
+/// An entry's index and meaning, or what is wrong with it.
 type Parsed = Result<(u64, Meaning), (u64, String)>;
+
+/// What a parser makes of a chunk: its entries and their leaf hashes.
+struct Chunk {
+    entries: Vec<Parsed>,
+    leaves: Vec<Hash>,
+}
 
 struct Job {
     entries: Vec<Stored>,
-    answer: SyncSender<Vec<Parsed>>,
+    answer: SyncSender<Chunk>,
 }
 
 impl Fold {
@@ -83,7 +90,7 @@ impl Fold {
                 let queue = std::sync::Arc::clone(&queue);
                 scope.spawn(move || parse_all(&queue));
             }
-            let mut under_way: VecDeque<Receiver<Vec<Parsed>>> = VecDeque::new();
+            let mut under_way: VecDeque<Receiver<Chunk>> = VecDeque::new();
             let mut statement = conn.prepare("SELECT idx, bytes, plan FROM entries ORDER BY idx")?;
             let mut rows = statement.query([])?;
             loop {
@@ -110,30 +117,61 @@ impl Fold {
     fn take(
         &mut self,
         conn: &Connection,
-        parsed: &Receiver<Vec<Parsed>>,
+        parsed: &Receiver<Chunk>,
         remembered: &[Checkpoint],
     ) -> Result<(), OpenError> {
         let stopped = |_| OpenError::corrupt(None, "a parser stopped");
-        for entry in parsed.recv().map_err(stopped)? {
-            let (index, meaning) = entry.map_err(|(index, what)| self.corrupt(Some(index), what))?;
-            if index != self.tree.size() {
-                return Err(self.corrupt(Some(self.tree.size()), "it is missing"));
+        let Chunk { entries, leaves } = parsed.recv().map_err(stopped)?;
+        for (entry, known) in entries.into_iter().zip(0_usize..) {
+            let Err((index, what, leaves_until)) = self.apply(entry, known) else { continue };
+            // What stands before it says whether it is the first that is wrong.
+            self.append(conn, leaves.get(..leaves_until).unwrap_or_default(), remembered)?;
+            return Err(self.corrupt(Some(index), what));
+        }
+        self.append(conn, &leaves, remembered)
+    }
+
+    /// Applies an entry, before which so many of its chunk were applied; or says which entry is wrong, why, and how many of the
+    /// chunk have their place in the tree.
+    fn apply(&mut self, entry: Parsed, known: usize) -> Result<(), (u64, String, usize)> {
+        let (index, meaning) = entry.map_err(|(index, what)| (index, what, known))?;
+        let expected = self.tree.size().saturating_add(u64::try_from(known).unwrap_or(u64::MAX));
+        if index != expected {
+            return Err((expected, "it is missing".to_owned(), known));
+        }
+        let Meaning { plan, changes } = &meaning;
+        let applied = apply(&mut self.memory, &mut self.scalars, index, plan.as_ref(), changes);
+        applied.map_err(|stop| match stop {
+            Stop::Refused(err) => {
+                (index, format!("no gate could have recorded it: {err}"), known.saturating_add(1))
             }
-            for tile in self.tree.append(meaning.leaf)? {
+            Stop::Rows(never) => match never {},
+        })?;
+        if let Some(plan) = meaning.plan {
+            self.histories.entry(plan).or_default().push(index);
+        }
+        Ok(())
+    }
+
+    /// Appends leaves, and compares the tree wherever something is known of it.
+    fn append(
+        &mut self,
+        conn: &Connection,
+        leaves: &[Hash],
+        remembered: &[Checkpoint],
+    ) -> Result<(), OpenError> {
+        let mut rest = leaves;
+        while !rest.is_empty() {
+            let size = self.tree.size();
+            let next =
+                remembered.iter().filter_map(|head| head.size().checked_sub(size)).filter(|by| *by > 0);
+            let room = next.min().and_then(|by| usize::try_from(by).ok()).unwrap_or(usize::MAX);
+            let (now, later) = rest.split_at_checked(room).unwrap_or((rest, &[]));
+            for tile in self.tree.append_all(now)? {
                 self.compare_tile(conn, &tile)?;
             }
-            let Meaning { plan, changes, .. } = &meaning;
-            let applied = apply(&mut self.memory, &mut self.scalars, index, plan.as_ref(), changes);
-            applied.map_err(|stop| match stop {
-                Stop::Refused(err) => {
-                    self.corrupt(Some(index), format!("no gate could have recorded it: {err}"))
-                }
-                Stop::Rows(never) => match never {},
-            })?;
-            if let Some(plan) = meaning.plan {
-                self.histories.entry(plan).or_default().push(index);
-            }
             self.compare_remembered(remembered);
+            rest = later;
         }
         Ok(())
     }
@@ -234,7 +272,7 @@ pub(super) fn is_history_sound(
 fn next_chunk(rows: &mut rusqlite::Rows<'_>) -> rusqlite::Result<Vec<Stored>> {
     let mut chunk = Vec::new();
     let mut bytes: usize = 0;
-    while chunk.len() < CHUNK_ENTRIES && bytes < CHUNK_BYTES {
+    while (chunk.len() < CHUNK_ENTRIES && bytes < CHUNK_BYTES) || !chunk.len().is_multiple_of(TILE_WIDTH) {
         let Some(row) = rows.next()? else { break };
         let stored = Stored { index: int(row, 0)?, bytes: row.get(1)?, plan: row.get(2)? };
         bytes = bytes.saturating_add(stored.bytes.len());
@@ -249,7 +287,8 @@ fn parse_all(queue: &Mutex<Receiver<Job>>) {
         let Ok(job) = waiting.recv() else { return };
         drop(waiting);
         // Nobody waits for the answer when the fold has already failed.
-        let _ = job.answer.send(job.entries.iter().map(read_entry).collect());
+        let leaves = leaf_hashes(job.entries.iter().map(|stored| stored.bytes.as_slice()));
+        let _ = job.answer.send(Chunk { entries: job.entries.iter().map(read_entry).collect(), leaves });
     }
 }
 

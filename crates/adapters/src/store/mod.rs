@@ -67,7 +67,7 @@ use shared::{Published, Shared};
 use writer::{Carried, Request, Writer};
 
 /// Room that is reserved, unless configured otherwise: some twenty transactions, each of a few dozen pages at most.
-pub const DEFAULT_RESERVE_BYTES: u64 = 1024 * 1024;
+pub const DEFAULT_RESERVE_BYTES: u64 = 2 * 1024 * 1024;
 /// Transactions that may wait for the writer: two batches. Whoever comes later waits before it is queued.
 const MAX_QUEUE: usize = 1024;
 

@@ -3,7 +3,7 @@
 //! Transactions that arrive while the last batch is being synced make the next batch. A batch is one SQLite transaction, one
 //! sync, one signed checkpoint; each transaction in it is a savepoint, so that one that is refused takes nobody with it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use holdpoint_app::{
     port::{Appended, Head, KeptText, RequestNote, StoreError, store::REQUEST_MEMORY},
@@ -15,6 +15,7 @@ use holdpoint_app::{
 use holdpoint_domain::{Id, facts::Inputs, id::kind};
 use holdpoint_ledger::{
     checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint},
+    hash::{Hash, leaf_hashes},
     key::NoteSigner,
     tree::Tree,
 };
@@ -36,6 +37,13 @@ const MAX_BATCH: usize = 512;
 /// some ten megabytes of log, which the next start would have to read.
 const CHECKPOINT_RECORDS: u64 = 4096;
 const CHECKPOINT_BATCHES: u64 = 256;
+
+/// After a batch of so many, others are on their way: the next one waits a little for them. A batch has a price of its own
+/// (signature, sync, pages that every batch writes), and what it costs is CPU time that those others need.
+const BUSY: usize = 8;
+/// One such wait, which is repeated as long as somebody came.
+const PAUSE: Duration = Duration::from_micros(150);
+const MAX_PAUSES: u32 = 8;
 
 /// A transaction that waits for its answer.
 pub(super) struct Request {
@@ -99,13 +107,15 @@ struct Committed {
 impl Writer {
     /// Serves until the last sender is gone, or until the store must close.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Request>) {
+        let mut last = 0;
         while let Some(first) = queue.blocking_recv() {
             let mut batch = vec![first];
-            while batch.len() < MAX_BATCH
-                && let Ok(next) = queue.try_recv()
-            {
-                batch.push(next);
+            drain(&mut queue, &mut batch);
+            // Who is alone is not kept waiting.
+            if last >= BUSY {
+                wait_for_more(&mut queue, &mut batch);
             }
+            last = batch.len();
             if let Err(why) = self.serve(batch) {
                 tracing::error!("the store closes: {why}");
                 self.shared.close(&why);
@@ -176,8 +186,13 @@ impl Writer {
         run(conn, "BEGIN IMMEDIATE")?;
         let (mut tree, mut scalars) = (self.tree.clone(), self.scalars.clone());
         let mut outcomes = Vec::with_capacity(batch.len());
+        // Of the whole batch at a time, which is what hashing is fastest for; those of a refused transaction are left out.
+        let items = batch.iter().flat_map(|request| &request.items);
+        let leaves = leaf_hashes(items.map(|item| item.bytes.as_slice()));
+        let mut leaves = leaves.iter().copied();
         for request in batch {
-            outcomes.push(enter(conn, request, &mut tree, &mut scalars)?);
+            let leaves: Vec<_> = leaves.by_ref().take(request.items.len()).collect();
+            outcomes.push(enter(conn, request, &leaves, &mut tree, &mut scalars)?);
         }
         let head = if tree.size() == self.tree.size() {
             self.shared.published().head.as_ref().clone()
@@ -253,6 +268,29 @@ impl Writer {
     }
 }
 
+/// Takes what is there.
+fn drain(queue: &mut mpsc::Receiver<Request>, batch: &mut Vec<Request>) {
+    while batch.len() < MAX_BATCH
+        && let Ok(next) = queue.try_recv()
+    {
+        batch.push(next);
+    }
+}
+
+/// Waits for more, until nobody comes any longer.
+fn wait_for_more(queue: &mut mpsc::Receiver<Request>, batch: &mut Vec<Request>) {
+    for _ in 0..MAX_PAUSES {
+        let before = batch.len();
+        if before < MAX_BATCH {
+            std::thread::sleep(PAUSE);
+            drain(queue, batch);
+        }
+        if batch.len() == before {
+            return;
+        }
+    }
+}
+
 /// The signed head of a tree.
 pub(super) fn sign(origin: &str, tree: &Tree, signer: &dyn NoteSigner) -> Result<Head, CheckpointError> {
     let checkpoint = Checkpoint::new(origin, tree.size(), tree.root())?;
@@ -269,6 +307,7 @@ pub(super) fn sign(origin: &str, tree: &Tree, signer: &dyn NoteSigner) -> Result
 fn enter(
     conn: &Connection,
     request: &Request,
+    leaves: &[Hash],
     tree: &mut Tree,
     scalars: &mut Scalars,
 ) -> Result<Result<u64, StoreError>, Failure> {
@@ -279,7 +318,7 @@ fn enter(
             return Ok(Err(StoreError::StaleInputs));
         }
         write_rows(conn, request, first)?;
-        append_leaves(conn, request, tree)?;
+        append_leaves(conn, leaves, tree)?;
         return Ok(Ok(first));
     }
     let mut after = scalars.clone();
@@ -294,18 +333,15 @@ fn enter(
         Err(Stop::Rows(err)) => return Err(err.into()),
     }
     *scalars = after;
-    append_leaves(conn, request, tree)?;
+    append_leaves(conn, leaves, tree)?;
     Ok(Ok(first))
 }
 
-fn append_leaves(conn: &Connection, request: &Request, tree: &mut Tree) -> Result<(), Failure> {
-    for item in &request.items {
-        let full = tree.append(item.meaning.leaf).map_err(|err| Failure::Broken(err.to_string()))?;
-        for tile in full {
-            let sql = "INSERT INTO tiles (level, idx, bytes) VALUES (?1, ?2, ?3)";
-            let values = (i64::from(tile.level()), sql_int(tile.index())?, tile.to_bytes());
-            conn.prepare_cached(sql)?.execute(values)?;
-        }
+fn append_leaves(conn: &Connection, leaves: &[Hash], tree: &mut Tree) -> Result<(), Failure> {
+    for tile in tree.append_all(leaves).map_err(|err| Failure::Broken(err.to_string()))? {
+        let sql = "INSERT INTO tiles (level, idx, bytes) VALUES (?1, ?2, ?3)";
+        let values = (i64::from(tile.level()), sql_int(tile.index())?, tile.to_bytes());
+        conn.prepare_cached(sql)?.execute(values)?;
     }
     Ok(())
 }

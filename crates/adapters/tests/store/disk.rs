@@ -75,7 +75,7 @@ async fn inv01_what_must_be_recorded_goes_into_the_reserve() {
     assert!(!reserve_of(folder.path()).exists());
     // There is room again: the reserve comes first, then the rest.
     store.append(txn(vec![started()])).await.unwrap();
-    assert_eq!(fs::metadata(reserve_of(folder.path())).unwrap().len(), 64 * 1024);
+    assert_eq!(fs::metadata(reserve_of(folder.path())).unwrap().len(), 128 * 1024);
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ pub(crate) fn open_with(folder: &Path, faults: impl Faults + 'static) -> SqliteS
 }
 
 pub(crate) fn config(folder: &Path) -> SqliteConfig {
-    SqliteConfig { reserve_bytes: 64 * 1024, ..SqliteConfig::new(folder.join("store.db"), ORIGIN) }
+    SqliteConfig { reserve_bytes: 128 * 1024, ..SqliteConfig::new(folder.join("store.db"), ORIGIN) }
 }
 
 /// An empty store; it lives in the folder for as long as both are kept.

@@ -10,7 +10,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
 use crate::edge::RightEdge;
 use crate::export::{CHECKPOINT_PATH, ExportError, ExportSource};
 use crate::frontier::root_over;
-use crate::hash::{Hash, leaf_hash};
+use crate::hash::{Hash, leaf_hashes};
 use crate::key::VerifierKey;
 use crate::tile::{TilePath, bundle_paths, decode_tile, full_tiles, partial_tile_paths};
 use crate::tree::FullTile;
@@ -89,8 +89,8 @@ impl Check<'_> {
             if leaves.len() < path.width() && stand_ins.is_none() {
                 return Ok(());
             }
-            for leaf in leaves.iter().chain(stand_ins.unwrap_or_default()) {
-                for tile in self.verifier.push_leaf(*leaf) {
+            for some in [leaves.as_slice(), stand_ins.unwrap_or_default()] {
+                for tile in self.verifier.push_leaves(some) {
                     self.full_tile(&tile)?;
                 }
             }
@@ -104,15 +104,15 @@ impl Check<'_> {
             self.verifier.add(Finding::FileMissing { path });
             return Ok(Vec::new());
         };
-        let mut leaves = Vec::with_capacity(path.width());
+        let mut entries = Vec::with_capacity(path.width());
         let mut got = 0_u64;
         for entry in read_bundle(&bytes) {
             match entry {
                 Ok(entry) => {
                     got = got.saturating_add(1);
                     self.verifier.count_entry();
-                    if leaves.len() < path.width() {
-                        leaves.push(leaf_hash(entry));
+                    if entries.len() < path.width() {
+                        entries.push(entry);
                     }
                 }
                 Err(err) => self.verifier.add(Finding::BundleMalformed { path, reason: err.to_string() }),
@@ -122,7 +122,7 @@ impl Check<'_> {
         if got != expected {
             self.verifier.add(Finding::BundleCount { path, expected, got });
         }
-        Ok(leaves)
+        Ok(leaf_hashes(entries))
     }
 
     /// Compares a tile rebuilt from the entries with the stored one; level 0 was compared with its bundle.

@@ -149,4 +149,35 @@ proptest! {
             prop_assert_eq!(bytes.as_slice(), other_proof.as_bytes());
         }
     }
+
+    /// Whatever the pieces in which leaves come, the tree and its tiles are those of one leaf after the other.
+    #[test]
+    fn leaves_in_pieces_make_the_tree_of_one_by_one(pieces in prop::collection::vec(0_usize..700, 1..8)) {
+        let leaves: Vec<Hash> = (0..pieces.iter().sum::<usize>() ).map(leaf).collect();
+        let (mut one_by_one, mut expected) = (Tree::new(), Vec::new());
+        let (mut tree, mut got, mut rest) = (Tree::new(), Vec::new(), leaves.as_slice());
+        for piece in pieces {
+            let (now, later) = rest.split_at(piece);
+            for leaf in now {
+                expected.extend(one_by_one.append(*leaf).unwrap());
+            }
+            got.extend(tree.append_all(now).unwrap());
+            rest = later;
+            prop_assert_eq!(&tree, &one_by_one);
+        }
+        prop_assert_eq!(got, expected);
+    }
+}
+
+#[test]
+fn two_levels_of_tiles_fill_at_once() {
+    let leaves: Vec<Hash> = (0..65_536 + 300).map(leaf).collect();
+    let (mut one_by_one, mut expected) = (Tree::new(), Vec::new());
+    for leaf in &leaves {
+        expected.extend(one_by_one.append(*leaf).unwrap());
+    }
+    let mut tree = Tree::new();
+    assert_eq!(tree.append_all(&leaves).unwrap(), expected);
+    assert_eq!(tree, one_by_one);
+    assert_eq!(expected.iter().filter(|tile| tile.level() == 1).count(), 1);
 }
