@@ -2,8 +2,17 @@
 //!
 //! The properties are in `fuzz/properties`, the inputs that are kept in `fuzz/corpus`; both are part of the ordinary tests. Here
 //! new inputs are looked for. What is found goes below `fuzz/target`, and into the corpus only with `--keep`.
+//!
+//! There are two builds of the same targets. `cargo fuzz` builds everything anew, libraries included, and libFuzzer is steered by
+//! the code of all of them. `--quick` takes the libraries that the tests have built, which is a fifth of the work: what `.ci/run`
+//! does.
 
-use crate::{Failure, repo};
+mod corpus;
+
+use crate::{
+    Failure, repo,
+    testing::{self, FOR_FUZZING},
+};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -16,16 +25,32 @@ const VERSION: &str = "0.13.2";
 const SECONDS: u32 = 10;
 /// Longest input: larger than any document of the corpus, small enough to be tried often.
 const MOST_BYTES: u32 = 8 * 1024;
-/// One input that takes so long is a finding: every reader has limits.
-const SLOWEST_SECONDS: u32 = 20;
+/// One input that takes so long is a finding, for every reader has limits; far more than a loaded machine makes of milliseconds.
+const SLOWEST_SECONDS: u32 = 60;
 /// As much of the output of a target that failed as shows where.
 const LAST_LINES: usize = 40;
 
 #[derive(Debug, PartialEq, Eq)]
 struct Wish {
     seconds: u32,
+    build: Build,
     keep: bool,
     targets: Vec<String>,
+}
+
+/// What libFuzzer sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Build {
+    /// The branches and comparisons of every crate.
+    Everything,
+    /// Those of our own crates; the others are as the tests have built them.
+    Ours,
+}
+
+/// The targets as programs, and where they work.
+struct Programs {
+    fuzz: PathBuf,
+    folder: PathBuf,
 }
 
 /// What a target did.
@@ -40,35 +65,28 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let known = targets(&fuzz)?;
     let wish = wish(arguments, &known)?;
     let path = tools_first(&root);
-    if !starts("cargo", &["fuzz", "--version"], &path) {
-        return Err(format!(
-            "`cargo fuzz` is not there; `cargo install cargo-fuzz --locked --version {VERSION} --root .cache/tools` gets it"
-        ));
+    let missing = testing::missing_from(FOR_FUZZING, testing::starts);
+    if !missing.is_empty() {
+        return Err(format!("missing on this machine:\n{}", missing.join("\n")));
     }
-    if !starts("c++", &["--version"], &path) {
-        return Err(
-            "libFuzzer is C++ and needs a compiler (`c++`); Debian, Ubuntu: `apt-get install g++`".to_owned()
-        );
-    }
-
-    println!("$ cargo fuzz build --sanitizer none");
-    let built = cargo_fuzz(&fuzz, &path, "build", &[]).status().map_err(|err| not_started(&err))?;
-    if !built.success() {
-        return Err(format!("the fuzz targets do not build ({built})"));
-    }
+    let folder = match wish.build {
+        Build::Everything => build_everything(&fuzz, &path)?,
+        Build::Ours => build_ours(&root, &wish.targets)?,
+    };
+    let programs = Programs { fuzz, folder };
     if wish.seconds > 0 {
-        search(&fuzz, &path, &wish)?;
+        search(&programs, &wish)?;
     }
     if wish.keep {
         for target in &wish.targets {
-            keep(&fuzz, &path, target)?;
+            keep(&programs, target)?;
         }
     }
     Ok(())
 }
 
 fn wish(arguments: &[String], known: &[String]) -> Result<Wish, Failure> {
-    let mut wish = Wish { seconds: SECONDS, keep: false, targets: Vec::new() };
+    let mut wish = Wish { seconds: SECONDS, build: Build::Everything, keep: false, targets: Vec::new() };
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         match argument.as_str() {
@@ -76,6 +94,7 @@ fn wish(arguments: &[String], known: &[String]) -> Result<Wish, Failure> {
                 let number = rest.next().and_then(|text| text.parse().ok());
                 wish.seconds = number.ok_or("expected `--seconds N` with a whole number")?;
             }
+            "--quick" => wish.build = Build::Ours,
             "--keep" => wish.keep = true,
             target if known.iter().any(|name| name == target) => wish.targets.push(target.to_owned()),
             other => return Err(format!("expected one of {}, got `{other}`", known.join(", "))),
@@ -110,17 +129,46 @@ fn starts(program: &str, arguments: &[&str], path: &str) -> bool {
     call.is_ok_and(|output| output.status.success())
 }
 
-/// A call of `cargo fuzz` without a sanitizer: the tree forbids unsafe code, so what one would find is in libraries, and it
-/// doubles the build. Coverage is an unstable option of the compiler, which the pinned one accepts when it is told to.
-fn cargo_fuzz(fuzz: &Path, path: &str, command: &str, arguments: &[&str]) -> Command {
+/// Builds all with `cargo fuzz` and without a sanitizer: the tree forbids unsafe code, so what one would find is in libraries, and
+/// it doubles the build. Coverage is an unstable option of `cargo fuzz`, which the pinned compiler accepts when it is told to.
+fn build_everything(fuzz: &Path, path: &str) -> Result<PathBuf, Failure> {
+    if !starts("cargo", &["fuzz", "--version"], path) {
+        return Err(format!(
+            "`cargo fuzz` is not there; `cargo install cargo-fuzz --locked --version {VERSION} --root .cache/tools` gets it, \
+             and `--quick` does without"
+        ));
+    }
+    let version = repo::output(fuzz, "rustc", &["-vV"])?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    let host = host.ok_or("expected `rustc -vV` to say `host: …`")?;
     let mut call = Command::new("cargo");
-    call.args(["fuzz", command, "--sanitizer", "none"]).args(arguments);
+    call.args(["fuzz", "build", "--sanitizer", "none", "--target", host, "--target-dir", "target"]);
     call.current_dir(fuzz).env("PATH", path).env("RUSTC_BOOTSTRAP", "1");
-    call
+    built(&mut call)?;
+    Ok(fuzz.join("target").join(host).join("release"))
+}
+
+/// Builds the targets where the tests are built, with the profile of the tests: their libraries are used as they are. Our own
+/// crates are others there, for they are seen from another workspace, and the wrapper adds coverage to these.
+fn build_ours(root: &Path, targets: &[String]) -> Result<PathBuf, Failure> {
+    let folder = root.join("target");
+    let mut call = Command::new("cargo");
+    call.args(["build", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--config", "Cargo.toml"]);
+    call.args(targets.iter().flat_map(|target| ["--bin", target]));
+    call.arg("--target-dir").arg(&folder);
+    call.current_dir(root).env("RUSTC_WRAPPER", root.join("fuzz/with-coverage"));
+    built(&mut call)?;
+    Ok(folder.join("debug"))
+}
+
+fn built(call: &mut Command) -> Result<(), Failure> {
+    println!("$ {call:?}");
+    let status = call.status().map_err(|err| format!("cannot start cargo: {err}"))?;
+    if status.success() { Ok(()) } else { Err(format!("the fuzz targets do not build ({status})")) }
 }
 
 /// Runs the targets side by side, one a core; a line for each, and the end of the output of each that failed.
-fn search(fuzz: &Path, path: &str, wish: &Wish) -> Result<(), Failure> {
+fn search(programs: &Programs, wish: &Wish) -> Result<(), Failure> {
     let waiting = Mutex::new(wish.targets.iter());
     let done = Mutex::new(Vec::new());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -130,7 +178,7 @@ fn search(fuzz: &Path, path: &str, wish: &Wish) -> Result<(), Failure> {
                 loop {
                     let next = waiting.lock().map_or(None, |mut waiting| waiting.next());
                     let Some(target) = next else { break };
-                    let summary = one(fuzz, path, target, wish.seconds);
+                    let summary = one(programs, target, wish.seconds);
                     if let Ok(mut done) = done.lock() {
                         done.push(Done { target: target.clone(), summary });
                     }
@@ -157,30 +205,38 @@ fn search(fuzz: &Path, path: &str, wish: &Wish) -> Result<(), Failure> {
 }
 
 /// One target for so many seconds: its last line when every input held, else the end of what it printed.
-fn one(fuzz: &Path, path: &str, target: &str, seconds: u32) -> Result<String, String> {
-    let found = found(fuzz, target);
-    fs::create_dir_all(&found).map_err(|err| format!("cannot make `{}`: {err}", found.display()))?;
+fn one(programs: &Programs, target: &str, seconds: u32) -> Result<String, String> {
+    let found = programs.found(target);
+    let artifacts = programs.fuzz.join("artifacts").join(target);
+    for folder in [&found, &artifacts] {
+        fs::create_dir_all(folder).map_err(|err| format!("cannot make `{}`: {err}", folder.display()))?;
+    }
+    let mut call = programs.call(target);
     // New inputs go to the first folder.
-    let (found, kept) = (found.display().to_string(), format!("corpus/{target}"));
-    let options = [
-        format!("-max_total_time={seconds}"),
-        format!("-max_len={MOST_BYTES}"),
-        format!("-timeout={SLOWEST_SECONDS}"),
-        "-print_final_stats=0".to_owned(),
-    ];
-    let mut arguments = vec![target, &found, &kept, "--"];
-    arguments.extend(options.iter().map(String::as_str));
-    let mut call = cargo_fuzz(fuzz, path, "run", &arguments);
-    let mut child =
-        call.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|err| not_started(&err))?;
+    call.arg(&found).arg(programs.corpus(target));
+    call.arg(format!("-artifact_prefix={}/", artifacts.display()));
+    call.arg(format!("-max_total_time={seconds}"));
+    call.arg(format!("-timeout={SLOWEST_SECONDS}"));
+    let mut child = call
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|err| format!("cannot start `{target}`: {err}"))?;
     let mut lines: Vec<String> = Vec::new();
     if let Some(stderr) = child.stderr.take() {
         lines.extend(BufReader::new(stderr).lines().map_while(Result::ok));
     }
     let status = child.wait().map_err(|err| format!("`{target}` cannot be waited for: {err}"))?;
+    summary(&lines, status.success())
+}
+
+/// What the lines of a target say. A search without coverage is refused: it is blind, and finds nothing for as long as one likes.
+fn summary(lines: &[String], held: bool) -> Result<String, String> {
+    let seen = lines.iter().any(|line| line.contains("inline 8-bit counters"));
     let last = lines.iter().rev().find(|line| line.contains("DONE"));
     match last {
-        Some(line) if status.success() => Ok(line.clone()),
+        Some(line) if held && seen => Ok(line.clone()),
+        Some(_) if held => Err("it was built without coverage: libFuzzer sees nothing of it".to_owned()),
         _ => {
             let end = lines.len().saturating_sub(LAST_LINES);
             Err(lines.get(end..).unwrap_or_default().join("\n"))
@@ -188,44 +244,46 @@ fn one(fuzz: &Path, path: &str, target: &str, seconds: u32) -> Result<String, St
     }
 }
 
-/// Where new inputs of a target are until they are kept.
-fn found(fuzz: &Path, target: &str) -> PathBuf {
-    fuzz.join("target/found").join(target)
+impl Programs {
+    fn call(&self, target: &str) -> Command {
+        let mut call = Command::new(self.folder.join(target));
+        call.current_dir(&self.fuzz).arg(format!("-max_len={MOST_BYTES}"));
+        call
+    }
+
+    fn corpus(&self, target: &str) -> PathBuf {
+        self.fuzz.join("corpus").join(target)
+    }
+
+    /// Where new inputs are until they are kept.
+    fn found(&self, target: &str) -> PathBuf {
+        self.fuzz.join("target/found").join(target)
+    }
 }
 
-/// Replaces the corpus of a target by the fewest and smallest inputs that reach as much as it and what was found.
-fn keep(fuzz: &Path, path: &str, target: &str) -> Result<(), Failure> {
-    let merged = fuzz.join("target/merged").join(target);
-    let (found, corpus) = (found(fuzz, target), fuzz.join("corpus").join(target));
+/// Adds to the corpus of a target what was found and reaches code that the corpus does not, as far as there is room.
+fn keep(programs: &Programs, target: &str) -> Result<(), Failure> {
+    let merged = programs.fuzz.join("target/merged").join(target);
+    let (found, corpus) = (programs.found(target), programs.corpus(target));
     let fault = |err: std::io::Error| format!("cannot keep what `{target}` found: {err}");
     let _ = fs::remove_dir_all(&merged);
-    for folder in [&merged, &found] {
-        fs::create_dir_all(folder).map_err(fault)?;
-    }
-    let folders = [&merged, &found, &corpus].map(|folder| folder.display().to_string());
-    let [merged_text, found_text, corpus_text] = &folders;
-    let length = format!("-max_len={MOST_BYTES}");
-    let arguments = [target, merged_text, found_text, corpus_text, "--", "-merge=1", &length];
-    let mut call = cargo_fuzz(fuzz, path, "run", &arguments);
-    let status = call.stderr(Stdio::null()).status().map_err(|err| not_started(&err))?;
+    fs::create_dir_all(&found).map_err(fault)?;
+    // libFuzzer adds to the first folder whatever reaches more than what is there. It gets a copy: the corpus stays as it is.
+    let kept = corpus::copy(&corpus, &merged).map_err(fault)?;
+    let mut call = programs.call(target);
+    let status =
+        call.arg("-merge=1").arg(&merged).arg(&found).stderr(Stdio::null()).status().map_err(fault)?;
     if !status.success() {
         return Err(format!("the inputs of `{target}` cannot be merged ({status})"));
     }
-    // If we stop between the two, `git checkout fuzz/corpus` brings the old inputs back.
-    fs::remove_dir_all(&corpus).map_err(fault)?;
-    fs::create_dir_all(&corpus).map_err(fault)?;
-    let mut count: usize = 0;
-    for entry in fs::read_dir(&merged).map_err(fault)? {
-        let entry = entry.map_err(fault)?;
-        fs::copy(entry.path(), corpus.join(entry.file_name())).map_err(fault)?;
-        count = count.saturating_add(1);
+    let choice = corpus::choose(&kept, &corpus::inputs(&merged).map_err(fault)?);
+    for name in &choice.added {
+        // If we stop between two, the next `--keep` adds the others.
+        fs::copy(merged.join(name), corpus.join(name)).map_err(fault)?;
     }
-    println!("kept {target:<12} {count} inputs");
+    let (added, left) = (choice.added.len(), choice.left);
+    println!("kept {target:<12} {} inputs, {added} new ones; no room for {left}", kept.len());
     Ok(())
-}
-
-fn not_started(err: &std::io::Error) -> Failure {
-    format!("cannot start `cargo fuzz`: {err}")
 }
 
 #[cfg(test)]
@@ -240,9 +298,12 @@ mod tests {
     #[test]
     fn without_a_name_all_targets_run() {
         let all = vec!["notes".to_owned(), "plans".to_owned()];
-        assert_eq!(parse(&[]), Ok(Wish { seconds: SECONDS, keep: false, targets: all.clone() }));
-        let keep = Wish { seconds: 3, keep: true, targets: vec!["plans".to_owned()] };
-        assert_eq!(parse(&["--seconds", "3", "plans", "--keep"]), Ok(keep));
+        assert_eq!(
+            parse(&[]),
+            Ok(Wish { seconds: SECONDS, build: Build::Everything, keep: false, targets: all.clone() })
+        );
+        let keep = Wish { seconds: 3, build: Build::Ours, keep: true, targets: vec!["plans".to_owned()] };
+        assert_eq!(parse(&["--seconds", "3", "plans", "--quick", "--keep"]), Ok(keep));
     }
 
     #[test]
@@ -250,5 +311,15 @@ mod tests {
         for bad in [&["plan"][..], &["--seconds"], &["--seconds", "soon"], &["--second", "3"]] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }
+    }
+    #[test]
+    fn a_search_counts_only_when_it_saw_the_code_and_ended_well() {
+        let lines = |all: &[&str]| all.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
+        let seeing = "INFO: Loaded 1 modules   (9 inline 8-bit counters): 9 [0x1, 0x9),";
+        let good = lines(&[seeing, "#2\tINITED cov: 3", "#50\tDONE   cov: 4", "Done 50 runs in 5 second(s)"]);
+        assert_eq!(summary(&good, true), Ok("#50\tDONE   cov: 4".to_owned()));
+        assert!(summary(&good[1..], true).is_err_and(|why| why.contains("without coverage")));
+        assert_eq!(summary(&good, false), Err(good.join("\n")));
+        assert!(summary(&good[..2], true).is_err());
     }
 }

@@ -73,8 +73,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "fuzz",
-        arguments: "[--seconds N] [--keep] [TARGET…]",
-        about: "look for inputs that break a property, for a short time; `--keep` minimises the corpus",
+        arguments: "[--seconds N] [--quick] [--keep] [TARGET…]",
+        about: "look for inputs that break a property, for a short time; `--quick` builds less, `--keep` adds to the corpus",
         run: fuzz::run,
     },
     Command {

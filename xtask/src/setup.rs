@@ -1,11 +1,11 @@
-//! `cargo xtask setup`: gets what the tests need from the machine.
+//! `cargo xtask setup`: gets what the tests and the fuzzers need from the machine.
 //!
-//! As root on Debian and its like it installs the packages of [`testing::REQUIREMENTS`] that are missing. Everywhere else
+//! As root on Debian and its like it installs the packages of [`testing::REQUIREMENTS`] and [`FOR_FUZZING`] that are missing. Everywhere else
 //! it changes nothing and prints what to do: other machines are their owners'.
 
 use crate::{
     Failure, expect_no_arguments,
-    testing::{self, REQUIREMENTS, Requirement},
+    testing::{self, FOR_FUZZING, REQUIREMENTS, Requirement},
 };
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,17 +13,19 @@ use std::process::Command;
 
 /// Where the package manager of Debian is.
 const APT_GET: &str = "/usr/bin/apt-get";
+/// What `.ci/run` needs.
+const ALL: [&[Requirement]; 2] = [REQUIREMENTS, FOR_FUZZING];
 
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     expect_no_arguments(arguments)?;
-    let absent = testing::absent(REQUIREMENTS, testing::starts);
+    let absent: Vec<_> = ALL.into_iter().flat_map(|some| testing::absent(some, testing::starts)).collect();
     if absent.is_empty() {
-        println!("setup: everything that the tests need is here");
+        println!("setup: everything that the tests and the fuzzers need is here");
         return Ok(());
     }
     let install = install_command(&absent);
     if !(Path::new(APT_GET).exists() && is_root()) {
-        let missing = testing::missing_from(REQUIREMENTS, testing::starts).join("\n");
+        let missing = missing().join("\n");
         println!("setup: missing on this machine:\n{missing}");
         return Err(format!(
             "expected root on Debian or its like; on such a machine: `sudo apt-get update && sudo apt-get {}`",
@@ -32,12 +34,16 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     }
     apt_get(&["update".to_owned()])?;
     apt_get(&install)?;
-    let still = testing::missing_from(REQUIREMENTS, testing::starts);
+    let still = missing();
     if still.is_empty() {
         println!("setup: installed what was missing");
         return Ok(());
     }
     Err(format!("installed, and still missing:\n{}", still.join("\n")))
+}
+
+fn missing() -> Vec<String> {
+    ALL.into_iter().flat_map(|some| testing::missing_from(some, testing::starts)).collect()
 }
 
 /// The arguments of `apt-get` that install what these requirements need.
@@ -75,7 +81,7 @@ mod tests {
 
     #[test]
     fn every_requirement_names_its_packages() {
-        for requirement in REQUIREMENTS {
+        for requirement in ALL.into_iter().flatten() {
             assert!(!requirement.packages.is_empty());
         }
     }

@@ -44,6 +44,17 @@ pub(crate) const REQUIREMENTS: &[Requirement] = &[
     },
 ];
 
+/// What only `cargo xtask fuzz` needs: whoever never fuzzes does without.
+pub(crate) const FOR_FUZZING: &[Requirement] = &[Requirement {
+    what: "a C++ compiler",
+    needed_for: "building libFuzzer",
+    program: "c++",
+    probe: "--version",
+    variable: "CXX",
+    packages: &["g++"],
+    how: "Debian, Ubuntu: `apt-get install g++`; Fedora: `dnf install gcc-c++`; macOS: `xcode-select --install`",
+}];
+
 pub(crate) fn run(filters: &[String]) -> Result<(), Failure> {
     let root = repo::root()?;
     let missing = missing_from(REQUIREMENTS, starts);

@@ -112,6 +112,32 @@ fn the_numbers_of_rfc_8785() {
     }
 }
 
+/// A measurement may be a count of nanoseconds: its form has no point, and whoever reads it without knowing its type has an integer.
+#[test]
+fn the_form_of_a_double_is_the_form_of_what_it_reads_as() {
+    for bits in
+        NUMBERS.map(|(bits, _)| bits).into_iter().chain([0x43b0_0000_0000_0000, 0x43bb_c16d_674e_c800])
+    {
+        for bits in [bits, bits ^ (1 << 63), bits.wrapping_add(1), bits.wrapping_sub(1)] {
+            let number = f64::from_bits(bits);
+            let Ok(form) = canonical(&number) else { continue };
+            let read: Value = serde_json::from_slice(&form).unwrap();
+            assert_eq!(text(&read).as_bytes(), form, "{number:e}");
+        }
+    }
+    for power in 53..=70 {
+        let number = 2_f64.powi(power);
+        let form = canonical(&number).unwrap();
+        let read: Value = serde_json::from_slice(&form).unwrap();
+        assert_eq!(text(&read).as_bytes(), form, "2^{power}");
+    }
+    // Their neighbours would be written with the digits of another number.
+    for integer in [(1 << 53) + 1, 1_700_000_000_000_000_001, 1 << 63, u64::MAX] {
+        let said = canonical(&integer).expect_err("no double of its own").to_string();
+        assert!(said.contains("above 2^53"), "{said}");
+    }
+}
+
 #[test]
 fn what_has_no_canonical_form_says_why() {
     use std::collections::BTreeMap;

@@ -1,11 +1,11 @@
 //! The kept inputs: each is replayed, and there are some for each property.
 
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use holdpoint_properties::{TARGETS, check};
 
 /// All inputs together: they are in every clone.
-const MOST_BYTES: usize = 1 << 20;
+const MOST_BYTES: usize = 3_000_000;
 
 fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
@@ -114,4 +114,26 @@ fn the_corpus_is_small() {
     let size: usize =
         TARGETS.iter().flat_map(|target| inputs(target.name)).map(|(_, bytes)| bytes.len()).sum();
     assert!(size <= MOST_BYTES, "{size} bytes in all, at most {MOST_BYTES}");
+}
+
+/// The packages of a lock file, with their versions.
+fn locked(text: &str) -> BTreeSet<(&str, &str)> {
+    let packages = text.split("[[package]]").skip(1);
+    packages.map(|package| (quoted(package, "name = "), quoted(package, "version = "))).collect()
+}
+
+fn quoted<'a>(package: &'a str, key: &str) -> &'a str {
+    let line = package.lines().find_map(|line| line.strip_prefix(key));
+    line.unwrap_or_else(|| panic!("no `{key}` in {package}")).trim_matches('"')
+}
+
+/// What is fuzzed is what is tested, and the quick build of the targets takes libraries that the tests have built.
+#[test]
+fn the_fuzz_targets_use_the_libraries_of_the_workspace() {
+    let ours = fs::read_to_string(folder("../Cargo.lock")).unwrap();
+    let theirs = fs::read_to_string(folder("Cargo.lock")).unwrap();
+    let ours = locked(&ours);
+    let others: Vec<_> = locked(&theirs).difference(&ours).map(|(name, _)| *name).collect();
+    let hint = "copy `Cargo.lock` over `fuzz/Cargo.lock`, then `cargo update --workspace --manifest-path fuzz/Cargo.toml`";
+    assert_eq!(others, ["arbitrary", "holdpoint-fuzz", "libfuzzer-sys"], "{hint}");
 }
