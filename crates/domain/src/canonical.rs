@@ -366,3 +366,27 @@ impl ser::SerializeTupleVariant for Array<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Known;
+
+    impl Serialize for Known {
+        fn serialize<S: ser::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_newtype_struct(KNOWN, "written")
+        }
+    }
+
+    #[derive(Serialize)]
+    struct Other(u8);
+
+    #[test]
+    fn known_bytes_stand_where_they_belong_and_once() {
+        let value = (Other(1), Known, Known);
+        let known: Arc<[u8]> = Arc::from(&b"[2]"[..]);
+        assert_eq!(to_vec(&value, Some(known)).unwrap(), br#"[1,[2],"written"]"#);
+        assert_eq!(to_vec(&value, None).unwrap(), br#"[1,"written","written"]"#);
+    }
+}

@@ -137,6 +137,7 @@ mod tests {
         assert_eq!("AAE=".parse::<Hash>(), Err(HashError::Length { got: 2 }));
         assert_eq!(format!("{hash} ").parse::<Hash>(), Err(HashError::Base64));
         assert_eq!(format!("{:x}", EMPTY_ROOT).get(..8), Some("e3b0c442"));
+        assert_eq!(format!("{EMPTY_ROOT:?}").get(..13), Some("Hash(e3b0c442"));
     }
 
     #[test]

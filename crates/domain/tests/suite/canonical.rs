@@ -108,6 +108,7 @@ fn the_numbers_of_rfc_8785() {
             value: Some(number),
             age_ms: ms(0),
         };
+        assert!(serde_json::to_vec(&reading).is_err(), "{number} in a reading that is no evidence yet");
         assert!(canonical(&vec![reading]).is_err(), "{number} in a reading");
     }
 }
@@ -158,6 +159,70 @@ fn what_has_no_canonical_form_says_why() {
         assert!(said.contains(why), "{said}");
     }
     assert_eq!(canonical(&(1_u64 << 53)).unwrap(), b"9007199254740992");
+}
+
+/// Values of ours have no such kinds yet. Who adds one must not get another form by it.
+#[derive(serde::Serialize)]
+struct Nothing;
+
+#[derive(serde::Serialize)]
+struct Pair(u16, i32);
+
+struct Bytes(&'static [u8]);
+
+impl serde::Serialize for Bytes {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+#[test]
+fn every_kind_of_value_has_its_form() {
+    let cases = [
+        (canonical(&true), "true"),
+        (canonical(&i8::MIN), "-128"),
+        (canonical(&i16::MIN), "-32768"),
+        (canonical(&i32::MIN), "-2147483648"),
+        (canonical(&0_i64), "0"),
+        (canonical(&-1_i64), "-1"),
+        (canonical(&u8::MAX), "255"),
+        (canonical(&u16::MAX), "65535"),
+        (canonical(&u32::MAX), "4294967295"),
+        (canonical(&0_u64), "0"),
+        (canonical(&0.5_f32), "0.5"),
+        (canonical(&'"'), r#""\"""#),
+        (canonical(&Bytes(b"\0a")), "[0,97]"),
+        (canonical(&()), "null"),
+        (canonical(&Nothing), "null"),
+        (canonical(&Pair(1, -2)), "[1,-2]"),
+        (canonical(&(1, "b")), r#"[1,"b"]"#),
+        (canonical(&None::<u8>), "null"),
+        (canonical(&Some(7)), "7"),
+        (canonical(&Shape::Unit), r#""Unit""#),
+        (canonical(&Shape::New(Box::new(Shape::Unit))), r#"{"New":"Unit"}"#),
+        (canonical(&Shape::Tuple(0, Some('c'))), r#"{"Tuple":[0,"c"]}"#),
+    ];
+    for (got, want) in cases {
+        assert_eq!(String::from_utf8(got.unwrap()).unwrap(), want);
+    }
+}
+
+#[test]
+fn every_character_of_ascii_has_its_form() {
+    for c in '\0'..='\u{80}' {
+        let text = format!("a{c}b{c}");
+        assert_eq!(canonical(&text).unwrap(), serde_json_canonicalizer::to_vec(&text).unwrap(), "{c:?}");
+    }
+    assert_eq!(text(&Value::from("\u{8}\u{c}\u{1f}\u{7f}")), "\"\\b\\f\\u001f\u{7f}\"");
+}
+
+#[test]
+fn values_stand_within_each_other_a_hundred_deep() {
+    let deep = |levels: usize| (0..levels).fold(Value::Null, |inner, _| serde_json::json!([inner]));
+    assert_eq!(text(&deep(100)), format!("{}null{}", "[".repeat(100), "]".repeat(100)));
+    assert!(canonical(&deep(101)).is_err());
+    // Beside each other they do not count.
+    assert!(canonical(&vec![deep(99); 2]).is_ok());
 }
 
 /// Every shape that serde knows, so that none is written differently.

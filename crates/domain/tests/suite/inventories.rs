@@ -103,6 +103,8 @@ fn an_inventory_finds_targets_with_their_service() {
         inventory.target(&id("api-2")).map(|(target, service)| (target.id.clone(), service.id.clone()));
     assert_eq!(found, Some((id("api-2"), id("api"))));
     assert_eq!(inventory.target(&id("api")), None);
+    let all: Vec<_> = inventory.targets().map(|target| target.id.as_str()).collect();
+    assert_eq!(all, ["api-1", "api-2", "db-1"]);
     assert_eq!(
         (inventory.replicas(&id("api"), &id("process")), inventory.replicas(&id("ghost"), &id("process"))),
         (2, 0)

@@ -130,6 +130,8 @@ fn t25_a_plan_has_the_facts_of_one_to_max_steps() {
         assert_eq!((made.steps().count(), made.first()), (count, &facts()));
         let bytes = holdpoint_domain::digest::canonical(&made).unwrap();
         assert_eq!(serde_json::from_slice::<PlanFacts>(&bytes).unwrap(), made);
+        // What was remembered of their encoding is no part of them.
+        assert!(format!("{made:?}").ends_with(", encoded: .. }"));
         assert_eq!(Vec::from(made), with(count));
     }
     for count in [0, MAX_STEPS + 1, MAX_STEPS + 1_000] {

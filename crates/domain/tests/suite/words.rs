@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use ed25519_dalek::Signer as _;
 use holdpoint_domain::{
-    Digest, Tier,
+    Digest, Id, Tier,
     action::{Effect, State, deletes},
     actor::{Actor, Phase, TrustDomain},
     change::Control,
@@ -50,6 +50,17 @@ fn a_word_in_a_message_is_the_word_in_the_file() {
     }
     let domain = TrustDomain::parse("example.org").unwrap();
     assert_eq!(String::from(domain.clone()), domain.as_str());
+}
+
+#[test]
+fn whoever_writes_no_text_is_told_to() {
+    let refused = [
+        serde_json::from_str::<Digest>("5").unwrap_err(),
+        serde_json::from_str::<Id<kind::Agent>>("5").unwrap_err(),
+    ];
+    for err in refused {
+        assert!(err.to_string().contains("expected a string"), "{err}");
+    }
 }
 
 #[test]

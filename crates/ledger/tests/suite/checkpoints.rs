@@ -102,6 +102,12 @@ fn a_receipt_round_trips_and_proves_its_entry_alone() {
         assert!(matches!(read.verify(leaf(256), &keys()), Err(ProofError::RootMismatch { .. })));
         assert!(matches!(read.verify(leaf(257), &[]), Err(ProofError::Checkpoint(_))));
     }
+    let receipt = receipt().with_extra(b"hint").unwrap();
+    assert_eq!((receipt.index(), receipt.unauthenticated_extra()), (257, Some(b"hint".as_slice())));
+    assert_eq!(
+        LogProof::new(257, receipt.hashes().to_vec(), receipt.checkpoint().clone()),
+        Ok(self::receipt())
+    );
     let lone = LogProof::new(0, vec![], sign(&head(&entries(1)))).unwrap();
     assert!(lone.to_string().starts_with("c2sp.org/tlog-proof@v1\nindex 0\n\ngate.example/log\n1\n"));
     assert_eq!(

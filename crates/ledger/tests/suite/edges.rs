@@ -1,8 +1,12 @@
 //! Limits of the formats, at exactly the limit.
 
+use holdpoint_ledger::key::MAX_KEY_NAME_BYTES;
 use holdpoint_ledger::note::MAX_NOTE_BYTES;
 use holdpoint_ledger::tlog_proof::MAX_TLOG_PROOF_BYTES;
-use holdpoint_ledger::{Checkpoint, NoteError, SignedNote, leaf_hash};
+use holdpoint_ledger::{
+    Checkpoint, Ed25519NoteSigner, KeyError, LogProof, NoteError, ProofError, SignedNote, VerifierKey,
+    leaf_hash,
+};
 
 use super::support::{ORIGIN, keys, signer};
 
@@ -18,6 +22,25 @@ fn t30_a_note_of_the_largest_size_is_read() {
     assert_eq!(larger, Err(NoteError::TooLarge { got: MAX_NOTE_BYTES + 1 }));
     let larger = format!("x{note}");
     assert_eq!(SignedNote::parse(larger.as_bytes()), Err(NoteError::TooLarge { got: MAX_NOTE_BYTES + 1 }));
+}
+
+/// Before anything of it is read.
+#[test]
+fn t30_a_receipt_has_a_largest_size() {
+    let refused = |len: usize| "x".repeat(len).parse::<LogProof>().unwrap_err();
+    let because = |reason| ProofError::Malformed { reason };
+    assert_eq!(refused(MAX_TLOG_PROOF_BYTES), because("no empty line before checkpoint"));
+    assert_eq!(refused(MAX_TLOG_PROOF_BYTES + 1), because("text is too large"));
+    assert_eq!(refused(MAX_TLOG_PROOF_BYTES + 2), because("text is too large"));
+}
+
+#[test]
+fn t30_a_key_has_a_longest_name() {
+    assert_eq!(MAX_KEY_NAME_BYTES, 256);
+    let named = |len: usize| Ed25519NoteSigner::from_seed(&"k".repeat(len), &[1; 32]);
+    let longest = VerifierKey::of(&named(256).unwrap()).unwrap();
+    assert_eq!(longest.to_string().parse(), Ok(longest));
+    assert_eq!(named(257).err(), Some(KeyError::Name));
 }
 
 #[test]

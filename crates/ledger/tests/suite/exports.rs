@@ -163,6 +163,10 @@ fn inv11_the_first_of_dropped_reordered_or_doubled_entries_is_named() {
     // The last one dropped, so that all others keep their place.
     let last = verify_edited(|entries| drop(entries.pop()));
     assert_eq!(last, [count(255)]);
+
+    // One too many at the end: it takes nobody's place.
+    let longer = verify_edited(|entries| entries.push(b"one more".to_vec()));
+    assert_eq!(longer, [count(257), Finding::EntriesExtra { expected: 600, got: 601 }]);
 }
 
 #[test]
@@ -210,6 +214,20 @@ fn a_missing_bundle_does_not_hide_a_later_change() {
     let findings = verify(&files).findings().to_vec();
     assert!(findings.contains(&Finding::FileMissing { path: path("tile/entries/000") }), "{findings:?}");
     assert!(findings.contains(&Finding::EntryChanged { index: 300, more: 0 }), "{findings:?}");
+}
+
+#[test]
+fn entries_that_have_no_place_any_more_are_not_looked_at() {
+    // Without its entries and without their hashes, a bundle may have held anything: what follows cannot be proven.
+    let mut files = export(&entries(600));
+    let (bundle, tile) = (path("tile/entries/001"), path("tile/0/001"));
+    for path in [bundle, tile] {
+        files.0.remove(&path.to_string());
+    }
+    let report = verify(&files);
+    assert_eq!(report.entries(), 256, "{report}");
+    let first = &report.findings()[..2];
+    assert_eq!(first, [Finding::FileMissing { path: tile }, Finding::FileMissing { path: bundle }]);
 }
 
 #[test]

@@ -33,7 +33,9 @@ fn verifier_keys_round_trip() {
         assert_eq!(key(text).to_string(), text);
     }
     assert_eq!(VerifierKey::of(&peter()), Ok(key(PETER_KEY)));
-    assert_eq!(key(PETER_KEY).id().to_string(), "c74f20a3");
+    assert_eq!(key(PETER_KEY).public_key(), &peter().public_key());
+    let id = key(PETER_KEY).id();
+    assert_eq!((id.to_string(), format!("{id:?}")), ("c74f20a3".to_owned(), "KeyId(c74f20a3)".to_owned()));
 }
 
 #[test]
