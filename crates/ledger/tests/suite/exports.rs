@@ -275,6 +275,13 @@ fn inv11_a_flood_of_findings_is_bounded_and_hides_no_roll_back() {
     assert!(report.findings().iter().any(|finding| matches!(finding, Finding::Truncated { .. })));
     assert!(report.findings().iter().any(|finding| matches!(finding, Finding::RootMismatch { .. })));
     assert_eq!(report.continuity(), Continuity::Contradicted);
+
+    // Nor do files that are gone hide it: the roll-back was listed first and does not count.
+    files.0.retain(|name, _| !name.starts_with("tile/entries/"));
+    let later = Checkpoint::new(super::support::ORIGIN, size as u64 + 1, leaf(0)).unwrap();
+    let report = verify_export(&files, &keys(), &[later]).unwrap();
+    assert!(matches!(report.findings()[0], Finding::Truncated { .. }), "{}", report.findings()[0]);
+    assert_eq!((report.findings().len(), report.findings_omitted()), (1 + 256, 44));
 }
 
 #[test]
