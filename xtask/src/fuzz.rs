@@ -4,7 +4,7 @@
 //! new inputs are looked for. What is found goes below `fuzz/target`, and into the corpus only with `--keep`.
 //!
 //! There are two builds of the same targets. `cargo fuzz` builds everything anew, libraries included, and libFuzzer is steered by
-//! the code of all of them. `--quick` takes the libraries that the tests have built, which is a fifth of the work: what `.ci/run`
+//! the code of all of them. `--quick` takes the libraries that the tests have built, which is a quarter of the work: what `.ci/run`
 //! does.
 
 mod corpus;
