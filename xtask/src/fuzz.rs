@@ -33,6 +33,8 @@ const LAST_LINES: usize = 40;
 #[derive(Debug, PartialEq, Eq)]
 struct Wish {
     seconds: u32,
+    /// Of libFuzzer's choices; without one it takes another every time.
+    seed: Option<u32>,
     build: Build,
     keep: bool,
     targets: Vec<String>,
@@ -86,13 +88,18 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
 }
 
 fn wish(arguments: &[String], known: &[String]) -> Result<Wish, Failure> {
-    let mut wish = Wish { seconds: SECONDS, build: Build::Everything, keep: false, targets: Vec::new() };
+    let mut wish =
+        Wish { seconds: SECONDS, seed: None, build: Build::Everything, keep: false, targets: Vec::new() };
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         match argument.as_str() {
             "--seconds" => {
                 let number = rest.next().and_then(|text| text.parse().ok());
                 wish.seconds = number.ok_or("expected `--seconds N` with a whole number")?;
+            }
+            "--seed" => {
+                let number = rest.next().and_then(|text| text.parse().ok());
+                wish.seed = Some(number.ok_or("expected `--seed N` with a whole number")?);
             }
             "--quick" => wish.build = Build::Ours,
             "--keep" => wish.keep = true,
@@ -178,7 +185,7 @@ fn search(programs: &Programs, wish: &Wish) -> Result<(), Failure> {
                 loop {
                     let next = waiting.lock().map_or(None, |mut waiting| waiting.next());
                     let Some(target) = next else { break };
-                    let summary = one(programs, target, wish.seconds);
+                    let summary = one(programs, target, wish);
                     if let Ok(mut done) = done.lock() {
                         done.push(Done { target: target.clone(), summary });
                     }
@@ -204,8 +211,8 @@ fn search(programs: &Programs, wish: &Wish) -> Result<(), Failure> {
     Err(format!("{}: a property does not hold; the input is below `fuzz/artifacts`", failed.join(", ")))
 }
 
-/// One target for so many seconds: its last line when every input held, else the end of what it printed.
-fn one(programs: &Programs, target: &str, seconds: u32) -> Result<String, String> {
+/// One target for the seconds that are wished: its last line when every input held, else the end of what it printed.
+fn one(programs: &Programs, target: &str, wish: &Wish) -> Result<String, String> {
     let found = programs.found(target);
     let artifacts = programs.fuzz.join("artifacts").join(target);
     for folder in [&found, &artifacts] {
@@ -215,7 +222,8 @@ fn one(programs: &Programs, target: &str, seconds: u32) -> Result<String, String
     // New inputs go to the first folder.
     call.arg(&found).arg(programs.corpus(target));
     call.arg(format!("-artifact_prefix={}/", artifacts.display()));
-    call.arg(format!("-max_total_time={seconds}"));
+    call.arg(format!("-max_total_time={}", wish.seconds));
+    call.args(wish.seed.map(|seed| format!("-seed={seed}")));
     call.arg(format!("-timeout={SLOWEST_SECONDS}"));
     let mut child = call
         .stdout(Stdio::null())
@@ -300,15 +308,29 @@ mod tests {
         let all = vec!["notes".to_owned(), "plans".to_owned()];
         assert_eq!(
             parse(&[]),
-            Ok(Wish { seconds: SECONDS, build: Build::Everything, keep: false, targets: all.clone() })
+            Ok(Wish {
+                seconds: SECONDS,
+                seed: None,
+                build: Build::Everything,
+                keep: false,
+                targets: all.clone()
+            })
         );
-        let keep = Wish { seconds: 3, build: Build::Ours, keep: true, targets: vec!["plans".to_owned()] };
-        assert_eq!(parse(&["--seconds", "3", "plans", "--quick", "--keep"]), Ok(keep));
+        let keep = Wish {
+            seconds: 3,
+            seed: Some(7),
+            build: Build::Ours,
+            keep: true,
+            targets: vec!["plans".to_owned()],
+        };
+        assert_eq!(parse(&["--seconds", "3", "plans", "--seed", "7", "--quick", "--keep"]), Ok(keep));
     }
 
     #[test]
     fn a_target_that_is_not_there_is_not_passed_over() {
-        for bad in [&["plan"][..], &["--seconds"], &["--seconds", "soon"], &["--second", "3"]] {
+        for bad in
+            [&["plan"][..], &["--seconds"], &["--seconds", "soon"], &["--second", "3"], &["--seed", "-1"]]
+        {
             assert!(parse(bad).is_err(), "{bad:?}");
         }
     }

@@ -4,6 +4,7 @@
 //! processor without instructions for SHA-256 but with AVX2 takes eight of them in little more than the time of one. Everywhere
 //! else [`usual`] is as fast or faster, and used. The function is that of FIPS 180-4, section 6.2; the tests hold it to [`sha2`].
 
+use fearless_simd::{Level, dispatch};
 use sha2::{Digest as _, Sha256};
 
 /// Lanes of a vector of 256 bits.
@@ -13,7 +14,6 @@ const BLOCK: usize = 64;
 /// What padding takes at least: a bit, and the length in 64 bits.
 const LEAST_PADDING: usize = 9;
 /// With fewer messages than this, one after the other is faster.
-#[cfg(target_arch = "x86_64")]
 const WORTH_IT: usize = 3;
 
 /// A message: one byte, and bytes after it.
@@ -25,17 +25,10 @@ pub(crate) struct Message<'a> {
 
 /// The SHA-256 of each message, in order.
 pub(crate) fn sha256(messages: &[Message<'_>]) -> Vec<[u8; 32]> {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(avx2) = avx2().filter(|_| messages.len() >= WORTH_IT) {
-        return in_lanes(messages, |eight| {
-            fearless_simd::Simd::vectorize(
-                avx2,
-                #[inline(always)]
-                || vectors::sha256(avx2, eight),
-            )
-        });
+    match gaining().filter(|_| messages.len() >= WORTH_IT) {
+        Some(level) => in_lanes(level, messages),
+        None => messages.iter().map(usual).collect(),
     }
-    messages.iter().map(usual).collect()
 }
 
 fn usual(message: &Message<'_>) -> [u8; 32] {
@@ -43,16 +36,20 @@ fn usual(message: &Message<'_>) -> [u8; 32] {
 }
 
 /// The vectors to use, if this processor is one that gains by them.
-#[cfg(target_arch = "x86_64")]
-fn avx2() -> Option<fearless_simd::Avx2> {
-    if std::is_x86_feature_detected!("sha") { None } else { fearless_simd::Level::new().as_avx2() }
+fn gaining() -> Option<Level> {
+    #[cfg(target_arch = "x86_64")]
+    if !std::is_x86_feature_detected!("sha") {
+        let level = Level::new();
+        return level.as_avx2().map(|_| level);
+    }
+    None
 }
 
 /// Up to eight messages; lanes without one are empty.
 type Eight<'a> = [Option<Message<'a>>; LANES];
 
 /// Takes the messages by eights, those of one length together: a lane that has ended waits for the longest.
-fn in_lanes(messages: &[Message<'_>], eight: impl Fn(&Eight<'_>) -> [[u8; 32]; LANES]) -> Vec<[u8; 32]> {
+fn in_lanes(level: Level, messages: &[Message<'_>]) -> Vec<[u8; 32]> {
     let mut by_length: Vec<(usize, &Message<'_>)> = messages.iter().enumerate().collect();
     if messages.iter().any(|message| blocks(message) != messages.first().map_or(0, blocks)) {
         by_length.sort_by_key(|(_, message)| blocks(message));
@@ -63,7 +60,8 @@ fn in_lanes(messages: &[Message<'_>], eight: impl Fn(&Eight<'_>) -> [[u8; 32]; L
         for (lane, (_, message)) in together.iter_mut().zip(chunk) {
             *lane = Some(**message);
         }
-        for ((place, _), digest) in chunk.iter().zip(eight(&together)) {
+        let eight = dispatch!(level, simd => vectors::sha256(simd, &together));
+        for ((place, _), digest) in chunk.iter().zip(eight) {
             if let Some(slot) = digests.get_mut(*place) {
                 *slot = digest;
             }
@@ -343,10 +341,7 @@ mod tests {
 
     /// The function with whatever vectors there are, also where it is not the faster one.
     fn vectored(messages: &[Message<'_>]) -> Vec<[u8; 32]> {
-        in_lanes(
-            messages,
-            |eight| fearless_simd::dispatch!(fearless_simd::Level::new(), simd => vectors::sha256(simd, eight)),
-        )
+        in_lanes(Level::new(), messages)
     }
 
     #[test]

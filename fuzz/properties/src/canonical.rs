@@ -67,12 +67,17 @@ fn string(text: &str, out: &mut String) {
     out.push('"');
 }
 
-/// Section 3.2.2.3: `Number.prototype.toString` of ECMA-262, from the shortest digits that Rust finds.
+/// Section 3.2.2.3: `Number.prototype.toString` of ECMA-262, with the digits that its note 2 wants: as few as Rust finds, and of
+/// those the nearest, the even one if two are as near.
 fn number_text(number: f64) -> String {
     if number == 0.0 {
         return "0".to_owned();
     }
-    let scientific = format!("{:e}", number.abs());
+    let number_of_digits =
+        |text: &str| text.bytes().take_while(|byte| *byte != b'e').filter(u8::is_ascii_digit).count();
+    let shortest = format!("{:e}", number.abs());
+    let nearest = format!("{:.*e}", number_of_digits(&shortest) - 1, number.abs());
+    let scientific = if nearest.parse() == Ok(number.abs()) { nearest } else { shortest };
     let (mantissa, exponent) = scientific.split_once('e').unwrap();
     let digits = mantissa.replace('.', "");
     let count = digits.len() as i32;

@@ -62,7 +62,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Record, String> {
 }
 
 /// What an entry means that is known to be canonical, as for [`parse`]. Evaluations change nothing, and there can be millions of
-/// them: they are hashed and not parsed.
+/// them: they are not parsed.
 pub(super) fn read(bytes: &[u8]) -> Result<Meaning, String> {
     if Record::is_evaluation(bytes) {
         return Ok(Meaning { plan: None, changes: Vec::new() });
