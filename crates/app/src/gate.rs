@@ -22,6 +22,7 @@ use holdpoint_domain::{
     id::kind,
     limits::Limits,
     record::{Body, Record},
+    signature::{PublicKey, Thumbprint},
     target::Inventory,
 };
 use holdpoint_ledger::key::VerifierKey;
@@ -31,7 +32,7 @@ use crate::{
         Clock, Executor, Hint, Ids, Inputs as InputsPort, Issuer, Judge, Latch, Observer, Prober, Signer,
         Store, store::root_digest,
     },
-    refusal::{Refusal, internal},
+    refusal::{Blame, Refusal, internal},
 };
 
 /// The ports.
@@ -75,6 +76,8 @@ pub struct Controls {
     pub registry: Registry,
     /// Budgets and freezes.
     pub limits: Limits,
+    /// The keys of executors, which permits are bound to.
+    pub executor_keys: BTreeMap<Id<kind::Executor>, PublicKey>,
     /// Digests of what else decides who is believed and what runs: keys of identities, the executor's pins, the units,
     /// and whether a development flag is in force. They are part of the registry's digest.
     pub roots: BTreeMap<&'static str, Digest>,
@@ -227,6 +230,18 @@ impl Gate {
     /// The next fencing epoch. Grows for the whole life of the store: it starts above every recorded one.
     pub(crate) fn next_epoch(&self) -> u64 {
         self.common.epoch.fetch_add(1, Ordering::SeqCst).saturating_add(1)
+    }
+
+    /// An executor, and the thumbprint of the key that its permits are bound to.
+    pub(crate) fn bound(
+        &self,
+        executor: &Id<kind::Executor>,
+    ) -> Result<(Id<kind::Executor>, Thumbprint), Refusal> {
+        let key = self.controls.executor_keys.get(executor).ok_or_else(|| {
+            let fact = format!("executor `{executor}` has no key that a permit could be bound to");
+            Refusal::new(Blame::Us, "executor-without-key", fact, "add its key to the executors' pins")
+        })?;
+        Ok((executor.clone(), key.thumbprint()))
     }
 
     /// The head of the ledger, as approvals and permits carry it.

@@ -1,7 +1,5 @@
 //! Propose: freeze a plan, have its trigger measured, decide, and record all of it before anybody gets an answer.
 
-use std::collections::BTreeSet;
-
 use holdpoint_domain::{
     Commitment, Id,
     actor::{Identity, Phase},
@@ -221,8 +219,8 @@ impl Case<'_> {
             let run = [action.settle_ms, action.soak_ms, action.settle_ms, action.undo_window_ms];
             undo_until = run.into_iter().try_fold(undo_until, after)?;
         }
-        let executors: BTreeSet<_> =
-            self.resolved.steps.iter().map(|step| step.action.executor.clone()).collect();
+        let executors = self.resolved.steps.iter().map(|step| gate.bound(&step.action.executor));
+        let executors = executors.collect::<Result<_, _>>()?;
         let parts = GrantParts {
             id: gate.fresh("permit")?,
             plan_id: self.id.clone(),

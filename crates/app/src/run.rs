@@ -113,7 +113,7 @@ async fn attempt(gate: &Gate, view: &PlanView, permit: &Permit) -> Result<Attemp
             permit: grant.id.clone(),
             nonce: grant.nonce.clone(),
             epoch: grant.epoch,
-            executors: grant.executors.clone(),
+            executors: grant.executors.keys().cloned().collect(),
             facts: Box::new(gathered.facts),
             footprint: Box::new(gathered.footprint),
         };
@@ -139,7 +139,7 @@ async fn attempt(gate: &Gate, view: &PlanView, permit: &Permit) -> Result<Attemp
 
 /// The executor that speaks for a run: the first of those that its permit names.
 pub(crate) fn executor(grant: &Grant) -> Actor {
-    match grant.executors.first() {
+    match grant.executors.keys().next() {
         Some(executor) => Actor::Executor { executor: executor.clone() },
         None => Actor::Gate,
     }

@@ -25,6 +25,7 @@ pub mod halt;
 pub mod id;
 pub mod lease;
 pub mod limits;
+pub mod narrow;
 pub mod permit;
 pub mod plan;
 pub mod record;

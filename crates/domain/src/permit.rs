@@ -12,7 +12,7 @@ use crate::{
     digest::DigestError,
     id::kind,
     plan::Plan,
-    signature::{PublicKey, Signature},
+    signature::{PublicKey, Signature, Thumbprint},
 };
 
 /// Longest time between the grant of a permit and the start of its run.
@@ -50,8 +50,9 @@ pub struct Grant {
     pub approvals: Vec<SignedStatement>,
     /// Consent from the command line counted as strong (development only).
     pub development: bool,
-    /// The executors that may act under it, each on the steps that are its own.
-    pub executors: BTreeSet<Id<kind::Executor>>,
+    /// The executors that may act under it, each on the steps that are its own, and the key that each must have: the permit in
+    /// another's hands is worth nothing.
+    pub executors: BTreeMap<Id<kind::Executor>, Thumbprint>,
     /// Used once, by the claim.
     pub nonce: Id<kind::Nonce>,
     /// Grows with every permit: a target that has seen a higher one refuses a lower one.
@@ -76,8 +77,8 @@ pub struct GrantParts {
     pub narrative: Commitment,
     /// The head of the ledger.
     pub head: TreeHead,
-    /// The executors of its steps.
-    pub executors: BTreeSet<Id<kind::Executor>>,
+    /// The executors of its steps, and their keys.
+    pub executors: BTreeMap<Id<kind::Executor>, Thumbprint>,
     /// The nonce.
     pub nonce: Id<kind::Nonce>,
     /// The fencing epoch.

@@ -1,8 +1,15 @@
 //! Ed25519 signatures over domain-separated bytes. Keys are separate by purpose; so are the messages.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use std::fmt;
+
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+};
 use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
+
+use crate::Digest;
 
 /// An Ed25519 signature, written in base64 without padding.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +20,12 @@ pub struct Signature([u8; 64]);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PublicKey([u8; 32]);
+
+/// The thumbprint of a public key as a JSON Web Key (RFC 7638 with the members of RFC 8037): what a permit is bound to, and the
+/// `jkt` of RFC 7800 and RFC 9449. Written in base64url without padding.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Thumbprint([u8; 32]);
 
 /// What a signature is for. It stands in front of the signed bytes, so that a signature for one purpose is none for
 /// another, whatever key made it.
@@ -104,6 +117,47 @@ impl PublicKey {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// Its `x` as a JSON Web Key (RFC 8037): base64url.
+    #[must_use]
+    pub fn x(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    /// Its thumbprint.
+    #[must_use]
+    pub fn thumbprint(&self) -> Thumbprint {
+        // RFC 7638, section 3.2: the required members in order, without white space. `x` has no character that JSON escapes.
+        let jwk = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, self.x());
+        Thumbprint(*Digest::of_bytes(jwk.as_bytes()).as_bytes())
+    }
+}
+
+impl TryFrom<String> for Thumbprint {
+    type Error = SignatureError;
+    fn try_from(text: String) -> Result<Self, SignatureError> {
+        let bytes = URL_SAFE_NO_PAD.decode(&text).ok().and_then(|bytes| bytes.try_into().ok());
+        let malformed = || SignatureError::Malformed { expected: 32, shown: crate::text::quoted(&text, 24) };
+        bytes.map(Self).ok_or_else(malformed)
+    }
+}
+
+impl From<Thumbprint> for String {
+    fn from(thumbprint: Thumbprint) -> Self {
+        thumbprint.to_string()
+    }
+}
+
+impl fmt::Display for Thumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for Thumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
     }
 }
 

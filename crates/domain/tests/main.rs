@@ -21,6 +21,7 @@ mod suite {
     mod jws;
     mod leases;
     mod mutations;
+    mod narrow;
     mod plans;
     mod properties;
     mod records;

@@ -1,7 +1,5 @@
 //! Permits: compact JWS of the gate. What opens is what was signed.
 
-use std::collections::BTreeSet;
-
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ed25519_dalek::{Signer as _, SigningKey};
 use holdpoint_domain::{
@@ -64,6 +62,7 @@ fn signed(choices: &mut Choices<'_>, gate: &SigningKey, key: &PublicKey) {
 
 /// Any grant, also one that no decision would have led to: `open` is about bytes.
 fn grant(choices: &mut Choices<'_>) -> Grant {
+    let key = PublicKey::from_bytes(SigningKey::from_bytes(&[101; 32]).verifying_key().to_bytes()).unwrap();
     let at = |ms: u64| holdpoint_domain::Timestamp::from_ms(ms % (1 << 53)).unwrap();
     Grant {
         id: choices.id(),
@@ -82,7 +81,7 @@ fn grant(choices: &mut Choices<'_>) -> Grant {
         terms: None,
         approvals: Vec::new(),
         development: choices.yes(),
-        executors: choices.several(3, Choices::id).into_iter().collect::<BTreeSet<_>>(),
+        executors: choices.several(3, Choices::id).into_iter().map(|id| (id, key.thumbprint())).collect(),
         nonce: choices.id(),
         epoch: choices.number() % (1 << 53),
         granted_at_ms: at(choices.number()),

@@ -17,6 +17,7 @@ use holdpoint_domain::{
     guardrail::static_floors,
     id::kind,
     lease::Scope,
+    narrow::{Chain, Holding, NarrowError},
     permit::{MAX_START_MS, Permit, PermitError},
     plan::{Plan, PlanError, Step, check_params},
     signature::PublicKey,
@@ -40,6 +41,8 @@ pub struct Pins {
 pub struct Authority {
     /// The executor's own name.
     pub name: Id<kind::Executor>,
+    /// Its own key, which permits and what is passed on of them must be bound to.
+    pub key: PublicKey,
     /// What it pinned.
     pub pins: Pins,
     /// The actions that it runs, whatever a permit says.
@@ -63,6 +66,7 @@ pub enum Use {
 pub struct Warrant {
     // INVARIANT: every check of `Authority::check` passed for exactly this step and use.
     permit: Permit,
+    held: Holding,
     step: Step,
     for_use: Use,
 }
@@ -73,6 +77,15 @@ pub enum Refusal {
     /// Signature, plan digest or approvals.
     #[error("the permit, its plan or its approvals do not stand")]
     Permit(#[from] PermitError),
+    /// A chain of narrowed permits that does not hold.
+    #[error("what was passed on of the permit does not stand")]
+    Narrowed(#[source] NarrowError),
+    /// A permit that is bound to another key.
+    #[error("the permit is bound to another key than that of executor `{0}` here")]
+    OtherKey(Id<kind::Executor>),
+    /// A step that whoever passed the permit on kept.
+    #[error("step {0} was not passed on with the permit")]
+    NotPassedOn(usize),
     /// Start too long after the grant, or an undo that ends before the start.
     #[error("expected granted < start_before <= undo_until and a start within {MAX_START_MS} ms")]
     Life,
@@ -164,6 +177,8 @@ impl Refusal {
                 | PermitError::Approval(_)
                 | PermitError::UnknownApprover(_),
             ) => "approvals",
+            Self::Narrowed(_) => "chain",
+            Self::OtherKey(_) => "key",
             Self::Permit(
                 PermitError::NotAllowed(_)
                 | PermitError::Times
@@ -179,7 +194,7 @@ impl Refusal {
             Self::Params(_) => "parameters",
             Self::Never(_) | Self::BelowFloor { .. } => "floor",
             Self::OtherExecutor { .. } => "executor",
-            Self::NoStep(_) => "step",
+            Self::NoStep(_) | Self::NotPassedOn(_) => "step",
             Self::ActionNotListed(_) | Self::TargetNotListed(_) => "allow-list",
             Self::OtherLease { .. } | Self::NotCovered { .. } => "lease",
         }
@@ -192,6 +207,20 @@ impl Refusal {
     }
 }
 
+impl From<NarrowError> for Refusal {
+    fn from(err: NarrowError) -> Self {
+        match err {
+            NarrowError::Permit(err) => Self::Permit(err),
+            NarrowError::TooLong
+            | NarrowError::Malformed(_)
+            | NarrowError::OtherParent(_)
+            | NarrowError::NotTheHolder(_)
+            | NarrowError::Wider { .. }
+            | NarrowError::Digest(_) => Self::Narrowed(err),
+        }
+    }
+}
+
 impl From<Refusal> for ExecuteError {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal.line())
@@ -199,10 +228,11 @@ impl From<Refusal> for ExecuteError {
 }
 
 impl Pins {
-    /// Opens a permit with the pinned key and checks plan, catalogue entries, floors and approvals against what is
-    /// pinned here.
-    pub fn open(&self, jws: &str, plan: &Plan) -> Result<Permit, Refusal> {
-        let permit = Permit::open(jws, &self.gate)?;
+    /// Opens a permit, or what was passed on of it, with the pinned key, and checks plan, catalogue entries, floors and approvals
+    /// against what is pinned here.
+    pub fn open(&self, jws: &str, plan: &Plan) -> Result<Chain, Refusal> {
+        let chain = Chain::open(jws, &self.gate)?;
+        let permit = chain.permit();
         permit.check_plan(plan)?;
         let grant = permit.grant();
         let (granted, start, end) = (grant.granted_at_ms, grant.start_before_ms, grant.undo_until_ms);
@@ -221,7 +251,7 @@ impl Pins {
             return Err(Refusal::BelowFloor { tier: grant.tier, floor });
         }
         permit.check_consents(plan, floor, &self.approvers)?;
-        Ok(permit)
+        Ok(chain)
     }
 
     /// The entry of a step's action, if the plan was made from the same one.
@@ -250,13 +280,20 @@ impl Authority {
     /// Checks everything about a piece of work that can be checked before the target is looked at.
     /// `now` is by the executor's own clock.
     pub fn check(&self, work: &Work<'_>, for_use: Use, now: Timestamp) -> Result<Warrant, Refusal> {
-        let permit = self.pins.open(work.jws, work.plan)?;
+        let chain = self.pins.open(work.jws, work.plan)?;
+        let permit = chain.permit();
         let grant = permit.grant();
-        if !grant.executors.contains(&self.name) {
-            let got = grant.executors.first().cloned().unwrap_or_else(|| self.name.clone());
+        let Some(held) = chain.holding(&self.name) else {
+            let got = grant.executors.keys().next().cloned().unwrap_or_else(|| self.name.clone());
             return Err(Refusal::OtherExecutor { expected: self.name.clone(), got });
+        };
+        if held.key != self.key.thumbprint() {
+            return Err(Refusal::OtherKey(self.name.clone()));
         }
         let step = work.plan.steps().get(work.step).ok_or(Refusal::NoStep(work.step))?;
+        if !u32::try_from(work.step).is_ok_and(|number| held.steps.contains(&number)) {
+            return Err(Refusal::NotPassedOn(work.step));
+        }
         self.is_ours(&self.pins.entry(step)?.executor)?;
         if !self.actions.contains(&step.action) {
             return Err(Refusal::ActionNotListed(step.action.clone()));
@@ -274,7 +311,7 @@ impl Authority {
         }
         // The run must start in its window; a later step comes when the ones before it have settled.
         let for_use = if for_use == Use::Apply && work.step > 0 { Use::Undo } else { for_use };
-        let warrant = Warrant { step: step.clone(), permit, for_use };
+        let warrant = Warrant { step: step.clone(), permit: permit.clone(), held, for_use };
         warrant.in_time(now)?;
         Ok(warrant)
     }
@@ -291,8 +328,8 @@ impl Warrant {
     /// Whether the permit is still good for this use. The end itself is too late.
     pub fn in_time(&self, now: Timestamp) -> Result<(), Refusal> {
         let end = match self.for_use {
-            Use::Apply => self.permit.grant().start_before_ms,
-            Use::Undo => self.permit.grant().undo_until_ms,
+            Use::Apply => self.held.start_before,
+            Use::Undo => self.held.undo_until,
         };
         if now < end { Ok(()) } else { Err(Refusal::TooLate { end, now }) }
     }

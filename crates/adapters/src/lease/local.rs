@@ -37,9 +37,9 @@ impl LocalIssuer {
     }
 
     fn check(&self, info: &LeaseInfo, permit: &Permit, receipt: &Receipt, plan: &Plan) -> Result<(), String> {
-        let permit = self.pins.open(permit.jws(), plan).map_err(|refusal| refusal.line())?;
-        self.check_receipt(receipt, &permit)?;
-        let grant = permit.grant();
+        let chain = self.pins.open(permit.jws(), plan).map_err(|refusal| refusal.line())?;
+        self.check_receipt(receipt, chain.permit())?;
+        let grant = chain.permit().grant();
         if info.permit != grant.id {
             return Err(format!("lease: expected permit `{}`, got `{}`", grant.id, info.permit));
         }

@@ -29,6 +29,8 @@ pub enum KeyUse {
     Evidence,
     /// The local development issuer signs identities.
     Identity,
+    /// An executor proves that a permit is its own, and passes on less of it.
+    Executor(Id<kind::Executor>),
     /// A person signs approvals.
     Approval(Id<kind::Person>),
 }
@@ -42,7 +44,8 @@ impl KeyUse {
             Self::Checkpoint => "checkpoint.key".to_owned(),
             Self::Evidence => "evidence.key".to_owned(),
             Self::Identity => "identity.key".to_owned(),
-            // The grammar of ids has no slash, so the name cannot leave the directory.
+            // The grammar of ids has no slash, so a name cannot leave the directory.
+            Self::Executor(executor) => format!("executor-{executor}.key"),
             Self::Approval(person) => format!("approval-{person}.key"),
         })
     }

@@ -14,12 +14,13 @@ use holdpoint_domain::{
     decision::Mode,
     id::kind,
     lease::{LeaseInfo, Scope},
+    narrow::{Narrowing, extended},
     permit::Grant,
     plan::{ParamValue, Plan, Step},
 };
 
 use super::{
-    scene::{approve, authority, catalogue, grant, key, lease_info, plan, sign, signed, unminted},
+    scene::{approve, authority, bound, catalogue, grant, key, lease_info, plan, sign, signed, unminted},
     support::{NOW_MS, at, id},
 };
 
@@ -121,8 +122,13 @@ fn inv06_each_check_alone_stops_a_permit_without_people() {
             s.plan =
                 plan(&s.authority.pins.catalogue, "process.restart", "web-1", Digest::of_bytes(b"other"));
         }),
-        ("another executor's permit", "executor", |s| s.grant.executors = [id("other")].into()),
+        ("another executor's permit", "executor", |s| s.grant.executors = bound("other")),
         ("another executor's name", "executor", |s| s.authority.name = id("other")),
+        ("a permit that is bound to another key", "key", |s| {
+            s.grant.executors.insert(id("process"), key("mallory").public_key().thumbprint());
+        }),
+        ("another key here", "key", |s| s.authority.key = key("mallory").public_key()),
+        ("a link that nobody signed", "chain", |s| s.tamper = |jws| format!("{jws}~e30.e30.e30")),
         ("no such step", "step", |s| s.step = 1),
         ("an action that we do not know", "catalogue", |s| {
             s.with_step(|step| step.action = id("process.new"))
@@ -165,6 +171,55 @@ fn inv06_each_check_alone_stops_a_permit_without_people() {
         ("an undo before the start", "time", |s| s.grant.undo_until_ms = at(NOW_MS + 1)),
     ];
     expect_refused(base, cases);
+}
+
+/// What the executor passes on of the permit in a chain: to the key of a worker, with these bounds.
+fn passed_on(s: &Scene, change: impl FnOnce(&mut Narrowing)) -> String {
+    let parent = sign(&s.grant, &s.gate);
+    let holder = key("executor");
+    let mut link = Narrowing {
+        parent: Digest::of_bytes(parent.as_bytes()),
+        by: holder.public_key(),
+        executor: id("process"),
+        key: key("worker").public_key().thumbprint(),
+        steps: [0].into(),
+        start_before_ms: at(NOW_MS + 1000),
+        undo_until_ms: at(NOW_MS + 2000),
+    };
+    change(&mut link);
+    let signature = holder.sign(link.signing_input().unwrap().as_bytes());
+    extended(&parent, &link, &signature).unwrap()
+}
+
+#[test]
+fn inv06_what_was_passed_on_is_checked_like_the_permit() {
+    let check = |chain: &str, scene: &Scene| {
+        let lease = unminted(scene.lease.clone());
+        let work = Work { jws: chain, plan: &scene.plan, step: 0, lease: &lease };
+        scene.authority.check(&work, scene.for_use, scene.now).map_err(|refusal| refusal.check())
+    };
+    let mut scene = Scene::sound("process.restart", Tier::T2, &[]);
+    let chain = passed_on(&scene, |_| ());
+    assert_eq!(check(&chain, &scene).unwrap_err(), "key", "it is the worker's now");
+    scene.authority.key = key("worker").public_key();
+    assert!(check(&chain, &scene).is_ok());
+    assert_eq!(
+        check(&sign(&scene.grant, &scene.gate), &scene).unwrap_err(),
+        "key",
+        "the permit is not the worker's"
+    );
+    scene.now = at(NOW_MS + 1000);
+    assert_eq!(check(&chain, &scene).unwrap_err(), "time", "the start window is the child's");
+    scene.for_use = Use::Undo;
+    assert!(check(&chain, &scene).is_ok());
+    scene.now = at(NOW_MS + 2000);
+    assert_eq!(check(&chain, &scene).unwrap_err(), "time", "so is the end");
+
+    scene.now = at(NOW_MS);
+    let other_step = passed_on(&scene, |link| link.steps = [1].into());
+    assert_eq!(check(&other_step, &scene).unwrap_err(), "step");
+    let wider = passed_on(&scene, |link| link.undo_until_ms = at(NOW_MS + 60 * 60 * 1000 + 1));
+    assert_eq!(check(&wider, &scene).unwrap_err(), "chain");
 }
 
 #[test]

@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
-    scene::{ORIGIN, approve, grant, intent, key, lease_info, pins, receipt, sign},
+    scene::{ORIGIN, approve, bound, grant, intent, key, lease_info, pins, receipt, sign},
     support::{StoppedClock, at, id},
 };
 
@@ -140,7 +140,8 @@ impl Stage {
         let issuer = LocalIssuer::new(Arc::clone(&leases), pins.clone(), log, clock.clone());
         let actions: BTreeSet<_> = catalogue.actions().map(|action| action.id.clone()).collect();
         let targets = targets.iter().map(|target| id(target)).collect();
-        let authority = Authority { name: id(name), pins, actions, targets };
+        let authority =
+            Authority { name: id(name), key: key("executor").public_key(), pins, actions, targets };
         let (executor, observer) = make(Parts { authority, leases, clock: clock.clone() });
         Self { dir, clock, executor, observer, catalogue, issuer, name }
     }
@@ -185,7 +186,7 @@ impl Stage {
         let requester = Requester { agent: id("holmes"), on_behalf_of: Some(id("ada")) };
         let plan = Plan::new(requester, None, id("hung"), vec![step]).unwrap();
         let mut grant = grant(&plan, entry.tier, epoch);
-        grant.executors = [id(self.name)].into();
+        grant.executors = bound(self.name);
         if entry.tier == Tier::T4 {
             grant.development = true;
             approve(&mut grant, &["ben", "cleo"]);

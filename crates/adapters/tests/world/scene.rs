@@ -23,6 +23,7 @@ use holdpoint_domain::{
     permit::Grant,
     plan::{Plan, Requester, Step},
     record::{Body, Record},
+    signature::Thumbprint,
     trigger::Condition,
 };
 use holdpoint_ledger::{
@@ -85,6 +86,11 @@ pub(crate) fn plan(catalogue: &Catalogue, action: &str, target: &str, version: D
     Plan::new(requester, None, id("hung"), vec![step]).unwrap()
 }
 
+/// An executor and the key that its permits are bound to: the same for all of them here.
+pub(crate) fn bound(executor: &str) -> BTreeMap<Id<kind::Executor>, Thumbprint> {
+    BTreeMap::from([(id(executor), key("executor").public_key().thumbprint())])
+}
+
 /// A grant for a plan, as the gate would make it: fifteen minutes to start, an hour to undo.
 pub(crate) fn grant(plan: &Plan, tier: Tier, epoch: u64) -> Grant {
     let head = TreeHead { origin: ORIGIN.to_owned(), size: 1, root: Digest::of_bytes(b"root") };
@@ -101,7 +107,7 @@ pub(crate) fn grant(plan: &Plan, tier: Tier, epoch: u64) -> Grant {
         terms: None,
         approvals: Vec::new(),
         development: false,
-        executors: BTreeSet::from([id("process")]),
+        executors: bound("process"),
         nonce: id(&format!("nonce-{epoch}")),
         epoch,
         granted_at_ms: at(NOW_MS - 1000),
@@ -150,6 +156,7 @@ pub(crate) fn authority(catalogue: Arc<Catalogue>, targets: &[&str]) -> Authorit
     let actions: BTreeSet<Id<kind::Action>> = catalogue.actions().map(|action| action.id.clone()).collect();
     Authority {
         name: id("process"),
+        key: key("executor").public_key(),
         pins: pins(catalogue),
         actions,
         targets: targets.iter().map(|target| id(target)).collect(),
@@ -202,7 +209,7 @@ pub(crate) fn intent(grant: &Grant) -> Record {
         permit: grant.id.clone(),
         nonce: grant.nonce.clone(),
         epoch: grant.epoch,
-        executors: grant.executors.clone(),
+        executors: grant.executors.keys().cloned().collect(),
         facts: serde_json::from_value(json!([facts])).unwrap(),
         footprint: serde_json::from_value(footprint).unwrap(),
     };

@@ -24,7 +24,7 @@ use holdpoint_domain::{
     trigger::{Check, Condition, HttpExpect, Probe},
 };
 
-use super::FakeSigner;
+use super::{EXECUTOR_SEED, FakeSigner};
 use crate::{gate::Controls, port::Signer};
 
 /// People and the seeds of their keys.
@@ -79,7 +79,10 @@ impl Parts {
     /// Checks the parts against each other.
     #[must_use]
     pub fn check(self) -> Controls {
+        let executors = self.actions.iter().map(|action| action.executor.clone());
+        let key = FakeSigner::new(EXECUTOR_SEED).public_key();
         Controls {
+            executor_keys: executors.map(|executor| (executor, key.clone())).collect(),
             catalogue: Catalogue::new(self.actions, self.conditions).expect("the catalogue is a valid one"),
             inventory: Inventory::new(self.services, self.targets).expect("the inventory is a valid one"),
             registry: Registry::new(self.agents, self.people).expect("the registry is a valid one"),

@@ -4,11 +4,12 @@ use async_trait::async_trait;
 use holdpoint_domain::{Digest, Tier, lease::Scope, permit::Permit, plan::Step};
 
 use super::{
+    EXECUTOR_SEED, FakeSigner,
     journal::{Asked, By, Moment},
     schedule::yield_now,
     world::{Deed, Effect, FakeWorld, Late},
 };
-use crate::port::{Acted, ActedPhase, Clock, ExecuteError, Executor, Work};
+use crate::port::{Acted, ActedPhase, Clock, ExecuteError, Executor, Signer as _, Work};
 
 /// Which end of the permit counts.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,7 +37,11 @@ impl FakeWorld {
         let state = self.state();
         let lease = state.leases.get(&work.lease.info.id);
         let checks = [
-            (grant.executors.contains(&self.pins.executor), "the permit names another executor"),
+            (
+                grant.executors.get(&self.pins.executor)
+                    == Some(&FakeSigner::new(EXECUTOR_SEED).public_key().thumbprint()),
+                "the permit names another executor or another key",
+            ),
             (now < end, "the permit has ended"),
             (work.lease.info.permit == grant.id, "the lease is for another permit"),
             (lease.is_some_and(|lease| lease.covers(&scope, now)), "the lease is dead or too narrow"),

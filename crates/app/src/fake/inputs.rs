@@ -81,6 +81,7 @@ impl Inputs for FakeInputs {
             inventory: gate.controls.inventory.clone(),
             registry: gate.controls.registry.clone(),
             limits: gate.controls.limits.clone(),
+            executor_keys: gate.controls.executor_keys.clone(),
             roots: gate.controls.roots.clone(),
         };
         let digest = Digest::of_bytes(text.as_bytes());

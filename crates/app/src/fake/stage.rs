@@ -29,6 +29,8 @@ use crate::{
 pub(crate) const PERMIT_SEED: u8 = 1;
 /// The seed of the observer's key.
 const EVIDENCE_SEED: u8 = 2;
+/// The seed of the key that permits are bound to, whatever the executor.
+pub(crate) const EXECUTOR_SEED: u8 = 3;
 
 /// What a stage begins with.
 #[derive(Debug, Clone)]

@@ -20,7 +20,9 @@ use holdpoint_domain::{
 
 use super::{Violation, book::Case, driver::Sim, scene};
 use crate::{
-    fake::{By, FakeSigner, PERMIT_SEED, controls::id, schedule::to_the_end, signed, statement},
+    fake::{
+        By, EXECUTOR_SEED, FakeSigner, PERMIT_SEED, controls::id, schedule::to_the_end, signed, statement,
+    },
     port::{Clock as _, Issuer as _, Signer as _, Store as _, StoreError, Txn, Work},
     receipt::Receipt,
 };
@@ -218,7 +220,14 @@ impl Sim {
             0 => (plan, checker) = (of_incident(&plan, "tampered"), "inv04"),
             _ => {
                 // Signed with the gate's own key: for an executor that is not this one.
-                jws = sign(&Grant { executors: [id("other-executor")].into(), ..grant });
+                jws = sign(&Grant {
+                    executors: [(
+                        id("other-executor"),
+                        FakeSigner::new(EXECUTOR_SEED).public_key().thumbprint(),
+                    )]
+                    .into(),
+                    ..grant
+                });
             }
         }
         let tried = to_the_end(self.gate.ports.executor.apply(Work {

@@ -55,6 +55,11 @@ pub(crate) fn gate() -> SigningKey {
     key(100)
 }
 
+/// The key of the executor that [`parts`] names.
+pub(crate) fn executor() -> SigningKey {
+    key(101)
+}
+
 pub(crate) fn public(key: &SigningKey) -> PublicKey {
     PublicKey::from_bytes(key.verifying_key().to_bytes()).unwrap()
 }
@@ -311,7 +316,7 @@ pub(crate) fn parts() -> GrantParts {
         plan_id: id("plan-1"),
         narrative: commitment("the worker hangs"),
         head: head(),
-        executors: BTreeSet::from([id("process")]),
+        executors: BTreeMap::from([(id("process"), public(&executor()).thumbprint())]),
         nonce: id("nonce-2"),
         epoch: 7,
         granted_at: at(NOW + 1_000),

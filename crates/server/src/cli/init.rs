@@ -47,10 +47,17 @@ pub(crate) fn init(options: &InitOptions) -> Result<(), CliError> {
     for target in inputs.inventory.targets() {
         executors.entry(target.executor.clone()).or_default().insert(target.id.clone());
     }
+    let mut executor_keys = BTreeMap::new();
+    for executor in executors.keys() {
+        let seed = Seed::load_or_create(&KeyUse::Executor(executor.clone()).path(&keys)).map_err(failed)?;
+        let key = Ed25519Key::from_seed(executor.as_str(), &seed).map_err(failed)?;
+        executor_keys.insert(executor.clone(), key.public_key());
+    }
     let pins = ExecutorPins {
         permit_key: Ed25519Key::from_seed("permit", &permit).map_err(failed)?.public_key(),
         approvers: people.map(|person| (person.id.clone(), person.approval_key.clone())).collect(),
         executors,
+        executor_keys,
     };
     // The pins are the executor's own: who may approve and what may be touched is not widened by running this again.
     write_new(&pins_path, &serde_saphyr::to_string(&pins).map_err(failed)?)?;

@@ -94,6 +94,9 @@ pub(crate) struct ExecutorPins {
     pub(crate) approvers: BTreeMap<Id<kind::Person>, PublicKey>,
     /// Executors, by the name that permits must carry, and the only targets that each may act on, whatever a permit says.
     pub(crate) executors: BTreeMap<Id<kind::Executor>, BTreeSet<Id<kind::Target>>>,
+    /// Each executor's own key: permits are bound to it.
+    #[serde(default)]
+    pub(crate) executor_keys: BTreeMap<Id<kind::Executor>, PublicKey>,
 }
 
 fn limits_file() -> PathBuf {

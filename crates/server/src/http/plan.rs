@@ -147,7 +147,7 @@ fn permit(gate: &Gate, jws: &str) -> Result<wire::PermitSummary, Problem> {
         id: grant.id.clone(),
         start_before_ms: grant.start_before_ms,
         undo_until_ms: grant.undo_until_ms,
-        executors: grant.executors.clone(),
+        executors: grant.executors.keys().cloned().collect(),
         epoch: grant.epoch,
     })
 }

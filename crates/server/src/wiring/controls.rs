@@ -168,6 +168,7 @@ pub(super) fn controls(inputs: Inputs) -> Controls {
         inventory: inputs.inventory,
         registry: inputs.registry,
         limits: inputs.limits,
+        executor_keys: inputs.pins.map(|pins| pins.executor_keys).unwrap_or_default(),
         roots: inputs.roots,
     }
 }

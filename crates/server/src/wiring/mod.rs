@@ -121,8 +121,14 @@ impl Roles {
         let mut dispatch = Dispatch::new(Arc::clone(&catalogue));
         for (name, targets) in pinned.executors {
             let actions = catalogue.actions().filter(|action| action.executor == name);
+            let key = pinned.executor_keys.get(&name).cloned().ok_or_else(|| {
+                CliError::Failed(format!(
+                    "executor `{name}` has no key in the executors' pins: add one of `holdpoint keygen` to `executor_keys`"
+                ))
+            })?;
             let authority = Authority {
                 name: name.clone(),
+                key,
                 pins: pins.clone(),
                 actions: actions.map(|action| action.id.clone()).collect(),
                 targets,
