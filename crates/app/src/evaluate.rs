@@ -9,12 +9,11 @@ use std::collections::BTreeSet;
 use holdpoint_domain::{
     Digest, Id, Tier,
     action::Reversibility,
-    actor::{Actor, Identity, Phase},
+    actor::{Actor, Identity, Party, Phase},
     blast,
     decision::{Answer, Decision, decide},
     facts::{
-        Facts, FactsType, Origin, PlanFacts, Principal, Provenance, Standing, TargetFacts, TriggerFacts,
-        UndoFacts,
+        Facts, FactsType, Origin, PlanFacts, Provenance, Standing, TargetFacts, TriggerFacts, UndoFacts,
     },
     id::kind,
     record::{Body, Record, Request},
@@ -28,6 +27,7 @@ use crate::{
     port::Txn,
     propose::record_refusal,
     refusal::{Blame, Refusal, internal},
+    requester,
 };
 
 /// What an agent asks about. Names were parsed, and nothing else is known of them.
@@ -49,19 +49,19 @@ pub struct Evaluated {
 }
 
 /// Answers a question. Every question of an agent that the registry has leaves a record, also when it is refused.
-pub async fn evaluate(gate: &Gate, identity: &Identity, question: &Question) -> Result<Evaluated, Refusal> {
-    match attempt(gate, identity, question).await {
+pub async fn evaluate(gate: &Gate, party: &Party, question: &Question) -> Result<Evaluated, Refusal> {
+    match attempt(gate, party, question).await {
         Ok(evaluated) => Ok(evaluated),
         Err(refusal) => {
-            record_refusal(gate, identity, Request::Evaluate, &refusal).await?;
+            record_refusal(gate, &party.identity, Request::Evaluate, &refusal).await?;
             Err(refusal)
         }
     }
 }
 
-async fn attempt(gate: &Gate, identity: &Identity, question: &Question) -> Result<Evaluated, Refusal> {
-    let facts = PlanFacts::from(facts(gate, identity, question).await?);
-    let ladder = gate.ports.judge.ladder_unseen(facts.first()).ok_or_else(|| {
+async fn attempt(gate: &Gate, party: &Party, question: &Question) -> Result<Evaluated, Refusal> {
+    let facts = PlanFacts::from(facts(gate, party, question).await?);
+    let ladder = gate.ladder_unseen(facts.first()).ok_or_else(|| {
         let fact = "a rule of the policy looks at what only a look at the target tells";
         needs_a_plan(fact.to_owned())
     })?;
@@ -85,17 +85,13 @@ fn needs_a_plan(fact: String) -> Refusal {
 
 /// The facts of a question. The trigger is unknown, and everything that the agent chose is tainted. What only a look at the target
 /// would tell (whether it or its neighbours are down) is filled in, and no rule that looks at it is asked.
-async fn facts(gate: &Gate, identity: &Identity, question: &Question) -> Result<Facts, Refusal> {
+async fn facts(gate: &Gate, party: &Party, question: &Question) -> Result<Facts, Refusal> {
     let controls = &gate.controls;
-    let (agent, phase) = asker(identity)?;
-    let agent = controls.registry.agent(agent).ok_or_else(|| {
-        let fact = format!("agent `{agent}` is not in the registry");
-        Refusal::new(Blame::Forbidden, "unknown-agent", fact, "have its owner register it")
-    })?;
-    if !agent.phases.contains(&phase) {
-        let fact = format!("agent `{}` is not registered for phase `{phase}`", agent.id);
-        let next = "use an identity of a phase it is registered for";
-        return Err(Refusal::new(Blame::Forbidden, "wrong-phase", fact, next));
+    let (agent, phase) = asker(&party.identity)?;
+    let requester = requester::of(gate, agent, party)?;
+    let askers = requester::resolve(gate, &requester, phase)?;
+    if let Some(delegation) = &party.delegation {
+        requester::stays_within(delegation, &question.action, &question.target)?;
     }
     let action = controls.catalogue.action(&question.action).ok_or_else(|| {
         let fact = format!("action `{}` is not in the catalogue", question.action);
@@ -116,17 +112,10 @@ async fn facts(gate: &Gate, identity: &Identity, question: &Question) -> Result<
     let unseen = Digest::of_bytes(b"");
     let replicas = controls.inventory.replicas(&service.id, &target.executor);
     let step = ResolvedStep { action, target, service, no_choice: true };
-    let counted = brakes::gather(gate, &footprint(agent, None, &[step]), now).await?;
+    let counted = brakes::gather(gate, &footprint(askers.agent, None, &[step]), now).await?;
     Ok(Facts {
         r#type: FactsType::V1,
-        principal: Principal {
-            agent: agent.id.clone(),
-            team: agent.team.clone(),
-            phase,
-            attested_build: agent.attested_build,
-            accepted: agent.accepted,
-            on_behalf_of: None,
-        },
+        principal: askers.principal(&requester, phase),
         action: action_facts(gate, action)?,
         target: Some(TargetFacts::of(target.id.clone(), service, replicas, false, unseen)),
         trigger: TriggerFacts {

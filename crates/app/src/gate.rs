@@ -9,15 +9,16 @@ use std::{
 };
 
 use holdpoint_domain::{
-    Digest, Id, Millis, Timestamp,
+    Digest, Id, Millis, Oversight, Timestamp,
     action::Catalogue,
     actor::Actor,
     agent::Registry,
     approval::TreeHead,
     change::Control,
-    decision::{Ladder, Mode},
+    decision::{Ladder, Mode, Verdict},
+    delegation::Naming,
     digest::DigestError,
-    facts::{Inputs, PlanFacts},
+    facts::{Facts, Inputs, PlanFacts},
     halt::Halt,
     id::kind,
     limits::Limits,
@@ -60,6 +61,8 @@ pub struct Ports {
     pub inputs: Arc<dyn InputsPort>,
     /// The key that signs permits.
     pub permit_key: Arc<dyn Signer>,
+    /// The key that signs who acts for whom.
+    pub delegation_key: Arc<dyn Signer>,
     /// The key that signs evidence.
     pub evidence_key: Arc<dyn Signer>,
     /// The key that the log's checkpoints are checked with.
@@ -86,8 +89,8 @@ pub struct Controls {
 /// Settings with their defaults in [`Settings::new`].
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The id of the permit key in JWS headers.
-    pub permit_key_id: String,
+    /// Names that stand in tokens of the gate: the trust domain and the audience of identities.
+    pub naming: Naming,
     /// How long a hold waits for people; 15 minutes by default.
     pub hold_ms: Millis,
     /// How long a permit may wait for its start.
@@ -105,11 +108,11 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The defaults, for a permit key.
+    /// The defaults, for these names.
     #[must_use]
-    pub fn new(permit_key_id: String) -> Self {
+    pub fn new(naming: Naming) -> Self {
         Self {
-            permit_key_id,
+            naming,
             hold_ms: Millis::secs(15 * 60),
             start_window_ms: Millis::secs(60),
             remeasure_ms: Millis::secs(5),
@@ -148,6 +151,8 @@ pub(crate) enum Noted {
 /// What the gate before and after a change share.
 struct Common {
     epoch: AtomicU64,
+    // The registry at the last look at who has left.
+    swept: Mutex<Option<Digest>>,
     // Control inputs on disk that are not those in force.
     refused: Mutex<BTreeMap<Control, Noted>>,
 }
@@ -156,7 +161,7 @@ impl Gate {
     /// A gate over its ports and inputs. Says nothing and touches nothing: see [`crate::start`].
     pub fn new(ports: Ports, controls: Controls, settings: Settings) -> Result<Self, DigestError> {
         let epoch = AtomicU64::new(ports.store.last_epoch());
-        let common = Arc::new(Common { epoch, refused: Mutex::default() });
+        let common = Arc::new(Common { epoch, swept: Mutex::default(), refused: Mutex::default() });
         let inputs = controls.digests(ports.judge.as_ref())?;
         Ok(Self { ports, controls, inputs, settings, common })
     }
@@ -200,16 +205,38 @@ impl Gate {
         self.common.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The policy's answers on each step of a plan.
-    pub(crate) fn ladders(&self, facts: &PlanFacts) -> Vec<Ladder> {
-        facts.steps().map(|step| self.ports.judge.ladder(&step.for_policy())).collect()
+    /// The registry under which [`crate::offboard`] looked last.
+    pub(crate) fn swept(&self) -> std::sync::MutexGuard<'_, Option<Digest>> {
+        // It is one value: whole at every point where a panic could happen.
+        self.common.swept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The policy's answers on each step of a plan, to everybody in the chain that asks for it: what one of them may not, none may.
+    pub fn ladders(&self, facts: &PlanFacts) -> Vec<Ladder> {
+        let judge = self.ports.judge.as_ref();
+        facts
+            .steps()
+            .map(|step| of_all(&step.for_policy(), |facts| judge.ladder(facts), Ladder::and))
+            .collect()
+    }
+
+    /// As [`Self::ladders`], for a question about a target that nobody looked at.
+    pub(crate) fn ladder_unseen(&self, facts: &Facts) -> Option<Ladder> {
+        of_all(facts, |facts| self.ports.judge.ladder_unseen(facts), |one, other| Some(one?.and(other?)))
+    }
+
+    /// As [`Self::ladders`], with the oversight that was really obtained.
+    pub(crate) fn verdicts(&self, facts: &PlanFacts, oversight: &Oversight) -> Vec<Verdict> {
+        let ask = |facts: &Facts| self.ports.judge.ask(facts, oversight);
+        facts.steps().map(|step| of_all(step, ask, Verdict::and)).collect()
     }
 
     /// What would have had to be different for each step of a plan, each said once.
     #[must_use]
     pub fn hints(&self, facts: &PlanFacts) -> Vec<Hint> {
         let mut hints: Vec<Hint> = Vec::new();
-        for hint in facts.steps().flat_map(|step| self.ports.judge.hints(step)) {
+        let of_step = |step: &Facts| of_all(step, |facts| self.ports.judge.hints(facts), joined);
+        for hint in facts.steps().flat_map(of_step) {
             if !hints.contains(&hint) {
                 hints.push(hint);
             }
@@ -267,6 +294,16 @@ impl Controls {
             limits: self.limits.digest()?,
         })
     }
+}
+
+/// The answers to the agent that asks and to each one that it acts for, put together.
+fn of_all<T>(facts: &Facts, ask: impl Fn(&Facts) -> T, and: impl Fn(T, T) -> T) -> T {
+    facts.as_deputies().fold(ask(facts), |answer, deputy| and(answer, ask(&deputy)))
+}
+
+fn joined(mut one: Vec<Hint>, other: Vec<Hint>) -> Vec<Hint> {
+    one.extend(other);
+    one
 }
 
 /// A span from now, as a time.

@@ -9,8 +9,8 @@ use holdpoint_domain::{
     agent::Agent,
     blast,
     facts::{
-        ActionFacts, Facts, FactsType, Origin, PlanFacts, Principal, Provenance, Standing, TargetFacts,
-        TriggerFacts, UndoFacts,
+        ActionFacts, Facts, FactsType, Origin, PlanFacts, Provenance, Standing, TargetFacts, TriggerFacts,
+        UndoFacts,
     },
     id::kind,
     limits::Footprint,
@@ -26,6 +26,7 @@ use crate::{
     gate::Gate,
     port::Observation,
     refusal::{Blame, Refusal, internal},
+    requester::{self, Askers},
 };
 
 /// A step as an agent asks for it. Names were parsed, and nothing else is known of them.
@@ -41,7 +42,7 @@ pub struct Wish {
 
 /// A plan's names, resolved against registry, catalogue and inventory. Whatever is in here exists.
 pub(crate) struct Resolved<'a> {
-    pub(crate) agent: &'a Agent,
+    pub(crate) askers: Askers<'a>,
     pub(crate) phase: Phase,
     pub(crate) condition: &'a Condition,
     pub(crate) steps: Vec<ResolvedStep<'a>>,
@@ -78,20 +79,12 @@ pub(crate) struct Gathered {
 /// Looks up an agent, a condition, and each step's action and target, and whether they go together.
 pub(crate) fn resolve<'a>(
     gate: &'a Gate,
-    agent: &Id<kind::Agent>,
+    requester: &Requester,
     phase: Phase,
     trigger: &Id<kind::Condition>,
     wishes: &[Wish],
 ) -> Result<Resolved<'a>, Refusal> {
-    let agent = gate.controls.registry.agent(agent).ok_or_else(|| {
-        let fact = format!("agent `{agent}` is not in the registry");
-        Refusal::new(Blame::Forbidden, "unknown-agent", fact, "have its owner register it")
-    })?;
-    if !agent.phases.contains(&phase) {
-        let fact = format!("agent `{}` is not registered for phase `{phase}`", agent.id);
-        let next = "use an identity of a phase it is registered for";
-        return Err(Refusal::new(Blame::Forbidden, "wrong-phase", fact, next));
-    }
+    let askers = requester::resolve(gate, requester, phase)?;
     if wishes.is_empty() || wishes.len() > MAX_STEPS {
         let fact = format!("expected 1 to {MAX_STEPS} steps, got {}", wishes.len());
         return Err(unknown("bad-steps", fact, "propose fewer steps, or several plans"));
@@ -99,7 +92,7 @@ pub(crate) fn resolve<'a>(
     let steps = wishes.iter().map(|wish| resolve_step(gate, trigger, wish)).collect::<Result<Vec<_>, _>>()?;
     let condition = gate.controls.catalogue.condition(trigger);
     let condition = condition.ok_or_else(|| internal("a trigger that an action admits is not there"))?;
-    Ok(Resolved { agent, phase, condition, steps })
+    Ok(Resolved { askers, phase, condition, steps })
 }
 
 fn resolve_step<'a>(
@@ -152,13 +145,14 @@ pub(crate) fn resolve_plan<'a>(gate: &'a Gate, plan: &Plan) -> Result<Resolved<'
         params: step.params.clone(),
     };
     let wishes: Vec<_> = plan.steps().iter().map(wish).collect();
-    resolve(gate, &plan.requester().agent, Phase::Decide, plan.trigger(), &wishes)
+    resolve(gate, plan.requester(), Phase::Decide, plan.trigger(), &wishes)
 }
 
 /// Freezes what was resolved and seen into a plan.
 pub(crate) fn freeze(
     resolved: &Resolved<'_>,
     wishes: &[Wish],
+    requester: Requester,
     incident: Option<Id<kind::Incident>>,
     look: &Look,
 ) -> Result<Plan, Refusal> {
@@ -173,7 +167,6 @@ pub(crate) fn freeze(
             undo: step.action.undo,
         });
     }
-    let requester = Requester { agent: resolved.agent.id.clone(), on_behalf_of: None };
     Plan::new(requester, incident, resolved.condition.id.clone(), steps)
         .map_err(|err| unknown("bad-steps", err.to_string(), "propose several plans"))
 }
@@ -224,28 +217,21 @@ async fn observe(gate: &Gate, action: &Action, target: &Target) -> Result<Observ
 pub(crate) async fn facts(
     gate: &Gate,
     resolved: &Resolved<'_>,
-    on_behalf_of: Option<&Id<kind::Person>>,
+    requester: &Requester,
     incident: Option<&Id<kind::Incident>>,
     look: &Look,
     now: Timestamp,
 ) -> Result<Gathered, Refusal> {
-    let Resolved { agent, phase, condition, steps } = resolved;
+    let Resolved { askers, phase, condition, steps } = resolved;
     let targets: BTreeSet<_> = steps.iter().map(|step| step.target.id.clone()).collect();
     let mut down = BTreeSet::new();
     for step in steps {
         down.extend(unavailable(gate, step.action, step.target).await);
     }
     let blast = blast::radius(&gate.controls.inventory, &targets, &down);
-    let footprint = footprint(agent, incident, steps);
+    let footprint = footprint(askers.agent, incident, steps);
     let counted = brakes::gather(gate, &footprint, now).await?;
-    let principal = Principal {
-        agent: agent.id.clone(),
-        team: agent.team.clone(),
-        phase: *phase,
-        attested_build: agent.attested_build,
-        accepted: agent.accepted,
-        on_behalf_of: on_behalf_of.cloned(),
-    };
+    let principal = askers.principal(requester, *phase);
     let mut facts = Vec::new();
     for ((step, evidence), seen) in steps.iter().zip(&look.evidence).zip(&look.seen) {
         let ResolvedStep { action, target, service, no_choice } = *step;

@@ -8,6 +8,7 @@
 pub mod approve;
 mod brakes;
 pub mod change;
+pub mod delegate;
 mod drive;
 pub mod evaluate;
 #[cfg(any(test, feature = "fakes"))]
@@ -15,7 +16,9 @@ pub mod fake;
 pub mod gate;
 pub mod gather;
 pub mod halt;
+pub mod introspect;
 pub mod judge;
+mod offboard;
 pub mod port;
 pub mod preview;
 pub mod projection;
@@ -23,6 +26,7 @@ pub mod propose;
 pub mod receipt;
 pub mod recover;
 pub mod refusal;
+mod requester;
 pub mod resolve;
 pub mod review;
 mod revoke;

@@ -2,7 +2,7 @@
 
 use holdpoint_domain::{
     Commitment, Id,
-    actor::{Identity, Phase},
+    actor::{Identity, Party, Phase},
     approval::{Consent, HoldTerms},
     decision::{Answer, Decision, decide},
     facts::PlanFacts,
@@ -18,6 +18,7 @@ use crate::{
     gather::{self, Resolved, Wish},
     port::{Hint, KeptText, StoreError, Txn},
     refusal::{Blame, Refusal, internal},
+    requester,
 };
 
 /// Longest free text of an agent, each: enough to explain, too little to fill the disk.
@@ -67,11 +68,11 @@ pub struct Proposed {
 }
 
 /// Proposes a plan. Every authenticated proposal leaves a record, also when it is refused.
-pub async fn propose(gate: &Gate, identity: &Identity, proposal: Proposal) -> Result<Proposed, Refusal> {
-    match attempt(gate, identity, proposal).await {
+pub async fn propose(gate: &Gate, party: &Party, proposal: Proposal) -> Result<Proposed, Refusal> {
+    match attempt(gate, party, proposal).await {
         Ok(proposed) => Ok(proposed),
         Err(refusal) => {
-            record_refusal(gate, identity, Request::Propose, &refusal).await?;
+            record_refusal(gate, &party.identity, Request::Propose, &refusal).await?;
             Err(refusal)
         }
     }
@@ -98,7 +99,8 @@ pub(crate) async fn record_refusal(
     Ok(())
 }
 
-async fn attempt(gate: &Gate, identity: &Identity, proposal: Proposal) -> Result<Proposed, Refusal> {
+async fn attempt(gate: &Gate, party: &Party, proposal: Proposal) -> Result<Proposed, Refusal> {
+    let identity = &party.identity;
     let Identity::Agent { agent, phase } = identity else {
         let fact = "a person cannot propose: plans come from agents";
         return Err(Refusal::new(Blame::Forbidden, "not-an-agent", fact, "use an agent's `decide` identity"));
@@ -112,11 +114,16 @@ async fn attempt(gate: &Gate, identity: &Identity, proposal: Proposal) -> Result
             "propose with the agent's `decide` identity",
         ));
     }
-    let resolved = gather::resolve(gate, agent, *phase, &proposal.trigger, &proposal.steps)?;
+    let requester = requester::of(gate, agent, party)?;
+    if let Some(delegation) = &party.delegation {
+        let mut steps = proposal.steps.iter();
+        steps.try_for_each(|step| requester::stays_within(delegation, &step.action, &step.target))?;
+    }
+    let resolved = gather::resolve(gate, &requester, *phase, &proposal.trigger, &proposal.steps)?;
     let look = gather::look(gate, &resolved).await?;
     let now = gate.now();
-    let plan = gather::freeze(&resolved, &proposal.steps, proposal.incident.clone(), &look)?;
-    let gathered = gather::facts(gate, &resolved, None, plan.incident(), &look, now).await?;
+    let plan = gather::freeze(&resolved, &proposal.steps, requester, proposal.incident.clone(), &look)?;
+    let gathered = gather::facts(gate, &resolved, plan.requester(), plan.incident(), &look, now).await?;
     let facts = gathered.facts;
     let decision = decide(&facts, &gate.ladders(&facts), gate.settings.mode)?;
 
@@ -237,7 +244,7 @@ impl Case<'_> {
             let next = "the hold stays; see what it still needs";
             Refusal::new(Blame::Conflict, "no-permit", err.to_string(), next)
         })?;
-        let input = grant.signing_input(&gate.settings.permit_key_id)?;
+        let input = grant.signing_input(&gate.ports.permit_key.public_key().thumbprint().to_string())?;
         let signature = gate.ports.permit_key.sign(input.as_bytes());
         let jws = holdpoint_domain::permit::compact(&input, &signature);
         Permit::open(&jws, &gate.ports.permit_key.public_key()).map_err(internal)

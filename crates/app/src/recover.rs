@@ -11,7 +11,7 @@ use holdpoint_domain::{
 use crate::{
     drive,
     gate::Gate,
-    gather,
+    gather, offboard,
     port::{PlanFilter, PlanRow, StoreError, Txn},
     propose::Case,
     refusal::Refusal,
@@ -78,6 +78,7 @@ async fn sweep(gate: &Gate) -> Result<(), Refusal> {
 /// Revocation first: it waits for nobody's probes.
 pub async fn tick(gate: &Gate) -> Result<(), Refusal> {
     sweep(gate).await?;
+    offboard::sweep(gate).await?;
     let states = vec![State::Held, State::Deferred, State::Permitted];
     let filter = PlanFilter { states, limit: TICK_LIMIT, ..PlanFilter::default() };
     let now = gate.now();
@@ -119,8 +120,8 @@ async fn remeasure(gate: &Gate, row: &PlanRow) -> Result<(), Refusal> {
         return expire(gate, row).await;
     }
     let now = gate.now();
-    let behalf = view.plan.requester().on_behalf_of.as_ref();
-    let facts = gather::facts(gate, &resolved, behalf, view.plan.incident(), &look, now).await?.facts;
+    let facts =
+        gather::facts(gate, &resolved, view.plan.requester(), view.plan.incident(), &look, now).await?.facts;
     let decision = decide(&facts, &gate.ladders(&facts), gate.settings.mode)?;
     let mut records = look.records(&row.id, now);
     let (id, plan, narrative) = (&row.id, &view.plan, &view.narrative);

@@ -20,6 +20,7 @@ use crate::{
     port::{ApproveQuestion, StoreError, Txn},
     receipt::Receipt,
     refusal::{Blame, Refusal, internal},
+    requester,
     view::PlanView,
 };
 
@@ -87,6 +88,9 @@ enum Attempt {
 
 async fn attempt(gate: &Gate, view: &PlanView, permit: &Permit) -> Result<Attempt, Refusal> {
     let id = &view.id;
+    if !requester::is_there(gate, view.plan.requester()) {
+        return end(gate, view, Body::Voided { worse: vec![Worse::RequesterGone] }, State::Void).await;
+    }
     let resolved = match gather::resolve_plan(gate, &view.plan) {
         Ok(found) => found,
         // What was decided on is not in the control inputs any more.
@@ -99,11 +103,10 @@ async fn attempt(gate: &Gate, view: &PlanView, permit: &Permit) -> Result<Attemp
         return end(gate, view, Body::Expired, State::Expired).await;
     }
     let (_, decided) = view.decided.as_ref().ok_or_else(|| internal("a permit without a decision"))?;
-    let behalf = view.plan.requester().on_behalf_of.as_ref();
-    let gathered = gather::facts(gate, &resolved, behalf, view.plan.incident(), &look, now).await?;
+    let gathered =
+        gather::facts(gate, &resolved, view.plan.requester(), view.plan.incident(), &look, now).await?;
     let oversight = obtained(gate, view, permit)?;
-    let verdicts: Vec<_> =
-        gathered.facts.steps().map(|step| gate.ports.judge.ask(step, &oversight)).collect();
+    let verdicts = gate.verdicts(&gathered.facts, &oversight);
     let differences = worse(decided, &gathered.facts, &verdicts, &oversight);
 
     let mut records = look.records(id, now);

@@ -174,6 +174,7 @@ impl PlanView {
             | Body::Halted { .. }
             | Body::Resumed
             | Body::Strangers { .. }
+            | Body::Delegated { .. }
             | Body::Proposed { .. }
             | Body::Deferred { .. }
             | Body::Expired

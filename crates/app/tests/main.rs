@@ -17,12 +17,15 @@ mod suite {
     mod changes;
     mod containment;
     mod crashes;
+    mod delegations;
     mod evaluations;
     mod failing_appends;
     mod guards;
     mod halts;
+    mod introspections;
     mod leases;
     mod life;
+    mod offboarding;
     mod outcomes;
     mod races;
     mod refusals;

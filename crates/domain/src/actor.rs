@@ -1,10 +1,13 @@
 //! Who acts: SPIFFE ids, phases, and the actor of a record.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Id, IdError, kind};
+use crate::{
+    delegation::Delegation,
+    id::{Id, IdError, kind},
+};
 
 /// Longest SPIFFE id (SPIFFE-ID specification, section 2.3).
 pub const MAX_SPIFFE_ID_LEN: usize = 2048;
@@ -62,6 +65,24 @@ pub enum Identity {
         /// The person.
         person: Id<kind::Person>,
     },
+}
+
+/// Who asks: a verified identity, and what else is known of the workload and of whom it acts for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Party {
+    /// Whom the identity names.
+    pub identity: Identity,
+    /// What the identity's issuer says of the workload, for instance `k8s:sa:holmes`: builds are attested by these.
+    pub selectors: BTreeSet<String>,
+    /// For whom it acts.
+    pub delegation: Option<Delegation>,
+}
+
+impl From<Identity> for Party {
+    /// Somebody of whom nothing else is known, and who acts for nobody.
+    fn from(identity: Identity) -> Self {
+        Self { identity, selectors: BTreeSet::new(), delegation: None }
+    }
 }
 
 /// A text that is not an identity of ours.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Id, actor::Phase, digest::DigestError, id::kind, signature::PublicKey};
+use crate::{Digest, Id, Timestamp, actor::Phase, digest::DigestError, id::kind, signature::PublicKey};
 
 /// An agent in the registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,12 +18,25 @@ pub struct Agent {
     pub owner: Id<kind::Person>,
     /// Phases that it may have an identity for.
     pub phases: BTreeSet<Phase>,
-    /// The digest of model, prompt and tool set that the operator attested; without it the build is unattested.
+    /// Its builds that the operator attests. Whatever else asks in its name is unattested.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub builds: Vec<Build>,
+    /// It is nobody's agent any more from this time on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub attested_build: Option<Digest>,
+    pub expires_at_ms: Option<Timestamp>,
     /// The owner's team accepted that it acts at its tiers without a track record.
     #[serde(default)]
     pub accepted: bool,
+}
+
+/// A build of an agent, and how one knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Build {
+    /// The digest of model, prompt and tool set.
+    pub digest: Digest,
+    /// Selectors that a verified identity must all have, for instance `k8s:sa:holmes` or `image:sha256:…`: at least one.
+    pub selectors: BTreeSet<String>,
 }
 
 /// A person.
@@ -62,6 +75,9 @@ pub enum RegistryError {
     /// Two people with one key: they could not be told apart.
     #[error("people `{0}` and `{1}` have the same approval key: expected a key of their own for each")]
     SharedKey(Id<kind::Person>, Id<kind::Person>),
+    /// A build that everybody would be.
+    #[error("a build of agent `{0}` has no selectors: expected at least one that tells it from others")]
+    NoSelectors(Id<kind::Agent>),
     /// An agent that nobody answers for.
     #[error("agent `{agent}` is owned by `{owner}`, whom the registry does not have")]
     UnknownOwner {
@@ -70,6 +86,24 @@ pub enum RegistryError {
         /// What it names.
         owner: Id<kind::Person>,
     },
+}
+
+impl Agent {
+    /// The build that a workload with these selectors is. None if no attested one fits, or if two do: then nobody knows which.
+    #[must_use]
+    pub fn build_of(&self, selectors: &BTreeSet<String>) -> Option<Digest> {
+        let mut fitting = self.builds.iter().filter(|build| build.selectors.is_subset(selectors));
+        match (fitting.next(), fitting.next()) {
+            (Some(build), None) => Some(build.digest),
+            (None | Some(_), _) => None,
+        }
+    }
+
+    /// Whether the operator still attests this build.
+    #[must_use]
+    pub fn attests(&self, build: &Digest) -> bool {
+        self.builds.iter().any(|attested| attested.digest == *build)
+    }
 }
 
 impl Registry {
@@ -95,6 +129,9 @@ impl Registry {
                     owner: agent.owner.clone(),
                 });
             }
+            if agent.builds.iter().any(|build| build.selectors.is_empty()) {
+                faults.push(RegistryError::NoSelectors(agent.id.clone()));
+            }
             if let Some(old) = registry.agents.insert(agent.id.clone(), agent) {
                 faults.push(RegistryError::DuplicateAgent(old.id));
             }
@@ -106,6 +143,12 @@ impl Registry {
     #[must_use]
     pub fn agent(&self, id: &Id<kind::Agent>) -> Option<&Agent> {
         self.agents.get(id)
+    }
+
+    /// The agent with this name, unless it has expired.
+    #[must_use]
+    pub fn agent_at(&self, id: &Id<kind::Agent>, now: Timestamp) -> Option<&Agent> {
+        self.agent(id).filter(|agent| agent.expires_at_ms.is_none_or(|end| now < end))
     }
 
     /// The person with this name.

@@ -218,6 +218,7 @@ pub fn belong_together(
             (*plan.trigger() == facts.trigger.condition, "trigger"),
             (plan.requester().agent == facts.principal.agent, "agent"),
             (plan.requester().on_behalf_of == facts.principal.on_behalf_of, "on_behalf_of"),
+            (plan.requester().via.iter().eq(facts.principal.via.iter().map(|deputy| &deputy.agent)), "via"),
             (plan.targets().is_subset(&facts.blast.targets), "blast"),
             (step.action == facts.action.id && step.entry == facts.action.entry, "action"),
             (step.undo == facts.action.undo, "undo"),

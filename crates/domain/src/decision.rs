@@ -49,6 +49,46 @@ pub struct Ladder {
     pub t4: Verdict,
 }
 
+impl Verdict {
+    /// What two principals are both allowed: a denial or an error of either is one of both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let both = |mut one: Vec<Id<kind::Rule>>, other: Vec<Id<kind::Rule>>| {
+            one.extend(other);
+            one.sort();
+            one.dedup();
+            one
+        };
+        match (self, other) {
+            (Self::Error { rules }, Self::Error { rules: others }) => {
+                Self::Error { rules: both(rules, others) }
+            }
+            (Self::Error { rules }, Self::Allow { .. } | Self::Deny { .. })
+            | (Self::Allow { .. } | Self::Deny { .. }, Self::Error { rules }) => Self::Error { rules },
+            (Self::Deny { rules }, Self::Deny { rules: others }) => Self::Deny { rules: both(rules, others) },
+            (Self::Deny { rules }, Self::Allow { .. }) | (Self::Allow { .. }, Self::Deny { rules }) => {
+                Self::Deny { rules }
+            }
+            (Self::Allow { rules }, Self::Allow { rules: others }) => {
+                Self::Allow { rules: both(rules, others) }
+            }
+        }
+    }
+}
+
+impl Ladder {
+    /// On each rung, what two principals are both allowed.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            t1: self.t1.and(other.t1),
+            t2: self.t2.and(other.t2),
+            t3: self.t3.and(other.t3),
+            t4: self.t4.and(other.t4),
+        }
+    }
+}
+
 /// What the gate concluded, from the mildest to the strictest: a plan has the strictest answer of its steps. The words of AARM v1.0
 /// are ALLOW, STEP_UP, DEFER and DENY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -341,6 +381,8 @@ fn highest(reasons: &[Reason]) -> Tier {
 pub enum Worse {
     /// The target is not known any more.
     TargetGone,
+    /// The agent, or somebody whom it acts for, is not in the registry any more, or not in this role.
+    RequesterGone,
     /// The target's relevant version is another.
     Version {
         /// At the decision.
@@ -447,6 +489,9 @@ impl fmt::Display for Worse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TargetGone => f.write_str("the target is not in the inventory any more"),
+            Self::RequesterGone => {
+                f.write_str("the agent, or somebody whom it acts for, is not in the registry any more")
+            }
             Self::Version { decided, now } => {
                 write!(
                     f,

@@ -96,6 +96,19 @@ pub struct Principal {
     pub accepted: bool,
     /// The person at the head of the delegation chain.
     pub on_behalf_of: Option<Id<kind::Person>>,
+    /// The agents between that person and [`Self::agent`], the first one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub via: Vec<Deputy>,
+}
+
+/// An agent in the middle of a delegation chain: what is asked for must be allowed to it, too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deputy {
+    /// The agent.
+    pub agent: Id<kind::Agent>,
+    /// Its team.
+    pub team: Id<kind::Team>,
 }
 
 /// What the catalogue says about the action.
@@ -404,6 +417,19 @@ impl Facts {
         hoped.provenance.target = Origin::Clean;
         hoped.provenance.action = Origin::Clean;
         std::borrow::Cow::Owned(hoped)
+    }
+
+    /// The same question as each agent of the chain between the head and the one that asks would put it. What is allowed is what
+    /// is allowed to all of them.
+    pub fn as_deputies(&self) -> impl Iterator<Item = Self> + '_ {
+        self.principal.via.iter().map(|deputy| {
+            let mut facts = self.clone();
+            facts.principal.agent = deputy.agent.clone();
+            facts.principal.team = deputy.team.clone();
+            // It does not ask by itself: nothing that is known of its workload counts here.
+            facts.principal.attested_build = None;
+            facts
+        })
     }
 
     /// The tier that the track record has earned. An unattested build earns nothing, whatever the ledger says.

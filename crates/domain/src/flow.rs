@@ -314,7 +314,7 @@ pub const fn next(state: State, event: Event) -> Result<State, FlowError> {
         (E::Approve, S::Held) => S::Held,
         (E::Reject, S::Held) => S::Rejected,
         (E::Expire, S::Deferred | S::Held | S::Allowed | S::Permitted) => S::Expired,
-        (E::Void, S::Held | S::Permitted) => S::Void,
+        (E::Void, S::Deferred | S::Held | S::Permitted) => S::Void,
         (E::Permit, S::Allowed | S::Held) => S::Permitted,
 
         (E::Claim, S::Permitted) => S::Claimed,

@@ -192,6 +192,9 @@ pub mod kind {
     /// A change of a control input.
     #[derive(Debug)]
     pub enum Change {}
+    /// A delegation.
+    #[derive(Debug)]
+    pub enum Delegation {}
     /// A set of data and its copies, such as `orders`.
     #[derive(Debug)]
     pub enum DataDomain {}
@@ -204,6 +207,9 @@ pub mod kind {
 
     impl Kind for Agent {
         const WHAT: &'static str = "agent name";
+    }
+    impl Kind for Delegation {
+        const WHAT: &'static str = "delegation id";
     }
     impl Kind for Person {
         const WHAT: &'static str = "person name";

@@ -17,6 +17,7 @@ pub mod blast;
 mod canonical;
 pub mod change;
 pub mod decision;
+pub mod delegation;
 pub mod digest;
 pub mod facts;
 pub mod flow;

@@ -52,6 +52,20 @@ pub struct Requester {
     pub agent: Id<kind::Agent>,
     /// The person at the head of the agent's delegation chain.
     pub on_behalf_of: Option<Id<kind::Person>>,
+    /// The agents between that person and the agent that proposed it, the first one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub via: Vec<Id<kind::Agent>>,
+    /// The attested build of the agent that proposed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<Digest>,
+}
+
+impl Requester {
+    /// An agent that acts for nobody, and whose build nobody attests.
+    #[must_use]
+    pub const fn alone(agent: Id<kind::Agent>) -> Self {
+        Self { agent, on_behalf_of: None, via: Vec::new(), build: None }
+    }
 }
 
 /// One step: an action on a target in a known version.

@@ -11,6 +11,7 @@ use crate::{
     approval::{HoldTerms, SignedStatement},
     change::{Change, ChangeStatement, ChangeTerms, Control},
     decision::{Decision, Worse},
+    delegation::Delegation,
     digest::DigestError,
     facts::{Inputs, PlanFacts},
     flow::Event,
@@ -137,6 +138,11 @@ pub enum Body {
         until_ms: Timestamp,
         /// How many, by why they were turned away.
         turned_away: BTreeMap<Id<kind::Rule>, u64>,
+    },
+    /// Somebody has an agent act for them.
+    Delegated {
+        /// Who acts for whom.
+        delegation: Box<Delegation>,
     },
     /// A plan was frozen.
     Proposed {
@@ -358,6 +364,8 @@ pub enum Request {
     Halt,
     /// To let it go on after a halt.
     Resume,
+    /// To have an agent act for somebody.
+    Delegate,
     /// To have an action evaluated without a plan.
     Evaluate,
 }
@@ -490,6 +498,7 @@ impl Body {
             | Self::Halted { .. }
             | Self::Resumed
             | Self::Strangers { .. }
+            | Self::Delegated { .. }
             | Self::Reviewed { .. }
             | Self::Measured { .. }
             | Self::Deferred { .. }
@@ -527,6 +536,7 @@ impl Body {
             Self::Halted { .. } => "halted",
             Self::Resumed => "resumed",
             Self::Strangers { .. } => "strangers",
+            Self::Delegated { .. } => "delegated",
             Self::Proposed { .. } => "proposed",
             Self::Measured { .. } => "measured",
             Self::Decided { .. } => "decided",

@@ -15,6 +15,7 @@ mod suite {
     mod catalogues;
     mod consents;
     mod decisions;
+    mod delegations;
     mod edges;
     mod grants;
     mod inventories;

@@ -62,9 +62,12 @@ impl<'f> Asked<'f> {
         let types = &schema.types;
         let principal = uid(&types.agent, facts.principal.agent.as_str());
         let team = uid(&types.team, facts.principal.team.as_str());
+        let via = facts.principal.via.iter();
+        let via = via.map(|deputy| Value::new_entity_uid(uid(&types.agent, deputy.agent.as_str())));
         let mut attributes = fields([
             ("team", Value::new_entity_uid(team.clone())),
             ("phase", text(phase(facts.principal.phase))),
+            ("via", Value::new_set(via)),
         ]);
         if let Some(person) = &facts.principal.on_behalf_of {
             let person = uid(&types.person, person.as_str());

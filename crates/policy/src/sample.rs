@@ -194,7 +194,8 @@ pub(crate) fn registry() -> Registry {
         team: id("sre-agents"),
         owner: id("alice"),
         phases: [Phase::Decide].into(),
-        attested_build: None,
+        builds: Vec::new(),
+        expires_at_ms: None,
         accepted: true,
     };
     let people = [("alice", "oncall", 1), ("bob", "payments", 2), ("carol", "sales", 3)];
@@ -241,6 +242,7 @@ pub(crate) fn facts_for(action: &Action) -> Facts {
             attested_build: Some(digest),
             accepted: true,
             on_behalf_of: None,
+            via: Vec::new(),
         },
         action: ActionFacts::of(action).unwrap(),
         target: Some(TargetFacts::of(target.id.clone(), service, 3, false, digest)),

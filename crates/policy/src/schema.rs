@@ -73,7 +73,9 @@ entity Service;
 entity Gate;
 entity Person in [Team];
 // Who asks. `phase` is `observe`, `decide` or `execute`.
-entity Agent in [Team] = { team: Team, phase: String, onBehalfOf?: Person };
+// `onBehalfOf` is the person at the head of the delegation chain, `via` the agents between them: a request is allowed only if it
+// is allowed to each of these, too.
+entity Agent in [Team] = { team: Team, phase: String, onBehalfOf?: Person, via: Set<Agent> };
 // What it asks for. `criticality` is `low`, `medium`, `high` or `critical`.
 entity Target in [Environment, Service] = {
   id: String, service: Service, environment: Environment, owner: Team,

@@ -29,7 +29,12 @@ pub(crate) fn holds(bytes: &[u8]) {
 }
 
 fn plan(choices: &mut Choices<'_>) -> Option<Plan> {
-    let requester = Requester { agent: choices.id(), on_behalf_of: choices.yes().then(|| choices.id()) };
+    let requester = Requester {
+        agent: choices.id(),
+        on_behalf_of: choices.yes().then(|| choices.id()),
+        via: choices.several(2, Choices::id),
+        build: choices.yes().then(|| choices.digest()),
+    };
     let incident = choices.yes().then(|| choices.id());
     let trigger = choices.id();
     let steps = choices.several(MAX_STEPS, step);

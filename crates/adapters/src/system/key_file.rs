@@ -25,6 +25,8 @@ pub enum KeyUse {
     Permit,
     /// The gate signs checkpoints of the ledger.
     Checkpoint,
+    /// The gate signs who acts for whom.
+    Delegation,
     /// The observer signs evidence.
     Evidence,
     /// The local development issuer signs identities.
@@ -42,6 +44,7 @@ impl KeyUse {
         keys.join(match self {
             Self::Permit => "permit.key".to_owned(),
             Self::Checkpoint => "checkpoint.key".to_owned(),
+            Self::Delegation => "delegation.key".to_owned(),
             Self::Evidence => "evidence.key".to_owned(),
             Self::Identity => "identity.key".to_owned(),
             // The grammar of ids has no slash, so a name cannot leave the directory.

@@ -108,7 +108,7 @@ impl Life {
 
     pub(crate) fn proposed(&self) -> Record {
         let plan = Plan::new(
-            Requester { agent: id("holmes"), on_behalf_of: None },
+            Requester::alone(id("holmes")),
             None,
             id("process.hung"),
             vec![Step {
@@ -286,6 +286,7 @@ impl Life {
                 attested_build: None,
                 accepted: true,
                 on_behalf_of: None,
+                via: Vec::new(),
             },
             action: ActionFacts {
                 id: id("process.restart"),

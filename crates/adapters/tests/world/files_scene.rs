@@ -183,7 +183,7 @@ impl Stage {
             params: params.iter().map(|(name, value)| (id(name), value.clone())).collect::<BTreeMap<_, _>>(),
             undo: entry.undo,
         };
-        let requester = Requester { agent: id("holmes"), on_behalf_of: Some(id("ada")) };
+        let requester = Requester { on_behalf_of: Some(id("ada")), ..Requester::alone(id("holmes")) };
         let plan = Plan::new(requester, None, id("hung"), vec![step]).unwrap();
         let mut grant = grant(&plan, entry.tier, epoch);
         grant.executors = bound(self.name);

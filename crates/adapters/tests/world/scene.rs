@@ -82,7 +82,7 @@ pub(crate) fn plan(catalogue: &Catalogue, action: &str, target: &str, version: D
         params: BTreeMap::new(),
         undo: entry.undo,
     };
-    let requester = Requester { agent: id("holmes"), on_behalf_of: Some(id("ada")) };
+    let requester = Requester { on_behalf_of: Some(id("ada")), ..Requester::alone(id("holmes")) };
     Plan::new(requester, None, id("hung"), vec![step]).unwrap()
 }
 

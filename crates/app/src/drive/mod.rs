@@ -21,6 +21,7 @@ use crate::{
     gather,
     port::{ActedPhase, ExecuteError},
     refusal::{Refusal, internal},
+    requester,
     review::owe,
     revoke,
     run::{Run, executor, reopen},
@@ -163,6 +164,10 @@ async fn begin(bench: &Bench<'_>) -> Result<(), Refusal> {
     }
     // Other limits, pins or a policy than the run began under: what is still to come must be judged by those in force.
     if bench.gate.ports.store.active_inputs() != Some(bench.gate.inputs) {
+        return bench.stop(FailWhy::Braked, None).await;
+    }
+    // Whoever asked may have left since it began: their registration can end without a change.
+    if !requester::is_there(bench.gate, bench.view.plan.requester()) {
         return bench.stop(FailWhy::Braked, None).await;
     }
     let now = bench.gate.now();

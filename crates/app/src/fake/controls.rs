@@ -127,7 +127,15 @@ pub fn person(name: &str, seed: u8) -> Person {
 #[must_use]
 pub fn agent(name: &str, owner: &str, accepted: bool) -> Agent {
     let phases = if accepted { [Phase::Decide].into() } else { [Phase::Observe, Phase::Decide].into() };
-    Agent { id: id(name), team: id("agents"), owner: id(owner), phases, attested_build: None, accepted }
+    Agent {
+        id: id(name),
+        team: id("agents"),
+        owner: id(owner),
+        phases,
+        builds: Vec::new(),
+        expires_at_ms: None,
+        accepted,
+    }
 }
 
 fn actions() -> Vec<Action> {

@@ -26,6 +26,8 @@ pub enum Policy {
     Error,
     /// It allows without oversight and denies with it.
     NotMonotone,
+    /// It allows everybody but this agent.
+    Bars(&'static str),
     /// It allows, and goes by what only a look at the target tells.
     LooksAtTarget,
 }
@@ -99,12 +101,15 @@ impl Judge for FakeJudge {
         (!looks).then(|| self.ladder(facts))
     }
 
-    fn ask(&self, _facts: &Facts, oversight: &Oversight) -> Verdict {
+    fn ask(&self, facts: &Facts, oversight: &Oversight) -> Verdict {
         match self.said().policy {
             Policy::From(rung) if oversight.dominates(&rung.oversight()) => allow(),
             Policy::From(_) | Policy::Deny => Verdict::Deny { rules: Vec::new() },
             Policy::Error => Verdict::Error { rules: Vec::new() },
-            Policy::LooksAtTarget => allow(),
+            Policy::Bars(agent) if facts.principal.agent.as_str() == agent => {
+                Verdict::Deny { rules: Vec::new() }
+            }
+            Policy::Bars(_) | Policy::LooksAtTarget => allow(),
             Policy::NotMonotone if oversight.approvals == 0 => allow(),
             Policy::NotMonotone => Verdict::Deny { rules: vec![rule("the-more-the-worse")] },
         }

@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use holdpoint_domain::{
     Id, Rung,
-    actor::{Identity, Phase},
+    actor::{Identity, Phase, TrustDomain},
     approval::{Choice, HoldTerms, SignedStatement, Statement},
     decision::Mode,
+    delegation::Naming,
     id::kind,
     plan::Narrative,
     record::Record,
@@ -29,6 +30,8 @@ use crate::{
 pub(crate) const PERMIT_SEED: u8 = 1;
 /// The seed of the observer's key.
 const EVIDENCE_SEED: u8 = 2;
+/// The seed of the key of delegations.
+const DELEGATION_SEED: u8 = 4;
 /// The seed of the key that permits are bound to, whatever the executor.
 pub(crate) const EXECUTOR_SEED: u8 = 3;
 
@@ -199,6 +202,12 @@ pub fn signed_by<T: signed::Statement>(seed: u8, statement: T) -> Signed<T> {
     Signed { statement, signature }
 }
 
+/// Names that stand in tokens of the gate.
+fn naming() -> Naming {
+    let domain = TrustDomain::parse("example.org").expect("a trust domain of a test follows the grammar");
+    Naming { issuer: "gate.example/log".to_owned(), audience: "holdpoint".to_owned(), domain }
+}
+
 fn gate(
     setup: &Setup,
     clock: &Arc<FakeClock>,
@@ -220,10 +229,11 @@ fn gate(
         latch: latch.clone(),
         inputs: inputs.clone(),
         permit_key: Arc::new(FakeSigner::new(PERMIT_SEED)),
+        delegation_key: Arc::new(FakeSigner::new(DELEGATION_SEED)),
         evidence_key: Arc::new(FakeSigner::new(EVIDENCE_SEED)),
         log_key: store.log_key(),
     };
-    let mut settings = Settings::new("fake-permit-key".to_owned());
+    let mut settings = Settings::new(naming());
     settings.mode = setup.mode;
     Gate::new(ports, setup.parts.clone().check(), settings).expect("control inputs have a canonical form")
 }

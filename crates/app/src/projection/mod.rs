@@ -220,6 +220,7 @@ pub fn changes(record: &Record) -> Vec<Change> {
         | Body::InputRefused { .. }
         | Body::InputRestored { .. }
         | Body::Strangers { .. }
+        | Body::Delegated { .. }
         | Body::Refused { .. } => {}
     }
     changes

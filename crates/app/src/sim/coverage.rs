@@ -8,9 +8,10 @@ use holdpoint_domain::flow::{Event, State};
 const TABLE: &str = include_str!("../../../domain/testdata/flow.txt");
 
 /// Pairs that the table allows and that no use case brings about, with the reason.
-pub const UNREACHABLE: [(State, Event, &str); 3] = [
+pub const UNREACHABLE: [(State, Event, &str); 4] = [
     (State::Allowed, Event::Expire, "a permit is granted in the transaction that allows"),
-    (State::Held, Event::Void, "a hold is looked at again only when it has become a permit"),
+    (State::Deferred, Event::Void, "only when the requester left, and nobody leaves here"),
+    (State::Held, Event::Void, "only when the requester left, and nobody leaves here"),
     (State::Unwound, Event::FailUndo, "an undo fails while it is under way, never between two of them"),
 ];
 

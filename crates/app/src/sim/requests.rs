@@ -87,9 +87,9 @@ impl Sim {
         }
         let asking = self.asking(Request::Propose, &identity);
         for _ in 0..=u64::from(self.rng.often(100)) {
-            let (gate, identity, proposal) = (Arc::clone(&self.gate), identity.clone(), proposal.clone());
+            let (gate, party, proposal) = (Arc::clone(&self.gate), identity.clone().into(), proposal.clone());
             let doing: Doing = Box::pin(async move {
-                Done::Proposed(crate::propose::propose(&gate, &identity, proposal).await.map(Box::new))
+                Done::Proposed(crate::propose::propose(&gate, &party, proposal).await.map(Box::new))
             });
             self.spawn(format!("propose {wanted:?} by {agent}"), asking, doing);
         }

@@ -47,7 +47,7 @@ fn decided(situation: &(Truth, &str, &str, Answer), words: &dyn Fn(Proposal) -> 
     let stage = started(Setup::default());
     stage.world.probe("process.hung", Probe::Says(*truth));
     let proposal = words(stage.proposal(action, target));
-    let proposed = wait(propose(&stage.gate, &decider("healer"), proposal)).unwrap();
+    let proposed = wait(propose(&stage.gate, &decider("healer").into(), proposal)).unwrap();
     assert_eq!(proposed.decision.answer, *answer, "{situation:?}");
     let history = wait(stage.store.history(&proposed.id)).unwrap();
     let records = history.iter().map(|entry| Record::parse(&entry.bytes).unwrap());

@@ -138,8 +138,8 @@ fn inv01_a_proposal_is_killed_at_every_point() {
     for polls in 0.. {
         let mut stage = started(Setup::default());
         let proposal = stage.proposal("process.restart", "worker-1");
-        let identity = holdpoint_app::fake::decider("healer");
-        let mut asking = Box::pin(propose(&stage.gate, &identity, proposal));
+        let party = holdpoint_app::fake::decider("healer").into();
+        let mut asking = Box::pin(propose(&stage.gate, &party, proposal));
         let ended = poll_at_most(&mut asking, polls).is_some();
         drop(asking);
         stage.restart();

@@ -16,7 +16,7 @@ use holdpoint_domain::{
 use super::support::{audit, refusals, started, wait};
 
 fn asked(stage: &Stage, who: &Identity, action: &str, target: &str) -> Result<Evaluated, Refusal> {
-    wait(evaluate(&stage.gate, who, &Question { action: id(action), target: id(target) }))
+    wait(evaluate(&stage.gate, &who.clone().into(), &Question { action: id(action), target: id(target) }))
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn inv13_nothing_is_answered_under_inputs_that_are_not_in_force() {
     stale.inputs = inputs;
     let question = Question { action: id("process.inspect"), target: id("worker-1") };
     let before = stage.store.records().len();
-    let refusal = wait(evaluate(&stale, &decider("healer"), &question)).unwrap_err();
+    let refusal = wait(evaluate(&stale, &decider("healer").into(), &question)).unwrap_err();
     assert_eq!(refusal.rule, "too-late");
     assert!(stage.store.records()[before..].iter().all(|record| record.body.word() == "refused"));
 }

@@ -73,7 +73,7 @@ pub(crate) fn started(setup: Setup) -> Stage {
 
 /// Whoever it is proposes.
 pub(crate) fn ask_as(stage: &Stage, who: &Identity, proposal: Proposal) -> Result<Proposed, Refusal> {
-    wait(propose(&stage.gate, who, proposal))
+    wait(propose(&stage.gate, &who.clone().into(), proposal))
 }
 
 /// Proposes several steps, and expects to be heard.

@@ -34,7 +34,7 @@ fn say(narrative: &str, other: Option<&str>) -> Proposed {
         transcript: text(),
         ..stage.proposal("process.restart", "worker-1")
     };
-    let proposed = wait(propose(&stage.gate, &decider("healer"), proposal)).unwrap();
+    let proposed = wait(propose(&stage.gate, &decider("healer").into(), proposal)).unwrap();
     // Kept beside the ledger, never in it.
     for entry in stage.store.all_entries() {
         let entry = String::from_utf8(entry).unwrap();

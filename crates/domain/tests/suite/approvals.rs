@@ -112,7 +112,7 @@ fn inv05_whoever_asked_cannot_decide() {
     assert_eq!(own.clone().check(&terms, key, &requester, at(NOW)), Err(ApprovalError::Requester(id("dee"))));
     assert_eq!(own.clone().check_signed(&terms, key, &requester), Err(ApprovalError::Requester(id("dee"))));
     // The same statement counts for a plan that somebody else asked for.
-    let other = Requester { agent: id("holmes"), on_behalf_of: Some(id("ada")) };
+    let other = Requester { on_behalf_of: Some(id("ada")), ..Requester::alone(id("holmes")) };
     assert_eq!(
         own.check(&terms, key, &other, at(NOW)).map(|consent| consent.approver().clone()),
         Ok(id("dee"))

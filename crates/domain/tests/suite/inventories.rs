@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdpoint_domain::{
+    Digest,
     actor::Phase,
-    agent::{Agent, Person, Registry, RegistryError},
+    agent::{Agent, Build, Person, Registry, RegistryError},
     blast::radius,
     change::{ChangeError, approvals_needed},
     target::{Criticality, Inventory, InventoryError, MAX_INVENTORY, Service, Target},
@@ -38,7 +39,8 @@ fn agent(name: &str, owner: &str) -> Agent {
         team: id("sre-agents"),
         owner: id(owner),
         phases: BTreeSet::from([Phase::Decide]),
-        attested_build: None,
+        builds: Vec::new(),
+        expires_at_ms: None,
         accepted: false,
     }
 }
@@ -184,10 +186,13 @@ fn inv13_administrators_are_who_the_registry_says() {
 #[test]
 fn all_faults_of_a_registry_are_reported_together() {
     let people = vec![person("ada", 1), person("bob", 1), person("cyd", 3), person("cyd", 3)];
-    let agents = vec![agent("holmes", "ada"), agent("holmes", "ada"), agent("watson", "eve")];
+    let everybody = Build { digest: Digest::of_bytes(b"build"), selectors: [].into() };
+    let anybody = Agent { builds: vec![everybody], ..agent("adler", "ada") };
+    let agents = vec![agent("holmes", "ada"), agent("holmes", "ada"), agent("watson", "eve"), anybody];
     let mut faults = Registry::new(agents, people).unwrap_err();
     faults.sort_by_key(ToString::to_string);
     let expected = [
+        RegistryError::NoSelectors(id("adler")),
         RegistryError::DuplicateAgent(id("holmes")),
         RegistryError::UnknownOwner { agent: id("watson"), owner: id("eve") },
         RegistryError::SharedKey(id("ada"), id("bob")),
@@ -200,6 +205,7 @@ fn all_faults_of_a_registry_are_reported_together() {
             RegistryError::DuplicateAgent(_)
             | RegistryError::DuplicatePerson(_)
             | RegistryError::SharedKey(..)
+            | RegistryError::NoSelectors(_)
             | RegistryError::UnknownOwner { .. } => assert!(!fault.to_string().contains('\n')),
         }
     }
@@ -273,4 +279,32 @@ proptest! {
         prop_assert!(small.within(&large) && small.within(&small));
         prop_assert_eq!(large.within(&small), large == small);
     }
+}
+
+#[test]
+fn a_build_is_what_its_selectors_say_or_nobody_knows() {
+    let build = |name: &str, selectors: &[&str]| Build {
+        digest: Digest::of_bytes(name.as_bytes()),
+        selectors: selectors.iter().map(|selector| (*selector).to_owned()).collect(),
+    };
+    let builds = vec![build("one", &["k8s:sa:holmes", "image:sha256:1"]), build("two", &["image:sha256:2"])];
+    let holmes = Agent { builds, ..agent("holmes", "ada") };
+    let is = |selectors: &[&str]| holmes.build_of(&selectors.iter().map(|text| (*text).to_owned()).collect());
+    assert_eq!(is(&["image:sha256:1", "k8s:ns:ops", "k8s:sa:holmes"]), Some(Digest::of_bytes(b"one")));
+    assert_eq!(is(&["image:sha256:2"]), Some(Digest::of_bytes(b"two")));
+    assert_eq!(is(&["image:sha256:1"]), None, "one of two selectors is not enough");
+    assert_eq!(is(&["image:sha256:3"]), None);
+    assert_eq!(is(&[]), None, "nothing attests nothing");
+    assert_eq!(is(&["image:sha256:1", "image:sha256:2", "k8s:sa:holmes"]), None, "nobody knows which");
+    assert!(holmes.attests(&Digest::of_bytes(b"one")) && !holmes.attests(&Digest::of_bytes(b"three")));
+}
+
+#[test]
+fn t25_a_registration_ends_when_it_says() {
+    let at = |ms| holdpoint_domain::Timestamp::from_ms(ms).unwrap();
+    let guest = Agent { expires_at_ms: Some(at(1_000)), ..agent("guest", "ada") };
+    let registry = Registry::new(vec![guest, agent("holmes", "ada")], vec![person("ada", 1)]).unwrap();
+    assert!(registry.agent_at(&id("guest"), at(999)).is_some());
+    assert!(registry.agent_at(&id("guest"), at(1_000)).is_none(), "the end itself is too late");
+    assert!(registry.agent_at(&id("holmes"), at(u64::MAX >> 12)).is_some());
 }

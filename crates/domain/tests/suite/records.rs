@@ -11,6 +11,7 @@ use holdpoint_domain::{
     blast::Blast,
     change::{Change, Control},
     decision::{Ladder, Mode, Verdict, Worse, decide},
+    delegation::{Delegation, Within},
     facts::{OverBudget, PlanFacts, Standing},
     flow::Event,
     halt::{Halt, Reach},
@@ -77,10 +78,11 @@ fn number(body: &Body) -> usize {
         Body::Resolved { .. } => 37,
         Body::Refused { .. } => 38,
         Body::Evaluated { .. } => 39,
+        Body::Delegated { .. } => 40,
     }
 }
 
-const VARIANTS: usize = 40;
+const VARIANTS: usize = 41;
 
 /// The last of those that are about the log, and not about a plan.
 const LAST_ABOUT_THE_LOG: usize = 9;
@@ -234,12 +236,27 @@ fn bodies() -> Vec<(Actor, Body)> {
                 facts: Box::new(one(&facts())),
             },
         ),
+        (
+            person("dee"),
+            Body::Delegated {
+                delegation: Box::new(Delegation {
+                    id: id("delegation-1"),
+                    head: Some(id("dee")),
+                    via: vec![id("watson")],
+                    to: id("holmes"),
+                    within: Within { actions: Some([id("process.restart")].into()), targets: None },
+                    made_at_ms: at(NOW),
+                    until_ms: at(NOW + 60_000),
+                }),
+            },
+        ),
     ]
 }
 
 fn records() -> Vec<Record> {
-    let about_no_plan =
-        |body: &Body| number(body) <= LAST_ABOUT_THE_LOG || matches!(body, Body::Evaluated { .. });
+    let about_no_plan = |body: &Body| {
+        number(body) <= LAST_ABOUT_THE_LOG || matches!(body, Body::Evaluated { .. } | Body::Delegated { .. })
+    };
     let plan = |body: &Body| -> Option<Id<kind::Plan>> { (!about_no_plan(body)).then(|| id("plan-1")) };
     bodies().into_iter().map(|(actor, body)| Record::new(at(NOW), actor, plan(&body), body)).collect()
 }

@@ -83,6 +83,7 @@ pub(crate) fn facts() -> Facts {
             attested_build: Some(digest("build")),
             accepted: true,
             on_behalf_of: Some(id("dee")),
+            via: Vec::new(),
         },
         action: ActionFacts {
             id: id("process.restart"),
@@ -251,7 +252,7 @@ pub(crate) fn plan() -> Plan {
         ("token", ParamValue::Secret(commitment("hunter2"))),
     ];
     Plan::new(
-        Requester { agent: id("holmes"), on_behalf_of: Some(id("dee")) },
+        Requester { on_behalf_of: Some(id("dee")), ..Requester::alone(id("holmes")) },
         Some(id("inc-42")),
         id("process.hung"),
         vec![Step {

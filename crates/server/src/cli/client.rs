@@ -8,7 +8,10 @@ use serde_json::Value;
 use super::{CliError, Door, failed, identity, output::plain};
 use crate::{
     config::Config,
-    http::wire::{Entries, Keys},
+    http::{
+        DELEGATION,
+        wire::{Entries, Keys},
+    },
 };
 
 /// How long an answer may take: a proposal waits for its probes.
@@ -27,6 +30,7 @@ pub(crate) struct Client {
     http: reqwest::Client,
     url: String,
     token: Option<String>,
+    delegation: Option<String>,
     config: Option<Config>,
 }
 
@@ -64,13 +68,19 @@ impl Client {
                 quoted(&url, 80)
             )));
         }
+        let delegation = door.delegation_file.as_deref().map(|path| {
+            let read = std::fs::read_to_string(path);
+            let read = read.map_err(|err| CliError::Failed(format!("{}: {err}", path.display())));
+            read.map(|text| text.trim().to_owned())
+        });
+        let delegation = delegation.transpose()?;
         let http = reqwest::Client::builder()
             .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()
             .map_err(failed)?;
-        Ok(Self { http, url, token: token.map(|token| token.trim().to_owned()), config })
+        Ok(Self { http, url, token: token.map(|token| token.trim().to_owned()), delegation, config })
     }
 
     /// The configuration, where one was given.
@@ -184,6 +194,10 @@ impl Client {
     async fn open(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, CliError> {
         let request = match &self.token {
             Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        let request = match &self.delegation {
+            Some(delegation) => request.header(DELEGATION, delegation),
             None => request,
         };
         request.send().await.map_err(|err| self.unreachable(&err))

@@ -210,7 +210,7 @@ mod tests {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().route("/v1/events", get(events)).with_state(Arc::clone(&script));
         tokio::spawn(async move { axum::serve(listener, router).await });
-        (Door { url: Some(url), token_file: None, config: None, person: None }, script)
+        (Door { url: Some(url), token_file: None, delegation_file: None, config: None, person: None }, script)
     }
 
     #[tokio::test]
@@ -234,8 +234,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_gate_that_was_never_there_is_told_of_at_once() {
-        let door =
-            Door { url: Some("http://127.0.0.1:1".into()), token_file: None, config: None, person: None };
+        let door = Door {
+            url: Some("http://127.0.0.1:1".into()),
+            token_file: None,
+            delegation_file: None,
+            config: None,
+            person: None,
+        };
         assert_eq!(Follower::from(&door, 0).next().await.err().unwrap().code(), 8);
     }
 }

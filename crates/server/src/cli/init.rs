@@ -32,7 +32,7 @@ pub(crate) fn init(options: &InitOptions) -> Result<(), CliError> {
     let inputs = load_inputs(&config)?;
     let keys = config.keys_dir();
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&keys).map_err(failed)?;
-    for purpose in [KeyUse::Checkpoint, KeyUse::Evidence, KeyUse::Permit] {
+    for purpose in [KeyUse::Checkpoint, KeyUse::Delegation, KeyUse::Evidence, KeyUse::Permit] {
         Seed::load_or_create(&purpose.path(&keys)).map_err(failed)?;
     }
     let issuer = DevIssuer::load_or_create(&KeyUse::Identity.path(&keys), config.trust_domain.clone())

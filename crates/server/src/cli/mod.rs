@@ -9,6 +9,7 @@ mod catalog;
 mod change;
 mod client;
 mod consent;
+mod delegate;
 mod describe;
 mod error;
 mod explain;
@@ -61,6 +62,8 @@ enum Command {
     /// Local development identities
     #[command(subcommand)]
     Identity(identity::IdentityCommand),
+    /// Have an agent act for you, or for whomever you act for: prints a token
+    Delegate(delegate::DelegateOptions),
     /// Propose a plan, as an agent
     Propose(propose::ProposeOptions),
     /// List plans, holds, the catalogue or the inventory, or show one thing in short
@@ -121,6 +124,9 @@ pub(crate) struct Door {
     /// File with an identity token
     #[arg(long, env = "HOLDPOINT_TOKEN_FILE")]
     token_file: Option<PathBuf>,
+    /// File with the token of a delegation: whom the agent acts for
+    #[arg(long, env = "HOLDPOINT_DELEGATION_FILE")]
+    delegation_file: Option<PathBuf>,
     /// The gate's configuration: its address, and its development issuer for --as
     #[arg(long, env = "HOLDPOINT_CONFIG")]
     config: Option<PathBuf>,
@@ -197,6 +203,7 @@ async fn run(command: Command) -> Result<(), CliError> {
         Command::Init(options) => init::init(&options),
         Command::Keygen(options) => identity::keygen(&options),
         Command::Identity(command) => identity::run(&command),
+        Command::Delegate(options) => delegate::delegate(options).await,
         Command::Propose(options) => propose::propose(options).await,
         Command::Get(options) => get::get(options).await,
         Command::Describe(options) => describe::describe(options).await,

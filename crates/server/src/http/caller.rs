@@ -8,10 +8,10 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use holdpoint_app::gate::Gate;
+use holdpoint_app::{delegate, gate::Gate};
 use holdpoint_domain::{
-    Id,
-    actor::{Identity, Phase},
+    Id, Timestamp,
+    actor::{Identity, Party, Phase},
     agent::Registry,
     decision::Verdict,
     id::kind,
@@ -39,6 +39,8 @@ pub(super) enum Who {
     /// An agent in phase `decide`. The use case checks it and records the refusal of anybody else; here it is enough to be
     /// known.
     Proposer,
+    /// An agent in phase `decide`, or a person. As with [`Self::Proposer`], the use case refuses others, on record.
+    Delegator,
     /// A person. As with [`Self::Proposer`], the use case refuses others, on record.
     Approver,
     /// A person whom policy lets read the whole ledger.
@@ -58,6 +60,13 @@ impl Caller {
         }
     }
 }
+
+/// Who asks for something to be done: the caller, and whom it acts for. Only [`admit`] puts one into a request.
+#[derive(Debug, Clone)]
+pub(super) struct Asker(pub(super) Party);
+
+/// The header with the token that says whom an agent acts for.
+pub(crate) const DELEGATION: &str = "holdpoint-delegation";
 
 /// An endpoint's row, as its guard needs it.
 #[derive(Clone)]
@@ -124,6 +133,12 @@ async fn prepare(guard: &Guard, mut request: Request) -> Result<(Request, Place)
     } else {
         Some(permit(door, *who, identify(door, request.headers())?)?)
     };
+    let asker = match &caller {
+        Some(caller) if matches!(who, Who::Proposer | Who::Delegator) => {
+            Some(asker(door, &caller.0, request.headers())?)
+        }
+        Some(_) | None => None,
+    };
     if !request.method().is_safe() {
         request = body::receive(request, door.limits().body, *max_body).await?;
     }
@@ -132,6 +147,9 @@ async fn prepare(guard: &Guard, mut request: Request) -> Result<(Request, Place)
     extensions.insert(place.clone());
     if let Some(caller) = caller {
         extensions.insert(caller);
+    }
+    if let Some(asker) = asker {
+        extensions.insert(asker);
     }
     Ok((request, place))
 }
@@ -157,6 +175,25 @@ fn identify(door: &Door, headers: &HeaderMap) -> Result<Identity, Problem> {
         .map_err(|why| invalid(format!("the token is refused: {}", echo(&why))))
 }
 
+/// Whom the caller acts for, by the token that it brought beside its identity.
+fn asker(door: &Door, identity: &Identity, headers: &HeaderMap) -> Result<Asker, Problem> {
+    let mut party = Party::from(identity.clone());
+    let mut values = headers.get_all(DELEGATION).iter();
+    if let Some(value) = values.next() {
+        let next = "send the token of one delegation, in one header, beside the agent's identity";
+        let malformed = |detail: &str| Problem::malformed("bad-delegation", detail.to_owned(), next);
+        if values.next().is_some() {
+            return Err(malformed("expected one `Holdpoint-Delegation` header, got more"));
+        }
+        let Identity::Agent { agent, .. } = identity else {
+            return Err(malformed("a person acts for nobody: delegations are to agents"));
+        };
+        let token = value.to_str().map_err(|_| malformed("expected a token of visible ASCII characters"))?;
+        party.delegation = Some(delegate::open(&door.service.gate(), token, agent)?);
+    }
+    Ok(Asker(party))
+}
+
 /// The token of `Bearer <b64token>` (RFC 6750 section 2.1); the scheme's case does not matter.
 fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
@@ -174,8 +211,10 @@ fn permit(door: &Door, who: Who, identity: Identity) -> Result<Caller, Problem> 
     let registry = &gate.controls.registry;
     let forbidden = |rule, detail: String, next| Err(Problem::new(StatusCode::FORBIDDEN, rule, detail, next));
     match who {
-        Who::Proposer | Who::Approver => Ok(Caller(identity)),
-        Who::Anyone | Who::Reader | Who::Person | Who::Auditor if !registered(registry, &identity) => {
+        Who::Proposer | Who::Delegator | Who::Approver => Ok(Caller(identity)),
+        Who::Anyone | Who::Reader | Who::Person | Who::Auditor
+            if !registered(registry, &identity, gate.ports.clock.now()) =>
+        {
             forbidden(
                 "not-registered",
                 "the token is good, but the registry does not have its owner in this role".to_owned(),
@@ -220,10 +259,10 @@ fn people_only(phase: Phase) -> String {
 }
 
 /// Whether the registry still knows whom the token names: a token lives longer than a role may.
-fn registered(registry: &Registry, identity: &Identity) -> bool {
+fn registered(registry: &Registry, identity: &Identity, now: Timestamp) -> bool {
     match identity {
         Identity::Agent { agent, phase } => {
-            registry.agent(agent).is_some_and(|agent| agent.phases.contains(phase))
+            registry.agent_at(agent, now).is_some_and(|agent| agent.phases.contains(phase))
         }
         Identity::Person { person } => registry.person(person).is_some(),
     }
@@ -235,6 +274,15 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let caller = parts.extensions.get::<Self>().cloned();
         caller.ok_or_else(|| Problem::internal(&"a handler wants a caller that its row does not ask for"))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Asker {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let asker = parts.extensions.get::<Self>().cloned();
+        asker.ok_or_else(|| Problem::internal(&"a handler wants an asker that its row does not ask for"))
     }
 }
 

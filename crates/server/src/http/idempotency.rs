@@ -15,6 +15,7 @@ use holdpoint_domain::{Digest, actor::Identity};
 
 use super::{
     body,
+    caller::DELEGATION,
     door::{Door, Place},
     problem::Problem,
 };
@@ -24,9 +25,10 @@ const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The header of an answer that was given before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Endpoints that remember nothing. Halting twice is halting once, and must work when the store takes nothing; a probe is no
-/// request that changes anything, and must not write; and whether something is allowed is asked of the policy in force, each
-/// time, on record.
-const FORGETS: [&str; 3] = ["/v1/halt", "/v1/probes", "/v1/evaluations"];
+/// request that changes anything, and must not write; whether something is allowed is asked of the policy in force, each time,
+/// on record; whether a permit is good is true now and not for a day; and no token is kept.
+const FORGETS: [&str; 5] =
+    ["/v1/halt", "/v1/probes", "/v1/evaluations", "/v1/introspection", "/v1/delegations"];
 /// Longest key.
 pub(super) const MAX_KEY_LEN: usize = 128;
 /// Largest answer that is remembered; ours are far below.
@@ -50,10 +52,11 @@ pub(super) async fn once(
     }
 }
 
-/// The digest of caller, endpoint and key: two callers never meet under one key.
+/// The digest of caller, whom they act for, endpoint and key: two callers never meet under one key.
 fn key(caller: &Identity, request: &Request) -> Result<Option<Digest>, Problem> {
     let Some(key) = header(request.headers())? else { return Ok(None) };
-    let of = (caller.actor(), request.method().as_str(), request.uri().path(), key);
+    let behalf = request.headers().get(DELEGATION).map(HeaderValue::as_bytes).map(Digest::of_bytes);
+    let of = (caller.actor(), behalf, request.method().as_str(), request.uri().path(), key);
     Digest::of(&of).map(Some).map_err(|err| Problem::internal(&err))
 }
 

@@ -141,7 +141,8 @@ pub(super) async fn keys(State(door): State<Arc<Door>>) -> Json<wire::Keys> {
         origin: gate.ports.store.head().origin.clone(),
         log_key: gate.ports.log_key.to_string(),
         permit_key: gate.ports.permit_key.public_key(),
-        permit_key_id: gate.settings.permit_key_id.clone(),
+        permit_key_id: gate.ports.permit_key.public_key().thumbprint().to_string(),
+        delegation_key: gate.ports.delegation_key.public_key(),
         evidence_key: gate.ports.evidence_key.public_key(),
     })
 }

@@ -13,6 +13,7 @@ mod body;
 mod caller;
 mod changes;
 mod connection;
+mod delegations;
 mod door;
 mod endpoint;
 mod evaluations;
@@ -23,6 +24,7 @@ mod holds;
 mod idempotency;
 mod ledger;
 pub(crate) mod openapi;
+mod permits;
 mod plan;
 mod plans;
 mod problem;
@@ -40,6 +42,7 @@ use tokio::net::TcpListener;
 
 use crate::service::Service;
 
+pub(crate) use caller::DELEGATION;
 pub(crate) use door::{Limits, Settings};
 pub(crate) use words::moment;
 

@@ -164,6 +164,7 @@ const fn callers(who: Who) -> &'static str {
         Who::Reader => "For agents, who see what is theirs, and for people.",
         Who::Person => "For people.",
         Who::Auditor => "For people whom policy lets read the ledger.",
+        Who::Delegator => "For agents in phase `decide` and people; the refusal of anybody else is recorded.",
         Who::Proposer => "For agents in phase `decide`; the refusal of anybody else is recorded.",
         Who::Approver => "For people; the refusal of anybody else is recorded.",
     }

@@ -81,7 +81,7 @@ pub(super) fn allowed_with(gate: &Gate, decision: &Decision, facts: &PlanFacts) 
             && reason.rule.as_str() != rule::NOTHING_PERMITS
     };
     let without = decision.reasons.iter().filter(denies).map(|reason| reason.rule.clone()).collect();
-    let ladders: Vec<_> = facts.steps().map(|step| gate.ports.judge.ladder(&step.for_policy())).collect();
+    let ladders = gate.ladders(facts);
     let allows = |rung: &Rung| ladders.iter().all(|ladder| ladder.on(*rung).allows());
     let tier = Rung::ALL.into_iter().find(allows).map(|rung| tier_of(&rung.oversight()));
     wire::AllowedWith { without, tier }

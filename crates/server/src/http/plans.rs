@@ -20,7 +20,7 @@ use serde::Deserialize;
 
 use super::{
     body,
-    caller::Caller,
+    caller::{Asker, Caller},
     door::{Door, Place},
     extract::{Ask, PathId},
     plan,
@@ -49,7 +49,7 @@ pub(super) struct ListQuery {
 /// `POST /v1/plans`.
 pub(super) async fn propose(
     State(door): State<Arc<Door>>,
-    Caller(identity): Caller,
+    Asker(party): Asker,
     place: Place,
     body::Json(plan): body::Json<wire::NewPlan>,
 ) -> Result<Response, Problem> {
@@ -57,7 +57,7 @@ pub(super) async fn propose(
     let proposed = Door::to_the_end(place, async move {
         let malformed = |detail| Problem::malformed("bad-steps", detail, "name one step, or a list of them");
         let proposal = plan.try_into().map_err(malformed)?;
-        let proposed = propose::propose(&service.gate(), &identity, proposal).await?;
+        let proposed = propose::propose(&service.gate(), &party, proposal).await?;
         // If we stop here, `recover` starts the run from its permit, or lets it expire.
         if proposed.decision.answer == Answer::Allow {
             service.runner.start(proposed.id.clone());

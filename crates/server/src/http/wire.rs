@@ -16,7 +16,6 @@ use holdpoint_domain::{
     flow::State,
     id::kind,
     plan::{Narrative, ParamValue, Plan},
-    signature::PublicKey,
     trigger::SignedEvidence,
 };
 use schemars::JsonSchema;
@@ -26,9 +25,11 @@ use serde_json::value::RawValue;
 use super::schema;
 
 mod people;
+mod trust;
 mod world;
 
 pub(crate) use people::*;
+pub(crate) use trust::*;
 pub(crate) use world::*;
 
 /// The body of `POST /v1/plans`.
@@ -499,23 +500,6 @@ pub(crate) struct Consistency {
     pub(crate) new: u64,
     /// The hashes, in base64.
     pub(crate) hashes: Vec<String>,
-}
-
-/// The public keys of the gate, by purpose. Compare them with a copy that came another way before trusting them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Keys {
-    /// The log's origin line.
-    pub(crate) origin: String,
-    /// The key of the log's checkpoints, as a C2SP verifier key.
-    pub(crate) log_key: String,
-    /// The key of permits.
-    #[schemars(with = "schema::PublicKey")]
-    pub(crate) permit_key: PublicKey,
-    /// The id of the permit key in JWS headers.
-    pub(crate) permit_key_id: String,
-    /// The key of evidence.
-    #[schemars(with = "schema::PublicKey")]
-    pub(crate) evidence_key: PublicKey,
 }
 
 /// The answer of `GET /healthz`.

@@ -135,6 +135,11 @@ pub(crate) fn moment(body: &Body) -> String {
         Body::InputRestored { control } => format!("the {control} on disk is the one in force again"),
         Body::Halted { halt } => format!("halted everything ({})", halt.reach),
         Body::Resumed => "let it go on".to_owned(),
+        Body::Delegated { delegation } => {
+            let head = delegation.head.as_ref().map(|head| format!(" for {head}")).unwrap_or_default();
+            let via: String = delegation.via.iter().map(|agent| format!(" by way of {agent}")).collect();
+            format!("agent {} acts{head}{via}", delegation.to)
+        }
         Body::Strangers { turned_away, .. } => {
             let count = turned_away.values().fold(0_u64, |sum, count| sum.saturating_add(*count));
             format!("{count} requests of nobody that the gate knows were turned away")
@@ -193,6 +198,7 @@ pub(crate) fn moment(body: &Body) -> String {
             let request = match request {
                 Request::Propose => "to propose",
                 Request::Decide => "to decide",
+                Request::Delegate => "to delegate",
                 Request::Claim => "to claim",
                 Request::Change => "to propose a change",
                 Request::DecideChange => "to decide on a change",

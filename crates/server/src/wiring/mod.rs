@@ -32,7 +32,7 @@ use holdpoint_app::{
     judge::BundleJudge,
     port::{Clock, Executor, Observer, Store},
 };
-use holdpoint_domain::{Id, Millis, actor::Identity, decision::Mode, id::kind};
+use holdpoint_domain::{Id, Millis, actor::Identity, decision::Mode, delegation::Naming, id::kind};
 use holdpoint_ledger::VerifierKey;
 use serde::Deserialize;
 
@@ -44,9 +44,6 @@ use crate::{
     config::{Config, Documents, Inputs, parse_text, root_text},
     service::{GateCell, Identify},
 };
-
-/// The id of the permit key in JWS headers.
-const PERMIT_KEY_ID: &str = "permit-1";
 
 /// A gate with everything it needs.
 pub(crate) struct Wired {
@@ -236,6 +233,7 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired, CliError> {
         latch: Arc::new(FileLatch::new(config.latch())),
         inputs: Arc::clone(&in_force) as _,
         permit_key: Arc::new(key(&KeyUse::Permit, "permit")?),
+        delegation_key: Arc::new(key(&KeyUse::Delegation, "delegation")?),
         evidence_key: Arc::new(key(&KeyUse::Evidence, "evidence")?),
         log_key,
     };
@@ -246,7 +244,11 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired, CliError> {
 }
 
 fn settings(config: &Config, mode: Mode) -> Settings {
-    let mut settings = Settings::new(PERMIT_KEY_ID.to_owned());
+    let mut settings = Settings::new(Naming {
+        issuer: config.origin.clone(),
+        audience: config.audience.clone(),
+        domain: config.trust_domain.clone(),
+    });
     let timings = &config.timings;
     settings.mode = mode;
     settings.hold_ms = timings.hold_ms.unwrap_or(settings.hold_ms);

@@ -46,6 +46,12 @@ const ANSWERS: Shape = Object(&[
 ]);
 const STEP: Shape = Object(&[("action", Must, Text), ("target", Must, Text), ("params", May, Map(&Param))]);
 
+const DELEGATION: Shape = Object(&[
+    ("to", Must, Text),
+    ("actions", Null, List(&Text)),
+    ("targets", Null, List(&Text)),
+    ("life_ms", Must, Whole(MAX_WHOLE)),
+]);
 const PLAN: Shape = Object(&[
     ("action", Null, Text),
     ("target", Null, Text),
@@ -139,6 +145,8 @@ const BODIES: &[(&str, Shape)] = &[
     ("/v1/halt", Object(&[("reach", Must, Word(&["soft", "hard"]))])),
     ("/v1/resume", Object(&[])),
     ("/v1/probes", Object(&[("condition", Must, Text), ("target", Must, Text)])),
+    ("/v1/delegations", DELEGATION),
+    ("/v1/introspection", Object(&[("token", Must, Text), ("executor", Null, Text)])),
 ];
 
 /// The shape of an endpoint's body.

@@ -2,12 +2,13 @@
 
 use axum::routing::on;
 
-use super::{Doc, Endpoint, get, json, other, post};
+use super::{Answer, Doc, Endpoint, get, json, other, post};
 use crate::http::{
     aftercare,
     body::{MAX_CHANGE_BYTES, MAX_FLAT_BYTES},
     caller::Who,
-    changes, evaluations, events, halt, holds, ledger, openapi, plans, schema, wire, world,
+    changes, delegations, evaluations, events, halt, holds, ledger, openapi, permits, plans, schema, wire,
+    world,
 };
 
 /// All endpoints.
@@ -361,6 +362,43 @@ pub(in crate::http) const ENDPOINTS: &[Endpoint] = &[
             summary: "Prove that an entry is in the latest checkpoint (C2SP tlog-proof)",
             at: Some(("the entry's index", schema::of::<u64>)),
             answers: &[other("the proof", "text/plain; charset=utf-8")],
+            ..Doc::NONE
+        },
+    ),
+    post(
+        "/v1/delegations",
+        Who::Delegator,
+        |method| on(method, delegations::delegate),
+        schema::of::<wire::NewDelegation>,
+        Doc {
+            summary: "Have an agent act for you: a token for the header `Holdpoint-Delegation`",
+            answers: &[json(201, "the delegation, which is recorded", schema::of::<wire::Delegated>)],
+            fails: &[403],
+            ..Doc::NONE
+        },
+    ),
+    post(
+        "/v1/introspection",
+        Who::Reader,
+        |method| on(method, permits::introspect),
+        schema::of::<wire::NewIntrospection>,
+        Doc {
+            summary: "Ask whether a permit, or what was passed on of one, is good now",
+            answers: &[json(200, "whether it is, and what it grants", schema::of::<wire::Introspection>)],
+            ..Doc::NONE
+        },
+    ),
+    get(
+        "/.well-known/jwks.json",
+        Who::Anyone,
+        |method| on(method, permits::jwks),
+        Doc {
+            summary: "The keys that permits and delegations are checked with (RFC 7517)",
+            answers: &[Answer {
+                status: 200,
+                what: "the keys",
+                content: ("application/jwk-set+json", Some(schema::of::<wire::JwkSet>)),
+            }],
             ..Doc::NONE
         },
     ),

@@ -53,6 +53,19 @@ pub(in crate::http) struct Principal {
     accepted: bool,
     /// The person at the head of the delegation chain.
     on_behalf_of: Option<Name>,
+    /// The agents between that person and the one that asks, the first one first.
+    #[schemars(default, skip_serializing_if = "Vec::is_empty")]
+    via: Vec<Deputy>,
+}
+
+/// An agent in the middle of a delegation chain.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::http) struct Deputy {
+    /// The agent.
+    agent: Name,
+    /// Its team.
+    team: Name,
 }
 
 /// What the catalogue says about the action.

@@ -31,6 +31,12 @@ pub(in crate::http) struct Requester {
     agent: Name,
     /// The person at the head of the agent's delegation chain.
     on_behalf_of: Option<Name>,
+    /// The agents between them, the first one first.
+    #[schemars(default, skip_serializing_if = "Vec::is_empty")]
+    via: Vec<Name>,
+    /// The attested build of the agent that proposed it.
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
+    build: Option<Digest>,
 }
 
 /// One step: an action on a target in a known version.

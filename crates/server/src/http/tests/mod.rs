@@ -15,4 +15,5 @@ mod matrix;
 mod openapi;
 mod readers;
 mod strangers;
+mod trust;
 mod world;

@@ -198,6 +198,7 @@ fn the_written_documentation_lists_every_endpoint() {
         Who::Reader => "agents and people",
         Who::Person => "people",
         Who::Proposer => "agents that decide",
+        Who::Delegator => "agents that decide, and people, on record",
         Who::Approver => "people, on record",
         Who::Auditor => "people whom policy lets read",
     };

@@ -1,0 +1,106 @@
+//! Introspection: whether a permit, or what was passed on of it, is good now.
+
+use holdpoint_app::{
+    fake::{
+        FakeSigner, Setup, Stage,
+        controls::{EXECUTOR, id},
+        session,
+    },
+    halt::{halt, resume},
+    introspect::{Active, introspect},
+    port::{Clock as _, Signer as _},
+};
+use holdpoint_domain::{
+    Digest, Millis,
+    flow::State,
+    halt::Reach,
+    narrow::{Narrowing, extended},
+};
+
+use super::support::{proposed, run_it, started, wait};
+
+/// The seed of the fake executors' key.
+const KEY: u8 = 3;
+
+fn permit(stage: &Stage, plan: &super::support::Plan) -> String {
+    wait(holdpoint_app::view::PlanView::read(stage.store.as_ref(), plan)).unwrap().permit.unwrap()
+}
+
+fn asked(stage: &Stage, token: &str) -> Option<Active> {
+    wait(introspect(&stage.gate, token, None)).unwrap()
+}
+
+/// What the executor passes on to another key: the first step, for ten seconds.
+fn passed_on(stage: &Stage, jws: &str, by: u8) -> String {
+    let until = stage.clock.now().plus(Millis::secs(10)).unwrap();
+    let holder = FakeSigner::new(by);
+    let link = Narrowing {
+        parent: Digest::of_bytes(jws.as_bytes()),
+        by: holder.public_key(),
+        executor: id(EXECUTOR),
+        key: FakeSigner::new(77).public_key().thumbprint(),
+        steps: [0].into(),
+        start_before_ms: until,
+        undo_until_ms: until,
+    };
+    extended(jws, &link, &holder.sign(link.signing_input().unwrap().as_bytes())).unwrap()
+}
+
+#[test]
+fn inv02_a_permit_is_active_from_its_grant_to_the_end_of_its_run() {
+    let stage = started(Setup::default());
+    let plan = proposed(&stage, "process.restart", "worker-1").id;
+    let jws = permit(&stage, &plan);
+    let active = asked(&stage, &jws).unwrap();
+    assert_eq!(
+        (active.state, active.plan_id.clone(), active.steps.len()),
+        (State::Permitted, plan.clone(), 4)
+    );
+    assert_eq!(active.key, FakeSigner::new(KEY).public_key().thumbprint());
+    assert_eq!(run_it(&stage, &plan), Ok(State::Succeeded));
+    assert!(asked(&stage, &jws).is_none());
+}
+
+#[test]
+fn inv15_no_permit_is_active_in_a_halt() {
+    let stage = started(Setup::default());
+    let plan = proposed(&stage, "process.restart", "worker-1").id;
+    let jws = permit(&stage, &plan);
+    let carol = session("carol");
+    wait(halt(&stage.gate, &carol, Reach::Soft)).unwrap();
+    assert!(asked(&stage, &jws).is_none());
+    let administrator = session("bob");
+    wait(resume(&stage.gate, &administrator)).unwrap();
+    assert!(asked(&stage, &jws).is_some());
+}
+
+#[test]
+fn t26_a_permit_that_is_void_or_over_is_not_active() {
+    let stage = started(Setup::default());
+    let plan = proposed(&stage, "process.restart", "worker-1").id;
+    let jws = permit(&stage, &plan);
+    stage.clock.advance(Millis::secs(61));
+    assert!(asked(&stage, &jws).is_none(), "before anybody has looked");
+    assert_eq!(run_it(&stage, &plan), Ok(State::Expired));
+    assert!(asked(&stage, &jws).is_none());
+    for garbage in ["", "~", "a.b.c", &jws[1..], &format!("{jws}~"), &format!("{jws}~a.b.c")] {
+        assert!(asked(&stage, garbage).is_none(), "{garbage}");
+    }
+}
+
+#[test]
+fn inv06_what_was_passed_on_is_active_as_far_as_it_goes() {
+    let stage = started(Setup::default());
+    let plan = proposed(&stage, "process.restart", "worker-1").id;
+    let jws = permit(&stage, &plan);
+    let chain = passed_on(&stage, &jws, KEY);
+    let active = asked(&stage, &chain).unwrap();
+    assert_eq!(active.key, FakeSigner::new(77).public_key().thumbprint());
+    assert_eq!(active.steps, [0].into());
+    assert!(asked(&stage, &passed_on(&stage, &jws, 78)).is_none(), "by somebody who does not hold it");
+    let other = wait(introspect(&stage.gate, &chain, Some(&id("other")))).unwrap();
+    assert!(other.is_none(), "in another executor's name");
+    stage.clock.advance(Millis::secs(10));
+    assert!(asked(&stage, &chain).is_none(), "the child is over");
+    assert!(asked(&stage, &jws).is_some(), "the permit is not");
+}

@@ -1,0 +1,169 @@
+//! Permits and delegations, for those who check them elsewhere.
+
+use std::collections::BTreeSet;
+
+use holdpoint_domain::{Digest, Id, Millis, Timestamp, flow::State, id::kind, signature::PublicKey};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::http::schema;
+
+/// The public keys of the gate, by purpose. Compare them with a copy that came another way before trusting them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Keys {
+    /// The log's origin line.
+    pub(crate) origin: String,
+    /// The key of the log's checkpoints, as a C2SP verifier key.
+    pub(crate) log_key: String,
+    /// The key of permits.
+    #[schemars(with = "schema::PublicKey")]
+    pub(crate) permit_key: PublicKey,
+    /// The id of the permit key in JWS headers: its thumbprint (RFC 7638).
+    pub(crate) permit_key_id: String,
+    /// The key of delegations.
+    #[schemars(with = "schema::PublicKey")]
+    pub(crate) delegation_key: PublicKey,
+    /// The key of evidence.
+    #[schemars(with = "schema::PublicKey")]
+    pub(crate) evidence_key: PublicKey,
+}
+
+/// A key set (RFC 7517).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct JwkSet {
+    /// The keys.
+    pub(crate) keys: Vec<Jwk>,
+}
+
+/// An Ed25519 key (RFC 8037).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Jwk {
+    /// `OKP`.
+    pub(crate) kty: String,
+    /// `Ed25519`.
+    pub(crate) crv: String,
+    /// `EdDSA`.
+    pub(crate) alg: String,
+    /// `sig`.
+    pub(crate) r#use: String,
+    /// The thumbprint (RFC 7638), which stands in the headers of what it signs.
+    pub(crate) kid: String,
+    /// The public key.
+    pub(crate) x: String,
+    /// What it signs, and nothing else: `holdpoint:permits` or `holdpoint:delegations`.
+    #[serde(rename = "urn:holdpoint:purpose")]
+    pub(crate) purpose: String,
+}
+
+/// The body of `POST /v1/introspection`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewIntrospection {
+    /// A permit, or what was passed on of one.
+    pub(crate) token: String,
+    /// The executor in whose name it is brought; not needed where it names one only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Name>")]
+    pub(crate) executor: Option<Id<kind::Executor>>,
+}
+
+/// Whether a permit is good now.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Introspection {
+    /// Good now. If not, nothing else is said.
+    pub(crate) active: bool,
+    /// What it grants.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub(crate) permit: Option<ActivePermit>,
+}
+
+/// What an active permit grants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct ActivePermit {
+    /// The type of the permit's header.
+    pub(crate) token_type: String,
+    /// The gate: the log's origin.
+    pub(crate) iss: String,
+    /// The permit's id.
+    #[schemars(with = "schema::Name")]
+    pub(crate) jti: Id<kind::Permit>,
+    /// When it was granted, in seconds.
+    pub(crate) iat: u64,
+    /// When it ends, in seconds.
+    pub(crate) exp: u64,
+    /// The key that whoever brings it must prove to have (RFC 7800).
+    pub(crate) cnf: Confirmation,
+    /// The executor.
+    #[schemars(with = "schema::Name")]
+    pub(crate) executor: Id<kind::Executor>,
+    /// The plan.
+    #[schemars(with = "schema::Name")]
+    pub(crate) plan_id: Id<kind::Plan>,
+    /// Its digest: the bytes that may run.
+    #[schemars(with = "schema::Digest")]
+    pub(crate) plan: Digest,
+    /// Where the plan is in its life.
+    #[schemars(with = "schema::Words<State>")]
+    pub(crate) state: State,
+    /// The fencing epoch: a target that has seen a higher one refuses it.
+    pub(crate) epoch: u64,
+    /// The steps that may be taken, by number.
+    pub(crate) steps: BTreeSet<u32>,
+    /// The first step must start before this.
+    #[schemars(with = "schema::Time")]
+    pub(crate) start_before_ms: Timestamp,
+    /// Later steps, undo and revocation until this.
+    #[schemars(with = "schema::Time")]
+    pub(crate) undo_until_ms: Timestamp,
+}
+
+/// The key of a permit's holder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Confirmation {
+    /// Its thumbprint (RFC 7638, RFC 9449).
+    pub(crate) jkt: String,
+}
+
+/// The body of `POST /v1/delegations`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewDelegation {
+    /// The agent that is to act for the caller, or for whomever the caller acts for.
+    #[schemars(with = "schema::Name")]
+    pub(crate) to: Id<kind::Agent>,
+    /// Only these actions; as many as the caller has when there is no list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<schema::Name>>")]
+    pub(crate) actions: Option<Vec<Id<kind::Action>>>,
+    /// Only these targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<schema::Name>>")]
+    pub(crate) targets: Option<Vec<Id<kind::Target>>>,
+    /// For how long: eight hours at most.
+    #[schemars(with = "schema::Span")]
+    pub(crate) life_ms: Millis,
+}
+
+/// A delegation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Delegated {
+    /// Its id.
+    #[schemars(with = "schema::Name")]
+    pub(crate) id: Id<kind::Delegation>,
+    /// The person at the head of the chain.
+    #[schemars(with = "Option<schema::Name>")]
+    pub(crate) head: Option<Id<kind::Person>>,
+    /// The agents between them and the one that acts, the first one first.
+    #[schemars(with = "Vec<schema::Name>")]
+    pub(crate) via: Vec<Id<kind::Agent>>,
+    /// The agent that acts.
+    #[schemars(with = "schema::Name")]
+    pub(crate) to: Id<kind::Agent>,
+    /// When it ends.
+    #[schemars(with = "schema::Time")]
+    pub(crate) until_ms: Timestamp,
+    /// The token for the header `Holdpoint-Delegation`, beside the agent's own identity.
+    pub(crate) token: String,
+    /// The ledger index of its record.
+    pub(crate) index: u64,
+}
