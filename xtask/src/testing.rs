@@ -34,6 +34,15 @@ pub(crate) const REQUIREMENTS: &[Requirement] = &[
         how: "Debian, Ubuntu: `apt-get install gcc libc6-dev`; Fedora: `dnf install gcc`; macOS: `xcode-select --install`",
     },
     Requirement {
+        what: "SoftHSM",
+        needed_for: "the tests of keys in a PKCS #11 token",
+        program: "softhsm2-util",
+        probe: "--version",
+        variable: "HOLDPOINT_SOFTHSM2_UTIL",
+        packages: &["softhsm2"],
+        how: "Debian, Ubuntu: `apt-get install --no-install-recommends softhsm2`; Fedora: `dnf install softhsm`; macOS: `brew install softhsm`",
+    },
+    Requirement {
         what: "nginx",
         needed_for: "the tests of the nginx executor, which isolate a server behind a real one",
         program: "nginx",

@@ -12,7 +12,7 @@ use crate::{
     gate::Gate,
     port::Txn,
     propose::record_refusal,
-    refusal::{Blame, Refusal},
+    refusal::{Blame, Refusal, internal},
     requester,
 };
 
@@ -78,7 +78,10 @@ async fn attempt(gate: &Gate, party: &Party, wanted: NewDelegation) -> Result<De
         })?;
     let key = &gate.ports.delegation_key;
     let input = delegation.signing_input(&key.public_key(), &gate.settings.naming)?;
-    let token = holdpoint_domain::permit::compact(&input, &key.sign(input.as_bytes()));
+    let signature = key.sign(input.as_bytes());
+    let verified = signature.verify_raw(&key.public_key(), input.as_bytes());
+    verified.map_err(|_| internal("the key of delegations does not sign"))?;
+    let token = holdpoint_domain::permit::compact(&input, &signature);
     if token.len() > MAX_TOKEN_LEN {
         let fact = format!("the token would have {} bytes: expected at most {MAX_TOKEN_LEN}", token.len());
         return Err(Refusal::new(Blame::Caller, "bad-delegation", fact, "name fewer actions and targets"));

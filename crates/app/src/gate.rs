@@ -22,6 +22,7 @@ use holdpoint_domain::{
     halt::Halt,
     id::kind,
     limits::Limits,
+    permit::{PermitKeys, RetiredKey},
     record::{Body, Record},
     signature::{PublicKey, Thumbprint},
     target::Inventory,
@@ -81,6 +82,8 @@ pub struct Controls {
     pub limits: Limits,
     /// The keys of executors, which permits are bound to.
     pub executor_keys: BTreeMap<Id<kind::Executor>, PublicKey>,
+    /// Permit keys that sign no more.
+    pub retired_permit_keys: Vec<RetiredKey>,
     /// Digests of what else decides who is believed and what runs: keys of identities, the executor's pins, the units,
     /// and whether a development flag is in force. They are part of the registry's digest.
     pub roots: BTreeMap<&'static str, Digest>,
@@ -257,6 +260,12 @@ impl Gate {
     /// The next fencing epoch. Grows for the whole life of the store: it starts above every recorded one.
     pub(crate) fn next_epoch(&self) -> u64 {
         self.common.epoch.fetch_add(1, Ordering::SeqCst).saturating_add(1)
+    }
+
+    /// The keys that permits of this gate open with.
+    #[must_use]
+    pub fn permit_keys(&self) -> PermitKeys {
+        PermitKeys::new(self.ports.permit_key.public_key(), self.controls.retired_permit_keys.clone())
     }
 
     /// An executor, and the thumbprint of the key that its permits are bound to.

@@ -202,6 +202,10 @@ pub(crate) async fn measure(
     let readings = gate.ports.prober.measure(condition, target).await;
     let evidence = Evidence::new(condition, target.id.clone(), readings, gate.now());
     let signature = gate.ports.evidence_key.sign(&Purpose::Evidence.signing_bytes(&evidence.bytes()?));
+    // A key in a token can fail to sign: what does not verify is no evidence.
+    let verified =
+        signature.verify(&gate.ports.evidence_key.public_key(), Purpose::Evidence, &evidence.bytes()?);
+    verified.map_err(|_| internal("the key of evidence does not sign"))?;
     Ok(SignedEvidence { evidence, signature })
 }
 

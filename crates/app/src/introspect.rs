@@ -46,7 +46,7 @@ pub async fn introspect(
     token: &str,
     executor: Option<&Id<kind::Executor>>,
 ) -> Result<Option<Active>, Refusal> {
-    let Ok(chain) = Chain::open(token, &gate.ports.permit_key.public_key()) else { return Ok(None) };
+    let Ok(chain) = Chain::open(token, &gate.permit_keys()) else { return Ok(None) };
     let grant = chain.permit().grant();
     let Some(held) = held(&chain, executor) else { return Ok(None) };
     let store = gate.ports.store.as_ref();

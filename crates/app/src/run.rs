@@ -163,7 +163,7 @@ pub(crate) async fn reopen(gate: &Gate, id: &Id<kind::Plan>) -> Result<Run, Refu
 
 fn open(gate: &Gate, view: &PlanView) -> Result<Permit, Refusal> {
     let jws = view.permit.as_deref().ok_or_else(|| internal("a permitted plan without a permit"))?;
-    let permit = Permit::open(jws, &gate.ports.permit_key.public_key()).map_err(internal)?;
+    let permit = gate.permit_keys().open(jws).map_err(internal)?;
     permit.check_plan(&view.plan).map_err(internal)?;
     Ok(permit)
 }

@@ -15,7 +15,7 @@ use crate::{
     Digest, Id, Timestamp,
     digest::DigestError,
     id::kind,
-    permit::{Grant, MAX_PERMIT_LEN, Permit, PermitError},
+    permit::{Grant, MAX_PERMIT_LEN, Permit, PermitError, PermitKeys},
     plan::MAX_STEPS,
     signature::{PublicKey, Signature, Thumbprint},
 };
@@ -174,13 +174,13 @@ pub fn extended(parent: &str, link: &Narrowing, signature: &Signature) -> Result
 }
 
 impl Chain {
-    /// Opens a chain: the permit with the gate's key, and then each link with the key that what stands before it is bound to.
-    pub fn open(text: &str, gate: &PublicKey) -> Result<Self, NarrowError> {
+    /// Opens a chain: the permit with a key of the gate, and then each link with the key that what stands before it is bound to.
+    pub fn open(text: &str, gate: &PermitKeys) -> Result<Self, NarrowError> {
         if text.len() > MAX_CHAIN_LEN || text.matches(BETWEEN).count() > MAX_LINKS {
             return Err(NarrowError::TooLong);
         }
         let mut parts = text.split(BETWEEN);
-        let permit = Permit::open(parts.next().unwrap_or_default(), gate)?;
+        let permit = gate.open(parts.next().unwrap_or_default())?;
         let mut narrowed = None;
         // Everything before the separator that the link at hand stands behind.
         let mut end = permit.jws().len();

@@ -99,6 +99,27 @@ pub struct Permit {
     jws: String,
 }
 
+/// A permit key that signs no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetiredKey {
+    /// The key.
+    pub key: PublicKey,
+    /// Permits that it signed still open if they say that they were granted before this: whoever steals the key afterwards can date
+    /// a permit back, but not its start window forward.
+    pub granted_before_ms: Timestamp,
+}
+
+/// The keys that permits open with: the one that signs now, and those before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PermitKeys {
+    current: PublicKey,
+    retired: Vec<RetiredKey>,
+}
+
+/// Most retired keys: each one costs a verification of what is not signed by the current one.
+pub const MAX_RETIRED: usize = 4;
+
 /// Why there is no permit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PermitError {
@@ -147,9 +168,54 @@ pub enum PermitError {
     /// Another key made it, or somebody changed it.
     #[error("the permit's signature does not hold")]
     Signature,
+    /// A retired key signed it, and it says that it was granted later.
+    #[error("a retired key signed the permit, which was granted after its time")]
+    Retired,
     /// No canonical form.
     #[error(transparent)]
     Digest(#[from] DigestError),
+}
+
+impl From<PublicKey> for PermitKeys {
+    fn from(current: PublicKey) -> Self {
+        Self { current, retired: Vec::new() }
+    }
+}
+
+impl PermitKeys {
+    /// Of more retired keys than [`MAX_RETIRED`], the first ones count.
+    #[must_use]
+    pub fn new(current: PublicKey, mut retired: Vec<RetiredKey>) -> Self {
+        retired.truncate(MAX_RETIRED);
+        Self { current, retired }
+    }
+
+    /// The key that signs now.
+    #[must_use]
+    pub const fn current(&self) -> &PublicKey {
+        &self.current
+    }
+
+    /// Those before it.
+    #[must_use]
+    pub fn retired(&self) -> &[RetiredKey] {
+        &self.retired
+    }
+
+    /// Opens a permit with whichever of them signed it. The id in its header chooses nothing.
+    pub fn open(&self, jws: &str) -> Result<Permit, PermitError> {
+        let mut opened = Permit::open(jws, &self.current);
+        for old in &self.retired {
+            if opened != Err(PermitError::Signature) {
+                break;
+            }
+            opened = Permit::open(jws, &old.key).and_then(|permit| {
+                let in_its_time = permit.grant.granted_at_ms < old.granted_before_ms;
+                if in_its_time { Ok(permit) } else { Err(PermitError::Retired) }
+            });
+        }
+        opened
+    }
 }
 
 impl Grant {

@@ -18,7 +18,7 @@ use holdpoint_domain::{
     id::kind,
     lease::Scope,
     narrow::{Chain, Holding, NarrowError},
-    permit::{MAX_START_MS, Permit, PermitError},
+    permit::{MAX_START_MS, Permit, PermitError, PermitKeys},
     plan::{Plan, PlanError, Step, check_params},
     signature::PublicKey,
 };
@@ -26,8 +26,8 @@ use holdpoint_domain::{
 /// What is pinned apart from the gate.
 #[derive(Debug, Clone)]
 pub struct Pins {
-    /// The gate's permit key.
-    pub gate: PublicKey,
+    /// The gate's permit keys.
+    pub gate: PermitKeys,
     /// The keys that people approve with.
     pub approvers: BTreeMap<Id<kind::Person>, PublicKey>,
     /// A copy of the catalogue of one's own.
@@ -184,6 +184,7 @@ impl Refusal {
                 | PermitError::Times
                 | PermitError::Malformed
                 | PermitError::Signature
+                | PermitError::Retired
                 | PermitError::Digest(_),
             ) => "permit",
             Self::Life | Self::TooLate { .. } => "time",

@@ -9,7 +9,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use holdpoint_domain::{Id, id::kind};
+use holdpoint_domain::{Id, id::kind, signature::Thumbprint};
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 
 use super::random;
@@ -23,6 +23,8 @@ const MAX_KEY_FILE: u64 = 4096;
 pub enum KeyUse {
     /// The gate signs permits.
     Permit,
+    /// The gate signs permits, after a rotation: the key with this thumbprint.
+    NextPermit(Thumbprint),
     /// The gate signs checkpoints of the ledger.
     Checkpoint,
     /// The gate signs who acts for whom.
@@ -43,6 +45,7 @@ impl KeyUse {
     pub fn path(&self, keys: &Path) -> PathBuf {
         keys.join(match self {
             Self::Permit => "permit.key".to_owned(),
+            Self::NextPermit(thumbprint) => format!("permit-{thumbprint}.key"),
             Self::Checkpoint => "checkpoint.key".to_owned(),
             Self::Delegation => "delegation.key".to_owned(),
             Self::Evidence => "evidence.key".to_owned(),
@@ -168,6 +171,11 @@ pub(crate) fn load_or_create(
 
 /// The decoded bytes of a key file.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, KeyFileError> {
+    STANDARD.decode(line(path)?).map_err(|_| KeyFileError::Malformed(path.to_owned()))
+}
+
+/// The one line of a file that nobody but its owner may read: a key, or a PIN.
+pub(crate) fn line(path: &Path) -> Result<String, KeyFileError> {
     let failed = |source: io::Error| {
         if source.kind() == io::ErrorKind::NotFound {
             return KeyFileError::Missing(path.to_owned());
@@ -197,7 +205,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, KeyFileError> {
     let mut text = String::new();
     (&mut file).take(MAX_KEY_FILE).read_to_string(&mut text).map_err(failed)?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
-    STANDARD.decode(line).map_err(|_| KeyFileError::Malformed(path.to_owned()))
+    Ok(line.to_owned())
 }
 
 /// Writes a key file that is not there yet: whole or not at all, and never over another one.

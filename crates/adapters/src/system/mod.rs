@@ -4,6 +4,7 @@ pub mod durable;
 mod key;
 pub mod key_file;
 mod latch;
+mod token_key;
 
 use std::{
     sync::{
@@ -20,6 +21,7 @@ use holdpoint_domain::{Millis, Timestamp, digest::Salt, time::MAX_MS};
 pub use key::Ed25519Key;
 pub use key_file::{KeyFileError, KeyUse, Seed};
 pub use latch::FileLatch;
+pub use token_key::{TokenKey, TokenKeyError, TokenSpec};
 
 /// The operating system's clocks: the clock on the wall, as long as nobody sets it back.
 ///

@@ -148,7 +148,12 @@ pub(crate) fn sign(grant: &Grant, gate: &Ed25519Key) -> String {
 
 pub(crate) fn pins(catalogue: Arc<Catalogue>) -> Pins {
     let approvers = ["ada", "ben", "cleo", "dan"].map(|person| (id(person), key(person).public_key()));
-    Pins { gate: key("gate").public_key(), approvers: approvers.into(), catalogue, mode: Mode::Production }
+    Pins {
+        gate: key("gate").public_key().into(),
+        approvers: approvers.into(),
+        catalogue,
+        mode: Mode::Production,
+    }
 }
 
 /// An authority over everything in the catalogue, for target `web-1` and those named.

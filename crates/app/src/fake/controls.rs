@@ -83,6 +83,7 @@ impl Parts {
         let key = FakeSigner::new(EXECUTOR_SEED).public_key();
         Controls {
             executor_keys: executors.map(|executor| (executor, key.clone())).collect(),
+            retired_permit_keys: Vec::new(),
             catalogue: Catalogue::new(self.actions, self.conditions).expect("the catalogue is a valid one"),
             inventory: Inventory::new(self.services, self.targets).expect("the inventory is a valid one"),
             registry: Registry::new(self.agents, self.people).expect("the registry is a valid one"),

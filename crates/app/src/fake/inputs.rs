@@ -82,6 +82,7 @@ impl Inputs for FakeInputs {
             registry: gate.controls.registry.clone(),
             limits: gate.controls.limits.clone(),
             executor_keys: gate.controls.executor_keys.clone(),
+            retired_permit_keys: gate.controls.retired_permit_keys.clone(),
             roots: gate.controls.roots.clone(),
         };
         let digest = Digest::of_bytes(text.as_bytes());

@@ -6,7 +6,7 @@ use holdpoint_domain::{
     approval::SignedStatement,
     decision::Mode,
     digest::canonical,
-    permit::{Grant, MAX_PERMIT_LEN, PERMIT_TYP, Permit, PermitError},
+    permit::{Grant, MAX_PERMIT_LEN, MAX_RETIRED, PERMIT_TYP, Permit, PermitError, PermitKeys, RetiredKey},
 };
 
 use super::{
@@ -270,4 +270,24 @@ fn t30_a_permit_has_a_largest_size() {
         assert!(open(&body).is_err());
         assert_eq!(open(&sign(HEADER, body.as_bytes(), &gate())), Err(PermitError::Malformed));
     }
+}
+
+#[test]
+fn t26_a_retired_key_opens_what_it_signed_in_its_time() {
+    let (old, new) = (key(7), key(8));
+    let permit = super::support::jws(&held(), &old);
+    let granted = held().granted_at_ms;
+    let keys = |granted_before_ms| {
+        PermitKeys::new(public(&new), vec![RetiredKey { key: public(&old), granted_before_ms }])
+    };
+    assert_eq!(PermitKeys::from(public(&new)).open(&permit), Err(PermitError::Signature));
+    let after = granted.plus(super::support::ms(1)).unwrap();
+    assert_eq!(keys(after).open(&permit).map(|permit| permit.grant().clone()), Ok(held()));
+    assert_eq!(keys(granted).open(&permit), Err(PermitError::Retired), "granted at the end of its time");
+    assert!(keys(granted).open(&super::support::jws(&held(), &new)).is_ok(), "the current key has no end");
+    assert_eq!(keys(after).open(&super::support::jws(&held(), &key(9))), Err(PermitError::Signature));
+    let many = vec![RetiredKey { key: public(&key(9)), granted_before_ms: after }; MAX_RETIRED];
+    let one_more =
+        many.into_iter().chain([RetiredKey { key: public(&old), granted_before_ms: after }]).collect();
+    assert_eq!(PermitKeys::new(public(&new), one_more).open(&permit), Err(PermitError::Signature));
 }

@@ -38,7 +38,7 @@ fn signed(parent: &str, holder: &SigningKey, link: &Narrowing) -> String {
 }
 
 fn open(text: &str) -> Result<Option<Holding>, NarrowError> {
-    Chain::open(text, &public(&gate())).map(|chain| chain.holding(&id("process")))
+    Chain::open(text, &public(&gate()).into()).map(|chain| chain.holding(&id("process")))
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn inv06_a_permit_is_held_by_the_executors_that_it_names() {
     assert_eq!(held.key, public(&executor()).thumbprint());
     assert_eq!(held.steps.len(), MAX_STEPS);
     assert_eq!((held.start_before, held.undo_until), (at(NOW + 31_000), at(NOW + 91_000)));
-    let chain = Chain::open(&permit(), &public(&gate())).unwrap();
+    let chain = Chain::open(&permit(), &public(&gate()).into()).unwrap();
     assert_eq!(chain.holding(&id("flags")), None);
     assert_eq!(chain.permit().jws(), permit());
 }
@@ -75,7 +75,7 @@ fn inv06_a_holder_passes_on_less() {
     let held = open(&longer).unwrap().unwrap();
     assert_eq!((held.key, held.steps), (public(&helper).thumbprint(), BTreeSet::from([1])));
     assert_eq!((held.start_before, held.undo_until), (at(NOW + 2_000), at(NOW + 91_000)));
-    assert_eq!(Chain::open(&longer, &public(&gate())).unwrap().holding(&id("flags")), None);
+    assert_eq!(Chain::open(&longer, &public(&gate()).into()).unwrap().holding(&id("flags")), None);
 }
 
 #[test]

@@ -14,7 +14,10 @@ use holdpoint_adapters::{
 };
 
 use super::{CliError, failed, say};
-use crate::config::{Config, ExecutorPins, load_inputs};
+use crate::{
+    config::{Config, ExecutorPins, load_inputs},
+    wiring::{GateKey, Making},
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct InitOptions {
@@ -32,15 +35,13 @@ pub(crate) fn init(options: &InitOptions) -> Result<(), CliError> {
     let inputs = load_inputs(&config)?;
     let keys = config.keys_dir();
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&keys).map_err(failed)?;
-    for purpose in [KeyUse::Checkpoint, KeyUse::Delegation, KeyUse::Evidence, KeyUse::Permit] {
-        Seed::load_or_create(&purpose.path(&keys)).map_err(failed)?;
+    for key in GateKey::ALL {
+        key.find(&config, Making::WhereMissing)?;
     }
     let issuer = DevIssuer::load_or_create(&KeyUse::Identity.path(&keys), config.trust_domain.clone())
         .map_err(failed)?;
     write_new(&config.identities(), &issuer.jwks())?;
 
-    let permit = Seed::load(&KeyUse::Permit.path(&keys)).map_err(failed)?;
-    let checkpoint = Seed::load(&KeyUse::Checkpoint.path(&keys)).map_err(failed)?;
     let pins_path = config.path(&config.executor_pins);
     let people = inputs.registry.people();
     let mut executors = BTreeMap::<_, BTreeSet<_>>::new();
@@ -54,16 +55,15 @@ pub(crate) fn init(options: &InitOptions) -> Result<(), CliError> {
         executor_keys.insert(executor.clone(), key.public_key());
     }
     let pins = ExecutorPins {
-        permit_key: Ed25519Key::from_seed("permit", &permit).map_err(failed)?.public_key(),
+        permit_key: GateKey::Permit.find(&config, Making::Never)?.public_key(),
+        retired_permit_keys: Vec::new(),
         approvers: people.map(|person| (person.id.clone(), person.approval_key.clone())).collect(),
         executors,
         executor_keys,
     };
     // The pins are the executor's own: who may approve and what may be touched is not widened by running this again.
     write_new(&pins_path, &serde_saphyr::to_string(&pins).map_err(failed)?)?;
-    let log_key = Ed25519Key::from_seed(&config.origin, &checkpoint)
-        .and_then(|key| key.verifier_key())
-        .map_err(failed)?;
+    let log_key = GateKey::Checkpoint.find(&config, Making::Never)?.verifier_key()?;
     write_new(&config.base.join("log.vkey"), &format!("{log_key}\n"))?;
     say(format_args!("keys       {}", keys.display()));
     say(format_args!(

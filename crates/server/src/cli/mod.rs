@@ -19,6 +19,7 @@ mod get;
 mod halt;
 mod identity;
 mod init;
+mod keys;
 mod ledger;
 mod look;
 mod output;
@@ -60,6 +61,8 @@ enum Command {
     /// Make a person's approval key and print its public half
     Keygen(identity::KeygenOptions),
     /// Local development identities
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     #[command(subcommand)]
     Identity(identity::IdentityCommand),
     /// Have an agent act for you, or for whomever you act for: prints a token
@@ -202,6 +205,7 @@ async fn run(command: Command) -> Result<(), CliError> {
         Command::Serve(options) => serve::serve(options).await,
         Command::Init(options) => init::init(&options),
         Command::Keygen(options) => identity::keygen(&options),
+        Command::Keys(command) => keys::run(&command),
         Command::Identity(command) => identity::run(&command),
         Command::Delegate(options) => delegate::delegate(options).await,
         Command::Propose(options) => propose::propose(options).await,

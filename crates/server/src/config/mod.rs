@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use holdpoint_domain::{Id, Millis, actor::TrustDomain, id::kind, signature::PublicKey};
+use holdpoint_domain::{Id, Millis, actor::TrustDomain, id::kind, permit::RetiredKey, signature::PublicKey};
 use serde::{Deserialize, Serialize};
 
 /// Largest configuration or input file; what a person writes is far below.
@@ -58,12 +58,43 @@ pub(crate) struct Config {
     pub(crate) executors: Option<PathBuf>,
     /// What the executor has pinned, apart from the gate: written by `holdpoint init`.
     pub(crate) executor_pins: PathBuf,
+    /// Keys of the gate that are in a PKCS #11 token instead of in a file.
+    #[serde(default)]
+    pub(crate) tokens: Tokens,
     /// Times, each with a default.
     #[serde(default)]
     pub(crate) timings: Timings,
     /// The folder that the paths are relative to.
     #[serde(skip)]
     pub(crate) base: PathBuf,
+}
+
+/// Keys in PKCS #11 tokens, by purpose. A key that is not named here is in a file of `data_dir/keys`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tokens {
+    /// The key of the ledger's checkpoints.
+    pub(crate) checkpoint: Option<Token>,
+    /// The key of delegations.
+    pub(crate) delegation: Option<Token>,
+    /// The key of evidence.
+    pub(crate) evidence: Option<Token>,
+    /// The key of permits.
+    pub(crate) permit: Option<Token>,
+}
+
+/// Where a key is in a PKCS #11 token.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Token {
+    /// The module: a shared library, loaded into the gate.
+    pub(crate) module: PathBuf,
+    /// The token's label.
+    pub(crate) token: String,
+    /// The key pair's label; `holdpoint init` makes it where it is not there yet.
+    pub(crate) label: String,
+    /// A file with the PIN, mode 0600.
+    pub(crate) pin_file: PathBuf,
 }
 
 /// Times, in milliseconds.
@@ -90,6 +121,9 @@ pub(crate) struct Timings {
 pub(crate) struct ExecutorPins {
     /// The gate's permit key.
     pub(crate) permit_key: PublicKey,
+    /// Permit keys that sign no more, at most four.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) retired_permit_keys: Vec<RetiredKey>,
     /// Approvers and their keys.
     pub(crate) approvers: BTreeMap<Id<kind::Person>, PublicKey>,
     /// Executors, by the name that permits must carry, and the only targets that each may act on, whatever a permit says.

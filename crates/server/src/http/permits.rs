@@ -19,11 +19,13 @@ const JWK_SET: &str = "application/jwk-set+json";
 /// `GET /.well-known/jwks.json`: the keys that permits and delegations are checked with (RFC 7517, RFC 8037).
 pub(super) async fn jwks(State(door): State<Arc<Door>>) -> Result<Response, Problem> {
     let gate = door.service.gate();
+    let permits = gate.permit_keys();
     let set = wire::JwkSet {
-        keys: vec![
-            jwk(&gate.ports.permit_key.public_key(), "holdpoint:permits"),
-            jwk(&gate.ports.delegation_key.public_key(), "holdpoint:delegations"),
-        ],
+        keys: std::iter::once(permits.current())
+            .chain(permits.retired().iter().map(|retired| &retired.key))
+            .map(|key| jwk(key, "holdpoint:permits"))
+            .chain([jwk(&gate.ports.delegation_key.public_key(), "holdpoint:delegations")])
+            .collect(),
     };
     let text = serde_json::to_string(&set).map_err(|err| Problem::internal(&err))?;
     Ok(([(header::CONTENT_TYPE, JWK_SET)], text).into_response())

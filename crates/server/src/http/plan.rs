@@ -10,7 +10,7 @@ use holdpoint_domain::{
     approval::{Choice, HoldTerms, SignedStatement},
     decision::{Answer, Decision, Reason, ReasonEffect, rule, tier_of},
     facts::PlanFacts,
-    permit::{Permit, needed},
+    permit::needed,
     plan::Narrative,
     text::visible,
 };
@@ -140,8 +140,7 @@ fn hold(terms: HoldTerms, statements: &[SignedStatement]) -> wire::Hold {
 }
 
 fn permit(gate: &Gate, jws: &str) -> Result<wire::PermitSummary, Problem> {
-    let key = gate.ports.permit_key.public_key();
-    let permit = Permit::open(jws, &key).map_err(|err| Problem::internal(&err))?;
+    let permit = gate.permit_keys().open(jws).map_err(|err| Problem::internal(&err))?;
     let grant = permit.grant();
     Ok(wire::PermitSummary {
         id: grant.id.clone(),

@@ -163,12 +163,15 @@ fn write(config: &Config, document: &Document) -> std::io::Result<()> {
 
 /// The gate's part of the control inputs.
 pub(super) fn controls(inputs: Inputs) -> Controls {
+    let pins = inputs.pins.map(|pins| (pins.executor_keys, pins.retired_permit_keys));
+    let (executor_keys, retired_permit_keys) = pins.unwrap_or_default();
     Controls {
         catalogue: inputs.catalogue,
         inventory: inputs.inventory,
         registry: inputs.registry,
         limits: inputs.limits,
-        executor_keys: inputs.pins.map(|pins| pins.executor_keys).unwrap_or_default(),
+        executor_keys,
+        retired_permit_keys,
         roots: inputs.roots,
     }
 }

@@ -6,6 +6,7 @@
 
 mod controls;
 mod executors;
+mod keys;
 
 use std::{
     collections::BTreeMap,
@@ -25,19 +26,23 @@ use holdpoint_adapters::{
     lease::{LeaseTable, LocalIssuer},
     probe::WorldProber,
     store::{SqliteConfig, SqliteStore},
-    system::{Ed25519Key, FileLatch, KeyUse, Seed, SystemClock, SystemIds},
+    system::{FileLatch, SystemClock, SystemIds},
 };
 use holdpoint_app::{
     gate::{Gate, Ports, Settings},
     judge::BundleJudge,
     port::{Clock, Executor, Observer, Store},
 };
-use holdpoint_domain::{Id, Millis, actor::Identity, decision::Mode, delegation::Naming, id::kind};
+use holdpoint_domain::{
+    Id, Millis, actor::Identity, decision::Mode, delegation::Naming, id::kind, permit::PermitKeys,
+    signature::PublicKey,
+};
 use holdpoint_ledger::VerifierKey;
 use serde::Deserialize;
 
 pub(crate) use controls::InForce;
 use executors::Machinery;
+pub(crate) use keys::{GateKey, Making};
 
 use crate::{
     cli::{CliError, failed},
@@ -76,6 +81,7 @@ struct UnitEntry {
 
 /// What the roles beside the gate hold, and how their parts are put together for the control inputs in force.
 pub(crate) struct Roles {
+    config: Config,
     mode: Mode,
     clock: Arc<dyn Clock>,
     log_key: VerifierKey,
@@ -92,7 +98,16 @@ impl Roles {
     /// The ports under these control inputs; what they do not depend on stays.
     fn ports(&self, ports: &Ports, inputs: &Inputs) -> Result<Ports, CliError> {
         let (dispatch, issuer) = self.hands(inputs)?;
+        // The executors believe the key that they have pinned: that is the one that signs.
+        let pinned = inputs.pins.as_ref().map(|pins| &pins.permit_key);
+        let permit_key = match pinned {
+            Some(pinned) if *pinned != ports.permit_key.public_key() => {
+                keys::permit(&self.config, pinned)?.signer()
+            }
+            Some(_) | None => Arc::clone(&ports.permit_key),
+        };
         Ok(Ports {
+            permit_key,
             judge: self.judge(inputs),
             observer: Arc::clone(&dispatch) as _,
             issuer,
@@ -109,7 +124,7 @@ impl Roles {
         })?;
         let catalogue = Arc::new(inputs.catalogue.clone());
         let pins = Pins {
-            gate: pinned.permit_key,
+            gate: PermitKeys::new(pinned.permit_key, pinned.retired_permit_keys),
             approvers: pinned.approvers,
             catalogue: Arc::clone(&catalogue),
             mode: self.mode,
@@ -182,16 +197,11 @@ impl Roles {
 pub(crate) async fn wire(config: &Config) -> Result<Wired, CliError> {
     let mode = if config.development { Mode::Development } else { Mode::Production };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let key = |purpose: &KeyUse, name: &str| -> Result<Ed25519Key, CliError> {
-        let path = purpose.path(&config.keys_dir());
-        let seed = Seed::load(&path)
-            .map_err(|err| CliError::Failed(format!("{err}; run `holdpoint init` first")))?;
-        Ed25519Key::from_seed(name, &seed).map_err(failed)
-    };
-    let checkpoint_key = key(&KeyUse::Checkpoint, &config.origin)?;
-    let log_key = checkpoint_key.verifier_key().map_err(failed)?;
+    let key = |which: GateKey| which.find(config, Making::Never);
+    let checkpoint_key = key(GateKey::Checkpoint)?;
+    let log_key = checkpoint_key.verifier_key()?;
     let store_config = SqliteConfig::new(config.store_path(), config.origin.clone());
-    let store = SqliteStore::open(store_config, Box::new(checkpoint_key)).map_err(failed)?;
+    let store = SqliteStore::open(store_config, checkpoint_key.note_signer()).map_err(failed)?;
     let store: Arc<dyn Store> = Arc::new(store);
 
     // What is started, touched and believed comes from the activated texts, never from what happens to be on disk.
@@ -200,6 +210,7 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired, CliError> {
     let units = units(config, root("units"))?;
     let supervisor = Arc::new(Supervisor::open(&config.units_dir(), units).map_err(failed)?);
     let roles = Arc::new(Roles {
+        config: config.clone(),
         mode,
         clock: Arc::clone(&clock),
         log_key: log_key.clone(),
@@ -232,15 +243,21 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired, CliError> {
         executor: dispatch,
         latch: Arc::new(FileLatch::new(config.latch())),
         inputs: Arc::clone(&in_force) as _,
-        permit_key: Arc::new(key(&KeyUse::Permit, "permit")?),
-        delegation_key: Arc::new(key(&KeyUse::Delegation, "delegation")?),
-        evidence_key: Arc::new(key(&KeyUse::Evidence, "evidence")?),
+        permit_key: keys::permit(config, pinned_key(&inputs)?)?.signer(),
+        delegation_key: key(GateKey::Delegation)?.signer(),
+        evidence_key: key(GateKey::Evidence)?.signer(),
         log_key,
     };
     let gate = Gate::new(ports, controls::controls(inputs), settings(config, mode)).map_err(failed)?;
     let cell = Arc::new(GateCell::new(Arc::new(gate)));
     in_force.serve(&cell);
     Ok(Wired { cell, in_force, identify: tokens, supervisor })
+}
+
+/// The permit key that the executors believe.
+fn pinned_key(inputs: &Inputs) -> Result<&PublicKey, CliError> {
+    let pinned = inputs.pins.as_ref().map(|pins| &pins.permit_key);
+    pinned.ok_or_else(|| CliError::Failed("there are no executor pins: run `holdpoint init` first".into()))
 }
 
 fn settings(config: &Config, mode: Mode) -> Settings {

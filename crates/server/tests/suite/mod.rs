@@ -5,6 +5,7 @@ mod cli;
 mod crash;
 mod disk;
 mod faults;
+mod keys;
 mod ledger;
 mod people;
 mod stage;

@@ -26,6 +26,19 @@ pub(crate) struct Stage {
 impl Stage {
     /// Writes the files, makes the keys, starts nothing.
     pub(crate) fn new() -> Self {
+        let stage = Self::unmade();
+        stage.made();
+        stage
+    }
+
+    /// Makes the keys.
+    pub(crate) fn made(&self) {
+        let made = self.as_gate(&["init", "--config", &self.path("holdpoint.yaml")]);
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+
+    /// Writes the files, makes no keys.
+    pub(crate) fn unmade() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = port();
         let stage = Self { dir, port, gate: None, environment: Vec::new() };
@@ -39,7 +52,6 @@ impl Stage {
         stage.write("registry.yaml", &REGISTRY.replace("ADA", &key(&ada)).replace("BEN", &key(&ben)));
         stage.write("policy.cedar", POLICY);
         stage.write("units.yaml", &UNITS.replace("DIR", stage.dir.path().to_str().unwrap()));
-        stage.must(&["init", "--config", &stage.path("holdpoint.yaml")]);
         stage
     }
 
@@ -135,6 +147,12 @@ impl Stage {
 
     pub(crate) fn cli(&self, args: &[&str]) -> Output {
         Command::new(BINARY).args(args).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// A command in the gate's environment.
+    pub(crate) fn as_gate(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(BINARY);
+        command.args(args).envs(self.environment.clone()).stdin(Stdio::null()).output().unwrap()
     }
 
     pub(crate) fn must(&self, args: &[&str]) -> String {
