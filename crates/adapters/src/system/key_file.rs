@@ -27,6 +27,8 @@ pub enum KeyUse {
     Checkpoint,
     /// The observer signs evidence.
     Evidence,
+    /// A witness, or a role, cosigns heads of the ledger.
+    Cosign,
     /// The local development issuer signs identities.
     Identity,
     /// A person signs approvals.
@@ -41,6 +43,7 @@ impl KeyUse {
             Self::Permit => "permit.key".to_owned(),
             Self::Checkpoint => "checkpoint.key".to_owned(),
             Self::Evidence => "evidence.key".to_owned(),
+            Self::Cosign => "cosign.key".to_owned(),
             Self::Identity => "identity.key".to_owned(),
             // The grammar of ids has no slash, so the name cannot leave the directory.
             Self::Approval(person) => format!("approval-{person}.key"),

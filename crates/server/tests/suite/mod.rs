@@ -8,3 +8,4 @@ mod faults;
 mod ledger;
 mod people;
 mod stage;
+mod witness;
