@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::hash::{EMPTY_ROOT, Hash, HashError};
-use crate::key::{NoteSigner, VerifierKey};
+use crate::key::{KeyKind, NoteSigner, VerifierKey};
 use crate::note::{NoteError, SignedNote};
 use crate::text::parse_decimal;
 
@@ -172,7 +172,8 @@ impl SignedCheckpoint {
     pub fn open(&self, keys: &[VerifierKey]) -> Result<Checkpoint, CheckpointError> {
         let verified = self.note.verify(keys)?;
         let origin = self.checkpoint.origin();
-        if !verified.signed_by().iter().any(|key| key.name() == origin) {
+        let is_of_log = |key: &VerifierKey| key.kind() == KeyKind::Note && key.name() == origin;
+        if !verified.signed_by().iter().any(is_of_log) {
             return Err(CheckpointError::NotSignedByLog { origin: origin.to_owned() });
         }
         Ok(self.checkpoint.clone())
@@ -184,6 +185,15 @@ impl SignedCheckpoint {
     /// As [`SignedNote::cosign`].
     pub fn cosign(self, signer: &dyn NoteSigner) -> Result<Self, CheckpointError> {
         Ok(Self { note: self.note.cosign(signer)?, checkpoint: self.checkpoint })
+    }
+
+    /// Adds a cosignature: its key was verified over exactly this head.
+    pub(crate) fn put(self, key: &VerifierKey, signature: Vec<u8>) -> Result<Self, CheckpointError> {
+        Ok(Self { note: self.note.put(key, signature)?, checkpoint: self.checkpoint })
+    }
+
+    pub(crate) fn note(&self) -> &SignedNote {
+        &self.note
     }
 
     /// What it claims, which nobody vouches for yet.

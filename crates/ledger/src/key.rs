@@ -6,10 +6,9 @@ use std::str::FromStr;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use sha2::{Digest as _, Sha256};
 
+use crate::cosignature::{message, split};
 use crate::text::{decode_base64, encode_base64};
 
-/// Signature type of plain Ed25519 (`signed-note`, "Signature types").
-const ED25519: u8 = 0x01;
 /// Longest key name that we accept: names are schema-less URLs, and stand on every signature line.
 pub const MAX_KEY_NAME_BYTES: usize = 256;
 
@@ -19,6 +18,34 @@ pub const MAX_KEY_NAME_BYTES: usize = 256;
 /// forge a signature with it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyId([u8; 4]);
+
+/// What a key signs, by the signature types of `signed-note`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// Notes, with plain Ed25519 (`0x01`): the key of a log.
+    Note,
+    /// Checkpoints that it found consistent, with the time (`0x04`, C2SP `tlog-cosignature`): the key of a witness. It never
+    /// speaks for a log.
+    Cosignature,
+}
+
+impl KeyKind {
+    /// The signature type in key ids and verifier keys.
+    const fn signature_type(self) -> u8 {
+        match self {
+            Self::Note => 0x01,
+            Self::Cosignature => 0x04,
+        }
+    }
+
+    const fn of(signature_type: u8) -> Option<Self> {
+        match signature_type {
+            0x01 => Some(Self::Note),
+            0x04 => Some(Self::Cosignature),
+            _ => None,
+        }
+    }
+}
 
 /// The port to a signing key; the key may live in a token that never gives it away.
 ///
@@ -34,11 +61,12 @@ pub trait NoteSigner {
     fn sign(&self, msg: &[u8]) -> [u8; 64];
 }
 
-/// A public key that a verifier trusts under a name, written `name+hexid+base64(0x01||key)`.
+/// A public key that a verifier trusts under a name, written `name+hexid+base64(type||key)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifierKey {
     // INVARIANT: a valid name, a point on the curve that is not of small order, and their own id.
     name: String,
+    kind: KeyKind,
     id: KeyId,
     key: VerifyingKey,
 }
@@ -53,7 +81,7 @@ pub enum KeyError {
     #[error("verifier key is malformed, expected `name+hexid+base64`")]
     Malformed,
     /// A signature type that this crate does not verify.
-    #[error("signature type is not supported, expected 0x01 (Ed25519), got {got:#04x}")]
+    #[error("signature type is not supported, expected 0x01 or 0x04 (Ed25519), got {got:#04x}")]
     SignatureType {
         /// The type that came.
         got: u8,
@@ -82,8 +110,9 @@ impl KeyId {
         Self(bytes)
     }
 
-    fn of(name: &str, public_key: &[u8; 32]) -> Self {
-        let hash = Sha256::new().chain_update(name).chain_update([b'\n', ED25519]).chain_update(public_key);
+    fn of(name: &str, kind: KeyKind, public_key: &[u8; 32]) -> Self {
+        let typed = [b'\n', kind.signature_type()];
+        let hash = Sha256::new().chain_update(name).chain_update(typed).chain_update(public_key);
         let [a, b, c, d, ..] = <[u8; 32]>::from(hash.finalize());
         Self([a, b, c, d])
     }
@@ -102,25 +131,43 @@ impl fmt::Debug for KeyId {
 }
 
 impl VerifierKey {
-    /// The key `public_key` under `name`.
+    /// The key `public_key` of notes under `name`.
     ///
     /// # Errors
     /// An invalid name, or bytes that are no usable Ed25519 key.
     pub fn new(name: &str, public_key: &[u8; 32]) -> Result<Self, KeyError> {
+        Self::of_kind(name, KeyKind::Note, public_key)
+    }
+
+    fn of_kind(name: &str, kind: KeyKind, public_key: &[u8; 32]) -> Result<Self, KeyError> {
         check_name(name)?;
         let key = VerifyingKey::from_bytes(public_key).map_err(|_| KeyError::PublicKey)?;
         if key.is_weak() {
             return Err(KeyError::PublicKey);
         }
-        Ok(Self { name: name.to_owned(), id: KeyId::of(name, public_key), key })
+        Ok(Self { name: name.to_owned(), kind, id: KeyId::of(name, kind, public_key), key })
     }
 
-    /// The verifier key of a signer.
+    /// The verifier key of a signer of notes.
     ///
     /// # Errors
     /// As [`VerifierKey::new`].
     pub fn of(signer: &dyn NoteSigner) -> Result<Self, KeyError> {
         Self::new(signer.name(), &signer.public_key())
+    }
+
+    /// The verifier key of whoever cosigns checkpoints with this signer.
+    ///
+    /// # Errors
+    /// As [`VerifierKey::new`].
+    pub fn of_cosigner(signer: &dyn NoteSigner) -> Result<Self, KeyError> {
+        Self::of_kind(signer.name(), KeyKind::Cosignature, &signer.public_key())
+    }
+
+    /// What it signs.
+    #[must_use]
+    pub fn kind(&self) -> KeyKind {
+        self.kind
     }
 
     /// Name on the signature lines of this key.
@@ -141,16 +188,25 @@ impl VerifierKey {
         self.key.as_bytes()
     }
 
-    /// Whether `signature` is this key's over `msg`. Strict: one message has one signature, no variants.
-    pub(crate) fn verifies(&self, msg: &[u8], signature: &[u8]) -> bool {
-        Signature::from_slice(signature)
-            .is_ok_and(|signature| self.key.verify_strict(msg, &signature).is_ok())
+    /// Whether `signature` is this key's over the text of a note. Strict: one message has one signature, no variants.
+    pub(crate) fn verifies(&self, text: &[u8], signature: &[u8]) -> bool {
+        let (message, signature) = match self.kind {
+            KeyKind::Note => (Some(text.to_vec()), signature),
+            KeyKind::Cosignature => match split(signature) {
+                Some((time, signature)) => (message(text, time), signature),
+                None => return false,
+            },
+        };
+        let signature = Signature::from_slice(signature).ok();
+        message
+            .zip(signature)
+            .is_some_and(|(message, signature)| self.key.verify_strict(&message, &signature).is_ok())
     }
 }
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let typed = [[ED25519].as_slice(), self.key.as_bytes()].concat();
+        let typed = [[self.kind.signature_type()].as_slice(), self.key.as_bytes()].concat();
         write!(f, "{}+{}+{}", self.name, self.id, encode_base64(&typed))
     }
 }
@@ -164,10 +220,8 @@ impl FromStr for VerifierKey {
         let got = parse_id(id).ok_or(KeyError::Malformed)?;
         let typed = decode_base64(typed).ok_or(KeyError::Malformed)?;
         let (signature_type, public_key) = typed.split_first().ok_or(KeyError::Malformed)?;
-        if *signature_type != ED25519 {
-            return Err(KeyError::SignatureType { got: *signature_type });
-        }
-        let key = Self::new(name, public_key.try_into().map_err(|_| KeyError::PublicKey)?)?;
+        let kind = KeyKind::of(*signature_type).ok_or(KeyError::SignatureType { got: *signature_type })?;
+        let key = Self::of_kind(name, kind, public_key.try_into().map_err(|_| KeyError::PublicKey)?)?;
         if key.id == got { Ok(key) } else { Err(KeyError::IdMismatch { expected: key.id, got }) }
     }
 }

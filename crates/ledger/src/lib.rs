@@ -6,7 +6,7 @@
 //! Merkle tree of RFC 6962, cuts that tree into tiles, signs its head as a checkpoint, proves that an
 //! entry is in it and that a later head continues an earlier one, and verifies a whole exported log
 //! without a server. The formats are public ones, so that tools and witnesses of others can check the
-//! log too: C2SP `tlog-tiles`, `tlog-checkpoint`, `tlog-proof` and `signed-note`.
+//! log too: C2SP `tlog-tiles`, `tlog-checkpoint`, `tlog-proof`, `tlog-cosignature`, `tlog-witness` and `signed-note`.
 //!
 //! # What it never does
 //!
@@ -22,6 +22,8 @@
 //! | --- | --- |
 //! | append and keep the tree | [`Tree`] |
 //! | sign or read a tree head | [`SignedCheckpoint`], [`Checkpoint`] |
+//! | cosign a head, or count who did | [`Cosignature`], [`cosigners`] |
+//! | answer as a witness | [`AddCheckpoint`] |
 //! | check a receipt | [`LogProof`], [`verify_inclusion`], [`verify_consistency`] |
 //! | verify an exported log offline | [`verify_export`] |
 //! | verify entries that you read yourself | [`Verifier`] |
@@ -50,6 +52,7 @@
 
 pub mod bundle;
 pub mod checkpoint;
+pub mod cosignature;
 mod edge;
 pub mod export;
 pub mod frontier;
@@ -65,13 +68,15 @@ pub mod tile;
 pub mod tlog_proof;
 pub mod tree;
 pub mod verify;
+pub mod witness;
 
 pub use bundle::{BundleError, MAX_ENTRY_BYTES};
 pub use checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
+pub use cosignature::{Cosignature, CosignatureError, cosigners};
 pub use export::{ExportError, ExportFile, ExportSource, Exporter, verify_export};
 pub use frontier::Frontier;
 pub use hash::{EMPTY_ROOT, Hash, HashError, leaf_hash, leaf_hashes, node_hash};
-pub use key::{Ed25519NoteSigner, KeyError, KeyId, NoteSigner, VerifierKey};
+pub use key::{Ed25519NoteSigner, KeyError, KeyId, KeyKind, NoteSigner, VerifierKey};
 pub use note::{NoteError, SignedNote, VerifiedNote};
 pub use proof::{ProofError, verify_consistency, verify_inclusion};
 pub use source::{SourceError, TileSource};
@@ -79,3 +84,4 @@ pub use tile::{TileError, TileKind, TilePath};
 pub use tlog_proof::LogProof;
 pub use tree::{FullTile, Tree, TreeError};
 pub use verify::{Continuity, Finding, Report, Verifier};
+pub use witness::{AddCheckpoint, Head, WitnessError};

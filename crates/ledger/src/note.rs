@@ -107,7 +107,7 @@ impl SignedNote {
     ///
     /// # Errors
     /// A 17th signature, a note that grows too large, or a signer whose signature is invalid.
-    pub fn cosign(mut self, signer: &dyn NoteSigner) -> Result<Self, NoteError> {
+    pub fn cosign(self, signer: &dyn NoteSigner) -> Result<Self, NoteError> {
         let failed = || NoteError::SignerFailed { name: signer.name().to_owned() };
         let key = VerifierKey::of(signer).map_err(|_| failed())?;
         let signature = signer.sign(self.text.as_bytes()).to_vec();
@@ -115,11 +115,23 @@ impl SignedNote {
         if !key.verifies(self.text.as_bytes(), &signature) {
             return Err(failed());
         }
+        self.put(&key, signature)
+    }
+
+    /// Adds the signature of `key` in place of an earlier one. It has been verified.
+    pub(crate) fn put(mut self, key: &VerifierKey, signature: Vec<u8>) -> Result<Self, NoteError> {
         self.signatures.retain(|old| (old.name.as_str(), old.key_id) != (key.name(), key.id()));
         self.signatures.push(NoteSignature { name: key.name().to_owned(), key_id: key.id(), signature });
         check_count(self.signatures.len())?;
         check_size(self.to_string().len())?;
         Ok(self)
+    }
+
+    /// The bytes of the signature of `key`, which are not verified.
+    pub(crate) fn signature_of(&self, key: &VerifierKey) -> Option<&[u8]> {
+        let line =
+            self.signatures.iter().find(|line| (line.name.as_str(), line.key_id) == (key.name(), key.id()));
+        line.map(|line| line.signature.as_slice())
     }
 
     /// Reads a note; nothing is verified yet.
@@ -197,11 +209,19 @@ pub fn open(bytes: &[u8], keys: &[VerifierKey]) -> Result<VerifiedNote, NoteErro
 impl fmt::Display for SignedNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.text)?;
-        self.signatures.iter().try_for_each(|line| {
-            let bytes = [line.key_id.as_bytes().as_slice(), &line.signature].concat();
-            writeln!(f, "{LINE_START}{} {}", line.name, encode_base64(&bytes))
-        })
+        self.signatures.iter().try_for_each(|line| write_line(f, &line.name, line.key_id, &line.signature))
     }
+}
+
+/// Writes a signature line, with its newline.
+pub(crate) fn write_line(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    key_id: KeyId,
+    signature: &[u8],
+) -> fmt::Result {
+    let bytes = [key_id.as_bytes().as_slice(), signature].concat();
+    writeln!(f, "{LINE_START}{name} {}", encode_base64(&bytes))
 }
 
 fn check_size(got: usize) -> Result<(), NoteError> {

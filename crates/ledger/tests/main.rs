@@ -11,6 +11,7 @@
 
 mod suite {
     mod checkpoints;
+    mod cosignatures;
     mod edges;
     mod exports;
     mod notes;
@@ -20,4 +21,5 @@ mod suite {
     mod tiles;
     mod trees;
     mod verification;
+    mod witnesses;
 }

@@ -12,6 +12,7 @@ mod http;
 mod serve;
 mod service;
 mod wiring;
+mod witness;
 
 pub use http::bodies;
 

@@ -1,10 +1,19 @@
 //! `holdpoint serve`: the gate, its runs and its clockwork, until it is told to stop.
 
-use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Args;
-use holdpoint_adapters::executor::process::Supervisor;
+use holdpoint_adapters::{cosign::Witness, executor::process::Supervisor};
 use holdpoint_app::{halt, recover, start, strangers::Strangers};
+use holdpoint_domain::Millis;
+use holdpoint_ledger::VerifierKey;
+use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
     cli::{CliError, DrillOptions, failed, say},
@@ -12,6 +21,7 @@ use crate::{
     http,
     service::{GateCell, Runner, Service},
     wiring::{self, InForce},
+    witness::{self, Submitting},
 };
 
 /// The pause between two looks at what is due.
@@ -22,6 +32,9 @@ const HEAL: Duration = Duration::from_secs(2);
 const WATCH: Duration = Duration::from_secs(2);
 /// How long runs under way may take to end after a stop was asked for. What is left is recovered at the next start.
 const LAST_WAIT: Duration = Duration::from_secs(20);
+
+/// The pause between two heads that are submitted to witnesses, unless the configuration says otherwise.
+const WITNESS_EVERY_MS: u64 = 1_000;
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeOptions {
@@ -77,15 +90,15 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
         identify: wired.identify,
         runner: runner.clone(),
         strangers: Strangers::default(),
+        cosigned: wired.cosigned,
     });
-    let listener = tokio::net::TcpListener::bind(config.listen)
-        .await
-        .map_err(|err| CliError::Failed(format!("cannot listen on {}: {err}", config.listen)))?;
+    let listener = listen(config.listen).await?;
     let router = http::router(
         Arc::clone(&service),
         http::Settings { hosts: hosts(&config), limits: http::Limits::default() },
     );
     let watching = tokio::spawn(watching(Arc::clone(&cell), in_force));
+    let witnessing = witnessing(&config, &service)?;
     let clockwork = tokio::spawn(clockwork(Arc::clone(&service), runner.clone()));
     say(format_args!("holdpoint serves on {}", config.url()));
     let ended = http::serve(listener, router, async move {
@@ -96,6 +109,9 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     })
     .await;
     clockwork.abort();
+    if let Some(task) = witnessing {
+        task.abort();
+    }
     watching.abort();
     healing.abort();
     let under_way = async {
@@ -107,6 +123,29 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
         tracing::warn!("runs are still under way: the next start settles them");
     }
     ended.map_err(failed)
+}
+
+/// A listener.
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, CliError> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|err| CliError::Failed(format!("cannot listen on {address}: {err}")))
+}
+
+/// The task that asks for cosignatures, if anybody is to be asked.
+fn witnessing(config: &Config, service: &Service) -> Result<Option<JoinHandle<()>>, CliError> {
+    let witnesses = config.witnesses.parsed().map_err(|faults| CliError::Failed(faults.join("\n")))?;
+    if witnesses.is_empty() {
+        return Ok(None);
+    }
+    let http = Witness::plain_client().map_err(failed)?;
+    let witness = |(url, key): (String, VerifierKey)| Witness::new(http.clone(), &url, key);
+    let submitting = Submitting {
+        witnesses: witnesses.into_iter().map(witness).collect(),
+        quorum: config.witnesses.quorum.unwrap_or(1),
+        every: Duration::from_millis(config.witnesses.every_ms.map_or(WITNESS_EVERY_MS, Millis::ms)),
+        kept: Arc::clone(&service.cosigned),
+    };
+    Ok(Some(tokio::spawn(witness::submitting(Arc::clone(&service.gate().ports.store), submitting))))
 }
 
 /// Starts the supervised processes that are due.
@@ -173,7 +212,8 @@ async fn watching(cell: Arc<GateCell>, in_force: Arc<InForce>) {
     }
 }
 
-async fn stop_asked() {
+/// Returns when the process is asked to stop.
+pub(crate) async fn stop_asked() {
     let mut term = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
         Ok(term) => term,
         Err(err) => {
@@ -205,7 +245,8 @@ async fn starter_gone(attached: bool) {
     let _ = is_gone.await;
 }
 
-fn logging() {
+/// Logs go to standard error.
+pub(crate) fn logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
 }

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
+use holdpoint_adapters::cosign::Kept;
 use holdpoint_app::{gate::Gate, recover, refusal::Refusal, run, strangers::Strangers};
 use holdpoint_domain::{Id, actor::Identity, flow::State, id::kind};
 
@@ -44,6 +45,8 @@ pub(crate) struct Service {
     pub(crate) runner: Runner,
     /// Counts requests of nobody.
     pub(crate) strangers: Strangers,
+    /// The newest cosigned head.
+    pub(crate) cosigned: Arc<Kept>,
 }
 
 impl Service {

@@ -48,6 +48,16 @@ pub enum Step {
     /// The text of an activated control input is written where the configuration has it. Before: the next start finds the
     /// activated text beside the ledger and writes it. After: disk and ledger agree.
     ControlFile,
+    /// A head that is cosigned takes the place of the last one. Before: nobody saw the cosignature, and whoever asked asks again.
+    /// After: whoever asks is told the new size, and goes on from there.
+    CosignHead,
+    /// A signed head that contradicts the last one is kept. Before: the next request with it is refused, and keeps it. After: it
+    /// is there for people.
+    CosignEvidence,
+    /// A cosigner is asked. Before, after: the next head is submitted, from the size that the cosigner names.
+    CosignAsk,
+    /// The newest cosigned head is kept beside the store. Before, after: the next one that is cosigned takes its place.
+    CosignKeep,
     /// A lease is minted. Before: there is no credential. After: it died with the process, and its recorded id is revoked.
     LeaseMint,
     /// A lease is ended. Before, after: the sweep ends it again, until a failed use proves it.
@@ -109,7 +119,7 @@ pub struct Taken(());
 
 impl Step {
     /// All of them, in the order in which a gate comes to them.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 41] = [
         Self::KeyFile,
         Self::InitFile,
         Self::StoreCreate,
@@ -124,6 +134,10 @@ impl Step {
         Self::LatchWrite,
         Self::LatchClear,
         Self::ControlFile,
+        Self::CosignHead,
+        Self::CosignEvidence,
+        Self::CosignAsk,
+        Self::CosignKeep,
         Self::LeaseMint,
         Self::LeaseEnd,
         Self::MemoryBegin,
@@ -167,6 +181,10 @@ impl Step {
             Self::LatchWrite => "latch-write",
             Self::LatchClear => "latch-clear",
             Self::ControlFile => "control-file",
+            Self::CosignHead => "cosign-head",
+            Self::CosignEvidence => "cosign-evidence",
+            Self::CosignAsk => "cosign-ask",
+            Self::CosignKeep => "cosign-keep",
             Self::LeaseMint => "lease-mint",
             Self::LeaseEnd => "lease-end",
             Self::MemoryBegin => "memory-begin",

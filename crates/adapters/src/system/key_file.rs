@@ -31,6 +31,8 @@ pub enum KeyUse {
     Delegation,
     /// The observer signs evidence.
     Evidence,
+    /// A witness, or a role, cosigns heads of the ledger.
+    Cosign,
     /// The local development issuer signs identities.
     Identity,
     /// An executor proves that a permit is its own, and passes on less of it.
@@ -49,6 +51,7 @@ impl KeyUse {
             Self::Checkpoint => "checkpoint.key".to_owned(),
             Self::Delegation => "delegation.key".to_owned(),
             Self::Evidence => "evidence.key".to_owned(),
+            Self::Cosign => "cosign.key".to_owned(),
             Self::Identity => "identity.key".to_owned(),
             // The grammar of ids has no slash, so a name cannot leave the directory.
             Self::Executor(executor) => format!("executor-{executor}.key"),

@@ -6,10 +6,14 @@ use clap::{Args, Subcommand};
 use holdpoint_domain::record::Record;
 use holdpoint_ledger::{
     Checkpoint, ExportSource, LogProof, SignedCheckpoint, SourceError, VerifierKey, bundle::read_bundle,
-    export::export_paths, hash::leaf_hash, tile::bundle_paths, verify_export,
+    cosigners, export::export_paths, hash::leaf_hash, tile::bundle_paths, verify_export,
 };
 
 use super::{CliError, Door, client::Client, failed, say};
+use crate::config::cosigner_key;
+
+/// The file of an export that has the cosigned head.
+const COSIGNED: &str = "cosigned";
 
 /// Ledger commands.
 #[derive(Debug, Subcommand)]
@@ -35,6 +39,12 @@ pub(crate) struct VerifyOptions {
     /// roll-back and forks. Can be given several times
     #[arg(long)]
     against: Vec<PathBuf>,
+    /// The verifier key of a witness, or a file with it. Can be given several times
+    #[arg(long, value_name = "KEY")]
+    cosigner: Vec<String>,
+    /// How many of these must have cosigned one head that the log continues; all of them when left out
+    #[arg(long, value_name = "NUMBER", requires = "cosigner")]
+    quorum: Option<usize>,
 }
 
 #[derive(Debug, Args)]
@@ -96,30 +106,68 @@ impl ExportSource for Dir {
 
 /// A verifier key given as itself, or as the file that has it.
 fn verifier_key(given: &str) -> Result<VerifierKey, CliError> {
-    let text = if Path::new(given).is_file() {
-        std::fs::read_to_string(given).map_err(failed)?
+    key_text(given)?.trim().parse().map_err(failed)
+}
+
+fn key_text(given: &str) -> Result<String, CliError> {
+    if Path::new(given).is_file() {
+        std::fs::read_to_string(given).map_err(failed)
     } else {
-        given.to_owned()
-    };
-    text.trim().parse().map_err(failed)
+        Ok(given.to_owned())
+    }
 }
 
 fn verify(options: &VerifyOptions) -> Result<(), CliError> {
     let keys = [verifier_key(&options.key)?];
-    let mut against: Vec<Checkpoint> = Vec::new();
-    for path in &options.against {
+    let mut heads: Vec<(SignedCheckpoint, Checkpoint)> = Vec::new();
+    // Beside the heads that somebody remembered, the one that witnesses cosigned: an export brings it along.
+    let beside = options.dir.join(COSIGNED);
+    let beside = (!options.cosigner.is_empty() && beside.is_file()).then_some(beside);
+    for path in options.against.iter().chain(beside.as_ref()) {
         let bytes =
             std::fs::read(path).map_err(|err| CliError::Failed(format!("{}: {err}", path.display())))?;
         let signed = SignedCheckpoint::parse(&bytes).map_err(failed)?;
-        against.push(signed.open(&keys).map_err(failed)?);
+        let head = signed.open(&keys).map_err(failed)?;
+        heads.push((signed, head));
     }
+    let against: Vec<_> = heads.iter().map(|(_, head)| head.clone()).collect();
     let report = verify_export(&Dir(options.dir.clone()), &keys, &against).map_err(failed)?;
     say(&report);
-    if report.is_sound() {
-        Ok(())
-    } else {
-        Err(CliError::NotVerified(format!("the log in {} does not stand", options.dir.display())))
+    if !report.is_sound() {
+        return Err(CliError::NotVerified(format!("the log in {} does not stand", options.dir.display())));
     }
+    check_cosigners(options, &heads)
+}
+
+/// Whether enough of the witnesses that were asked for cosigned one of the heads that the log was found to continue.
+fn check_cosigners(
+    options: &VerifyOptions,
+    heads: &[(SignedCheckpoint, Checkpoint)],
+) -> Result<(), CliError> {
+    if options.cosigner.is_empty() {
+        return Ok(());
+    }
+    let read = |given: &String| cosigner_key(&key_text(given)?).map_err(CliError::Usage);
+    let keys = options.cosigner.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let quorum = options.quorum.unwrap_or(keys.len());
+    if quorum == 0 || quorum > keys.len() {
+        return Err(CliError::Usage(format!("--quorum: expected 1 to {}, got {quorum}", keys.len())));
+    }
+    let (mut best, mut size) = (0, 0);
+    for (signed, head) in heads {
+        let found = cosigners(signed, &keys).map_err(|err| CliError::NotVerified(err.to_string()))?.len();
+        if found > best || (found == best && head.size() > size) {
+            (best, size) = (found, head.size());
+        }
+    }
+    if best < quorum {
+        return Err(CliError::NotVerified(format!("expected {quorum} cosigners of one head, got {best}")));
+    }
+    say(format_args!(
+        "{best} of {} cosigners have seen the first {size} entries as they are here",
+        keys.len()
+    ));
+    Ok(())
 }
 
 async fn prove(options: ProveOptions) -> Result<(), CliError> {
@@ -210,6 +258,10 @@ async fn export(options: ExportOptions) -> Result<(), CliError> {
             std::fs::create_dir_all(parent).map_err(failed)?;
         }
         std::fs::write(&file, bytes).map_err(|err| CliError::Failed(format!("{}: {err}", file.display())))?;
+    }
+    // What witnesses cosigned may be an older head of the same log, or not be there.
+    if let Ok(cosigned) = client.text("/v1/ledger/cosigned").await {
+        std::fs::write(options.dir.join(COSIGNED), cosigned).map_err(failed)?;
     }
     let keys = client.keys().await?;
     say(format_args!("{} entries in {}", head.unverified().size(), options.dir.display()));

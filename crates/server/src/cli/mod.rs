@@ -32,6 +32,7 @@ mod tests;
 mod wait;
 mod wanted;
 mod watch;
+mod witness;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -104,6 +105,9 @@ enum Command {
     /// The ledger: verify, prove, show, export
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
+    /// A standalone witness: cosigns heads of ledgers
+    #[command(subcommand)]
+    Witness(witness::WitnessCommand),
     /// Policy: check, schema, explain
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -224,6 +228,7 @@ async fn run(command: Command) -> Result<(), CliError> {
         Command::Resume(options) => halt::resume(options).await,
         Command::Status(options) => halt::status(options).await,
         Command::Ledger(command) => ledger::run(command).await,
+        Command::Witness(command) => witness::run(command).await,
         Command::Policy(command) => policy::run(command).await,
         Command::Completions(options) => generate::completions(&options),
         Command::Man(options) => generate::man(&options),

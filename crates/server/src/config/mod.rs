@@ -1,10 +1,13 @@
 //! Configuration: one file, typed, parsed once. Unknown keys are refused and all faults are reported together.
 
 mod inputs;
+mod witness;
 
 pub(crate) use inputs::{
     Documents, Inputs, assemble, document, documents, is_builtin, load_inputs, names, root_text, unmeasurable,
 };
+
+pub(crate) use witness::{WitnessConfig, Witnesses, cosigner_key};
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -61,6 +64,9 @@ pub(crate) struct Config {
     /// Keys of the gate that are in a PKCS #11 token instead of in a file.
     #[serde(default)]
     pub(crate) tokens: Tokens,
+    /// Who cosigns the heads of the ledger; nobody by default.
+    #[serde(default)]
+    pub(crate) witnesses: Witnesses,
     /// Times, each with a default.
     #[serde(default)]
     pub(crate) timings: Timings,
@@ -153,9 +159,7 @@ impl Config {
     /// Reads the file and checks what can be checked without the others.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         let mut config: Self = parse(path)?;
-        // A bare file name has the empty path as its folder: that is here.
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        config.base = folder.unwrap_or(Path::new(".")).to_path_buf();
+        config.base = folder_of(path);
         let mut faults = Vec::new();
         if config.policies.is_empty() {
             faults.push(format!(
@@ -174,6 +178,9 @@ impl Config {
             if value.is_some_and(|value| value.ms() == 0 || value.ms() > max) {
                 faults.push(format!("{}: `timings.{key}`: expected 1 to {max} ms", path.display()));
             }
+        }
+        if let Err(more) = config.witnesses.parsed() {
+            faults.extend(more.into_iter().map(|fault| format!("{}: {fault}", path.display())));
         }
         if faults.is_empty() { Ok(config) } else { Err(ConfigError(faults)) }
     }
@@ -213,6 +220,11 @@ impl Config {
         format!("http://{}", self.listen)
     }
 
+    /// The newest head that witnesses cosigned.
+    pub(crate) fn cosigned(&self) -> PathBuf {
+        self.path(&self.data_dir).join("cosigned")
+    }
+
     /// The latch file of a halt.
     pub(crate) fn latch(&self) -> PathBuf {
         self.path(&self.data_dir).join("halt")
@@ -222,6 +234,12 @@ impl Config {
     pub(crate) fn executor_dir(&self, executor: &str) -> PathBuf {
         self.path(&self.data_dir).join("executors").join(executor)
     }
+}
+
+/// The folder that a file is in. A bare file name has the empty path as its folder: that is here.
+pub(crate) fn folder_of(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new(".")).to_path_buf()
 }
 
 /// Reads a text file within the size limit.

@@ -49,6 +49,16 @@ pub(super) async fn checkpoint(State(door): State<Arc<Door>>) -> Response {
     text(door.service.gate().ports.store.head().checkpoint.clone())
 }
 
+/// `GET /v1/ledger/cosigned`: the newest head that enough witnesses cosigned.
+pub(super) async fn cosigned(State(door): State<Arc<Door>>) -> Result<Response, Problem> {
+    let missing = || {
+        let detail = "no head of this log was cosigned yet";
+        let next = "name witnesses in the gate's configuration, or ask again in a moment";
+        Problem::new(StatusCode::NOT_FOUND, "not-cosigned", detail, next)
+    };
+    Ok(text(door.service.cosigned.note().ok_or_else(missing)?.to_string()))
+}
+
 /// `GET /v1/ledger/consistency`: that the tree of `old` is a prefix of the tree of `new`.
 pub(super) async fn consistency(
     State(door): State<Arc<Door>>,

@@ -15,6 +15,7 @@ use std::{
 };
 
 use holdpoint_adapters::{
+    cosign::Kept,
     executor::{
         Authority, Dispatch, Pins,
         files::{FileExecutor, FileObserver, SecretExecutor, SecretObserver},
@@ -60,6 +61,8 @@ pub(crate) struct Wired {
     pub(crate) identify: Arc<dyn Identify>,
     /// Starts units that are due; asked again and again while the gate serves.
     pub(crate) supervisor: Arc<Supervisor>,
+    /// The newest cosigned head.
+    pub(crate) cosigned: Arc<Kept>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -251,7 +254,8 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired, CliError> {
     let gate = Gate::new(ports, controls::controls(inputs), settings(config, mode)).map_err(failed)?;
     let cell = Arc::new(GateCell::new(Arc::new(gate)));
     in_force.serve(&cell);
-    Ok(Wired { cell, in_force, identify: tokens, supervisor })
+    let cosigned = Arc::new(Kept::open(&config.cosigned(), &cell.get().ports.log_key));
+    Ok(Wired { cell, in_force, identify: tokens, supervisor, cosigned })
 }
 
 /// The permit key that the executors believe.

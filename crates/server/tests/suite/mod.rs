@@ -9,3 +9,4 @@ mod keys;
 mod ledger;
 mod people;
 mod stage;
+mod witness;

@@ -11,9 +11,9 @@ use std::{
 
 use serde_json::{Value, json};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_holdpoint");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_holdpoint");
 /// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(240);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 pub(crate) struct Stage {
     dir: tempfile::TempDir,
@@ -92,18 +92,35 @@ impl Stage {
         self.gate.as_ref().unwrap().id()
     }
 
-    /// Starts the gate and waits until it answers.
-    pub(crate) fn start(&mut self) {
+    /// Starts a gate that has a drill, gives it something to do, and waits until it has killed itself.
+    pub(crate) async fn start_to_die(&mut self) {
+        let token = self.agent();
+        let mut gate = self.spawn();
+        let since = Instant::now();
+        let body = json!({"action": "process.restart", "target": "sleeper", "trigger": "process.running"});
+        while gate.try_wait().unwrap().is_none() {
+            assert!(since.elapsed() < PATIENCE, "the gate lives on\n{}", self.log());
+            // Whether it was heard is not asked: it may die under it.
+            let _ = client().post(self.url("/v1/plans")).bearer_auth(&token).json(&body).send().await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn spawn(&self) -> Child {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("gate.log")).unwrap();
-        let gate = Command::new(BINARY)
+        Command::new(BINARY)
             .args(["serve", "--config", &self.path("holdpoint.yaml")])
             .envs(self.environment.clone())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .unwrap();
-        self.gate = Some(gate);
+            .unwrap()
+    }
+
+    /// Starts the gate and waits until it answers.
+    pub(crate) fn start(&mut self) {
+        self.gate = Some(self.spawn());
         let since = Instant::now();
         while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             let gone = self.gate.as_mut().unwrap().try_wait().unwrap();

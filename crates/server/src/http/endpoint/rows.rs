@@ -321,6 +321,17 @@ pub(in crate::http) const ENDPOINTS: &[Endpoint] = &[
         },
     ),
     get(
+        "/v1/ledger/cosigned",
+        Who::Anyone,
+        |method| on(method, ledger::cosigned),
+        Doc {
+            summary: "The newest checkpoint that enough witnesses cosigned (C2SP tlog-cosignature)",
+            answers: &[other("the checkpoint with its cosignatures", "text/plain; charset=utf-8")],
+            fails: &[404],
+            ..Doc::NONE
+        },
+    ),
+    get(
         "/v1/ledger/consistency",
         Who::Anyone,
         |method| on(method, ledger::consistency),

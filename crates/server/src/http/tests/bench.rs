@@ -1,6 +1,6 @@
 //! A gate over fakes behind the real router, and a client that calls it without a network.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use axum::{
@@ -8,6 +8,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
+use holdpoint_adapters::cosign::Kept;
 use holdpoint_app::{
     fake::{
         FakeClock, FakeJudge, FakeLatch, FakeWorld, MemStore, Setup, Stage,
@@ -124,7 +125,9 @@ impl Bench {
         let gate = Arc::new(gate);
         let cell = Arc::new(GateCell::new(Arc::clone(&gate)));
         let runner = Runner::new(Arc::clone(&cell));
-        let service = Service { cell, identify: Arc::new(Tokens), runner, strangers: Strangers::default() };
+        let cosigned = Arc::new(Kept::open(Path::new(""), &gate.ports.log_key));
+        let strangers = Strangers::default();
+        let service = Service { cell, identify: Arc::new(Tokens), runner, strangers, cosigned };
         let service = Arc::new(service);
         let settings = Settings { hosts: BTreeSet::from([HOST.to_owned()]), limits };
         let router = router(Arc::clone(&service), settings);

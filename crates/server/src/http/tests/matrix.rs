@@ -45,6 +45,7 @@ GET  /v1/inventory                  401    401     200     200 200   200     200
 GET  /v1/blast                      401    401     200     200 200   200     200
 POST /v1/probes                     401    401     200     200 200   200     200
 GET  /v1/ledger/checkpoint          200    200     200     200 200   200     200
+GET  /v1/ledger/cosigned            404    404     404     404 404   404     404
 GET  /v1/ledger/consistency         200    200     200     200 200   200     200
 GET  /v1/ledger/tile/{*path}        401    401     403     403 403   403     200
 GET  /v1/ledger/entries             401    401     403     403 403   403     200

@@ -8,6 +8,8 @@ mod scene;
 mod site;
 mod special;
 
+pub(super) use scene::drill;
+
 use super::stage::{Stage, client};
 
 #[tokio::test]

@@ -295,7 +295,7 @@ impl Drop for Scene {
 }
 
 /// The words of a drill.
-pub(super) fn drill(step: Step, moment: Moment, nth: u32) -> String {
+pub(in crate::suite) fn drill(step: Step, moment: Moment, nth: u32) -> String {
     format!("{}:{}:{nth}", step.as_str(), moment.as_str())
 }
 

@@ -12,9 +12,18 @@ use super::{
     scene::{Scene, drill, was_killed},
 };
 
-/// The steps that are crashed here and not in the table.
-pub(super) const STEPS: [Step; 5] =
-    [Step::KeyFile, Step::InitFile, Step::StoreMend, Step::ReserveRelease, Step::UnitAdopt];
+/// The steps that are crashed here and not in the table, and those that are crashed beside the witnesses.
+pub(super) const STEPS: [Step; 9] = [
+    Step::KeyFile,
+    Step::InitFile,
+    Step::StoreMend,
+    Step::ReserveRelease,
+    Step::UnitAdopt,
+    Step::CosignHead,
+    Step::CosignEvidence,
+    Step::CosignAsk,
+    Step::CosignKeep,
+];
 
 /// What `init` makes.
 const MADE: [&str; 7] = [
