@@ -32,6 +32,7 @@ use crate::{
         Store, store::root_digest,
     },
     refusal::{Refusal, internal},
+    revoke::Revocations,
 };
 
 /// The ports.
@@ -147,13 +148,14 @@ struct Common {
     epoch: AtomicU64,
     // Control inputs on disk that are not those in force.
     refused: Mutex<BTreeMap<Control, Noted>>,
+    revocations: Mutex<Revocations>,
 }
 
 impl Gate {
     /// A gate over its ports and inputs. Says nothing and touches nothing: see [`crate::start`].
     pub fn new(ports: Ports, controls: Controls, settings: Settings) -> Result<Self, DigestError> {
         let epoch = AtomicU64::new(ports.store.last_epoch());
-        let common = Arc::new(Common { epoch, refused: Mutex::default() });
+        let common = Arc::new(Common { epoch, refused: Mutex::default(), revocations: Mutex::default() });
         let inputs = controls.digests(ports.judge.as_ref())?;
         Ok(Self { ports, controls, inputs, settings, common })
     }
@@ -195,6 +197,11 @@ impl Gate {
     pub(crate) fn refused(&self) -> std::sync::MutexGuard<'_, BTreeMap<Control, Noted>> {
         // The set is whole at every point where a panic could happen.
         self.common.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn revocations(&self) -> std::sync::MutexGuard<'_, Revocations> {
+        // Every change is one insert or one removal: a panic leaves nothing half-made.
+        self.common.revocations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The policy's answers on each step of a plan.

@@ -25,7 +25,7 @@ pub mod recover;
 pub mod refusal;
 pub mod resolve;
 pub mod review;
-mod revoke;
+pub mod revoke;
 pub mod run;
 #[cfg(any(test, feature = "fakes"))]
 pub mod sim;

@@ -77,10 +77,11 @@ fn number(body: &Body) -> usize {
         Body::Resolved { .. } => 37,
         Body::Refused { .. } => 38,
         Body::Evaluated { .. } => 39,
+        Body::RevocationAsked { .. } => 40,
     }
 }
 
-const VARIANTS: usize = 40;
+const VARIANTS: usize = 41;
 
 /// The last of those that are about the log, and not about a plan.
 const LAST_ABOUT_THE_LOG: usize = 9;
@@ -115,6 +116,7 @@ fn bodies() -> Vec<(Actor, Body)> {
     let permit = grant(Rung::T3, Mode::Production, &["ada"]).unwrap();
     let lease = LeaseInfo {
         id: id("lease-1"),
+        backend: None,
         permit: id("permit-1"),
         scopes: vec![Scope { action: id("process.restart"), target: id("worker-1") }],
         expires_at_ms: at(NOW + 60_000),
@@ -234,6 +236,7 @@ fn bodies() -> Vec<(Actor, Body)> {
                 facts: Box::new(one(&facts())),
             },
         ),
+        (person("ada"), Body::RevocationAsked { lease: id("lease-1") }),
     ]
 }
 

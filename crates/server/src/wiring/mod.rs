@@ -22,7 +22,7 @@ use holdpoint_adapters::{
         process::{ProcessExecutor, ProcessObserver, Supervisor, Unit},
     },
     identity::{CachedVerifier, Jwks, Verifier},
-    lease::{LeaseTable, LocalIssuer},
+    lease::{Backends, LeaseTable},
     probe::WorldProber,
     store::{SqliteConfig, SqliteStore},
     system::{Ed25519Key, FileLatch, KeyUse, Seed, SystemClock, SystemIds},
@@ -105,7 +105,7 @@ impl Roles {
     }
 
     /// Executors, observers and the issuer, with the catalogue and the pins that they trust.
-    fn hands(&self, inputs: &Inputs) -> Result<(Arc<Dispatch>, Arc<LocalIssuer>), CliError> {
+    fn hands(&self, inputs: &Inputs) -> Result<(Arc<Dispatch>, Arc<Backends>), CliError> {
         let pinned = inputs.pins.clone();
         let pinned = pinned.ok_or_else(|| {
             CliError::Failed("there are no executor pins: run `holdpoint init` first".into())
@@ -170,7 +170,7 @@ impl Roles {
             };
             dispatch = dispatch.with_executor(name.clone(), hands.0).with_observer(name, hands.1);
         }
-        let issuer = LocalIssuer::new(leases(), pins, self.log_key.clone(), clock());
+        let issuer = Backends::local(leases(), pins, self.log_key.clone(), clock());
         Ok((Arc::new(dispatch), Arc::new(issuer)))
     }
 }
