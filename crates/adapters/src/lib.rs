@@ -11,6 +11,7 @@
 pub mod executor;
 pub mod identity;
 pub mod lease;
+pub mod postgres;
 pub mod probe;
 pub mod step;
 pub mod store;

@@ -69,7 +69,9 @@ struct Turn<'a>(&'a Gate, &'a Id<kind::Lease>);
 
 impl<'a> Turn<'a> {
     fn take(gate: &'a Gate, lease: &'a Id<kind::Lease>) -> Option<Self> {
-        gate.revocations().under_way.insert(lease.clone()).then_some(Self(gate, lease))
+        let is_free = gate.revocations().under_way.insert(lease.clone());
+        // Not `then_some`: one that is not given out must not be given back either.
+        is_free.then(|| Self(gate, lease))
     }
 }
 
@@ -96,8 +98,8 @@ pub(crate) async fn leases_of(gate: &Gate, view: &PlanView) -> Result<(), Refusa
 async fn persist(gate: &Gate, plan: &Id<kind::Plan>, lease: &LeaseInfo) -> Result<(), Refusal> {
     let began = gate.ports.clock.elapsed().ms();
     let mut pause_ms = FIRST_PAUSE_MS;
-    for _ in 0..TRIES {
-        if attempt(gate, plan, lease).await? {
+    for tried in 1..=TRIES {
+        if attempt(gate, plan, lease).await? || tried == TRIES {
             break;
         }
         if gate.ports.clock.elapsed().ms().saturating_sub(began) > PATIENCE_MS {

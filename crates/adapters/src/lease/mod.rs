@@ -8,8 +8,10 @@
 mod backends;
 mod desk;
 mod local;
+mod postgres;
 mod table;
 
 pub use backends::{Backend, Backends, Order};
 pub use desk::Desk;
+pub use postgres::{PostgresRoles, PostgresSpec, PostgresSpecError};
 pub use table::{LeaseRefusal, LeaseTable, MAX_LEASES};

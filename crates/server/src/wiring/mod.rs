@@ -6,6 +6,7 @@
 
 mod controls;
 mod executors;
+mod leases;
 
 use std::{
     collections::BTreeMap,
@@ -19,6 +20,7 @@ use holdpoint_adapters::{
         files::{FileExecutor, FileObserver, SecretExecutor, SecretObserver},
         http_job::{JobExecutor, JobObserver},
         nginx::{NginxExecutor, NginxObserver},
+        postgres::{DatabaseExecutor, DatabaseObserver},
         process::{ProcessExecutor, ProcessObserver, Supervisor, Unit},
     },
     identity::{CachedVerifier, Jwks, Verifier},
@@ -162,6 +164,11 @@ impl Roles {
                     let executor = NginxExecutor::new(authority, leases(), Arc::clone(servers), clock());
                     (Arc::new(executor), Arc::new(NginxObserver::new(Arc::clone(servers))))
                 }
+                "postgres" => {
+                    let databases = &self.machinery.databases;
+                    let executor = DatabaseExecutor::new(authority, Arc::clone(databases), clock());
+                    (Arc::new(executor), Arc::new(DatabaseObserver::new(Arc::clone(databases))))
+                }
                 _ => {
                     return Err(CliError::Failed(format!(
                         "there is no executor `{name}`: see the executor pins"
@@ -171,6 +178,7 @@ impl Roles {
             dispatch = dispatch.with_executor(name.clone(), hands.0).with_observer(name, hands.1);
         }
         let issuer = Backends::local(leases(), pins, self.log_key.clone(), clock());
+        let issuer = self.machinery.backends.add_to(issuer);
         Ok((Arc::new(dispatch), Arc::new(issuer)))
     }
 }
