@@ -13,6 +13,7 @@ pub mod cosign;
 pub mod executor;
 pub mod identity;
 pub mod lease;
+pub mod postgres;
 pub mod probe;
 pub mod step;
 pub mod store;

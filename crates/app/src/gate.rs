@@ -35,6 +35,7 @@ use crate::{
         Store, store::root_digest,
     },
     refusal::{Blame, Refusal, internal},
+    revoke::Revocations,
 };
 
 /// The ports.
@@ -158,13 +159,20 @@ struct Common {
     swept: Mutex<Option<Digest>>,
     // Control inputs on disk that are not those in force.
     refused: Mutex<BTreeMap<Control, Noted>>,
+    revocations: Mutex<Revocations>,
 }
 
 impl Gate {
     /// A gate over its ports and inputs. Says nothing and touches nothing: see [`crate::start`].
     pub fn new(ports: Ports, controls: Controls, settings: Settings) -> Result<Self, DigestError> {
         let epoch = AtomicU64::new(ports.store.last_epoch());
-        let common = Arc::new(Common { epoch, swept: Mutex::default(), refused: Mutex::default() });
+        let common = Common {
+            epoch,
+            swept: Mutex::default(),
+            refused: Mutex::default(),
+            revocations: Mutex::default(),
+        };
+        let common = Arc::new(common);
         let inputs = controls.digests(ports.judge.as_ref())?;
         Ok(Self { ports, controls, inputs, settings, common })
     }
@@ -206,6 +214,11 @@ impl Gate {
     pub(crate) fn refused(&self) -> std::sync::MutexGuard<'_, BTreeMap<Control, Noted>> {
         // The set is whole at every point where a panic could happen.
         self.common.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn revocations(&self) -> std::sync::MutexGuard<'_, Revocations> {
+        // Every change is one insert or one removal: a panic leaves nothing half-made.
+        self.common.revocations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The registry under which [`crate::offboard`] looked last.

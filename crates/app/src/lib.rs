@@ -29,7 +29,7 @@ pub mod refusal;
 mod requester;
 pub mod resolve;
 pub mod review;
-mod revoke;
+pub mod revoke;
 pub mod run;
 #[cfg(any(test, feature = "fakes"))]
 pub mod sim;

@@ -39,7 +39,7 @@ pub(crate) async fn sweep(gate: &Gate) -> Result<(), Refusal> {
         };
         if has_left(gate, &row, changed).await? {
             tracing::warn!(%plan, "the requester of plan {plan} has left: its lease ends");
-            revoke::revoke(gate, &plan, &lease.id).await?;
+            revoke::end(gate, &plan, &lease).await?;
         }
     }
     *gate.swept() = Some(gate.inputs.registry);

@@ -62,22 +62,15 @@ pub async fn resume(gate: &Gate, id: &Id<kind::Plan>) -> Result<State, Refusal> 
     Ok(State::Failed)
 }
 
-/// Revokes leases whose run is over.
-async fn sweep(gate: &Gate) -> Result<(), Refusal> {
-    for (plan, lease) in gate.ports.store.live_leases().await? {
-        let row = gate.ports.store.plan(&plan).await?;
-        let over = row.is_none_or(|row| !row.state.is_running() || row.state == State::InDoubt);
-        if over || gate.now() >= lease.expires_at_ms {
-            revoke::revoke(gate, &plan, &lease.id).await?;
-        }
-    }
-    Ok(())
+/// Does everything that is due. A gate that serves does the two beside each other: revocation waits for nobody's probes, and
+/// nothing waits for a backend that does not answer.
+pub async fn tick(gate: &Gate) -> Result<(), Refusal> {
+    revoke::sweep(gate).await?;
+    due(gate).await
 }
 
-/// Does what is due: revokes leases of ended runs, expires holds, permits and deferrals, measures deferred plans again.
-/// Revocation first: it waits for nobody's probes.
-pub async fn tick(gate: &Gate) -> Result<(), Refusal> {
-    sweep(gate).await?;
+/// Does what is due with plans: expires holds, permits and deferrals, measures deferred plans again.
+pub async fn due(gate: &Gate) -> Result<(), Refusal> {
     offboard::sweep(gate).await?;
     let states = vec![State::Held, State::Deferred, State::Permitted];
     let filter = PlanFilter { states, limit: TICK_LIMIT, ..PlanFilter::default() };

@@ -54,7 +54,7 @@ async fn attempt(
     let about = &signed.statement;
     // A revocation moves nothing: it may have come since the person looked.
     let moved = view.records.iter().rev().take_while(|(index, _)| *index > about.seen);
-    let moved = moved.into_iter().any(|(_, record)| !matches!(record.body, Body::Revoked { .. }));
+    let moved = moved.into_iter().any(|(_, record)| !record.body.is_end_of_lease());
     if about.plan != *plan || about.digest != view.plan.digest()? || moved || about.seen > view.last_index() {
         let fact = "the resolution is about another plan, or about one that has moved on since it was read";
         return Err(Refusal::new(

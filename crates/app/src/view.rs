@@ -178,6 +178,7 @@ impl PlanView {
             | Body::Proposed { .. }
             | Body::Deferred { .. }
             | Body::Expired
+            | Body::RevocationAsked { .. }
             | Body::Revoked { .. }
             | Body::Rehearsed { .. }
             | Body::Applying { .. }

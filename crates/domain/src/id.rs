@@ -183,6 +183,9 @@ pub mod kind {
     /// A leased credential.
     #[derive(Debug)]
     pub enum Lease {}
+    /// What mints and ends leases of one kind, such as a database server's roles.
+    #[derive(Debug)]
+    pub enum Backend {}
     /// An executor.
     #[derive(Debug)]
     pub enum Executor {}
@@ -264,6 +267,9 @@ pub mod kind {
     }
     impl Kind for Lease {
         const WHAT: &'static str = "lease id";
+    }
+    impl Kind for Backend {
+        const WHAT: &'static str = "lease backend name";
     }
     impl Kind for Executor {
         const WHAT: &'static str = "executor name";

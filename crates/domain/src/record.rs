@@ -225,10 +225,15 @@ pub enum Body {
         /// What everybody may know of it.
         lease: LeaseInfo,
     },
-    /// A credential was leased again under the same intent, for the undo after a restart of the gate.
+    /// A further credential was leased under the same intent: of another backend, or for the undo after the first one ended.
     LeasedAgain {
         /// What everybody may know of it.
         lease: LeaseInfo,
+    },
+    /// A person asked for the end of a lease. Nobody uses it from here on; its end is a record of its own.
+    RevocationAsked {
+        /// The lease.
+        lease: Id<kind::Lease>,
     },
     /// A lease ended, and a failed use proved it.
     Revoked {
@@ -368,6 +373,8 @@ pub enum Request {
     Delegate,
     /// To have an action evaluated without a plan.
     Evaluate,
+    /// To end a lease.
+    Revoke,
 }
 
 /// Why a run, or its undo, failed.
@@ -504,11 +511,18 @@ impl Body {
             | Self::Deferred { .. }
             | Self::Held { .. }
             | Self::LeasedAgain { .. }
+            | Self::RevocationAsked { .. }
             | Self::Revoked { .. }
             | Self::ReviewOwed { .. }
             | Self::Evaluated { .. }
             | Self::Refused { .. } => None,
         }
+    }
+
+    /// It is about the end of a lease, which comes when it comes: it moves nothing, whatever the run is doing.
+    #[must_use]
+    pub const fn is_end_of_lease(&self) -> bool {
+        matches!(self, Self::RevocationAsked { .. } | Self::Revoked { .. })
     }
 
     /// The facts in it: no record has those of two plans.
@@ -550,6 +564,7 @@ impl Body {
             Self::Claimed { .. } => "claimed",
             Self::Leased { .. } => "leased",
             Self::LeasedAgain { .. } => "leased_again",
+            Self::RevocationAsked { .. } => "revocation_asked",
             Self::Revoked { .. } => "revoked",
             Self::Rehearsed { .. } => "rehearsed",
             Self::Applying { .. } => "applying",

@@ -10,7 +10,7 @@ use std::{
 
 use clap::Args;
 use holdpoint_adapters::{cosign::Witness, executor::process::Supervisor};
-use holdpoint_app::{halt, recover, start, strangers::Strangers};
+use holdpoint_app::{halt, recover, revoke, start, strangers::Strangers};
 use holdpoint_domain::Millis;
 use holdpoint_ledger::VerifierKey;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -30,6 +30,8 @@ const TICK: Duration = Duration::from_millis(500);
 const HEAL: Duration = Duration::from_secs(2);
 /// The pause between two looks at the control inputs on disk.
 const WATCH: Duration = Duration::from_secs(2);
+/// The pause between two comparisons of lease backends with the ledger.
+const GLEAN: Duration = Duration::from_secs(30);
 /// How long runs under way may take to end after a stop was asked for. What is left is recovered at the next start.
 const LAST_WAIT: Duration = Duration::from_secs(20);
 
@@ -100,6 +102,8 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     let watching = tokio::spawn(watching(Arc::clone(&cell), in_force));
     let witnessing = witnessing(&config, &service)?;
     let clockwork = tokio::spawn(clockwork(Arc::clone(&service), runner.clone()));
+    let (sweeping, gleaning) =
+        (tokio::spawn(sweeping(Arc::clone(&cell))), tokio::spawn(gleaning(Arc::clone(&cell))));
     say(format_args!("holdpoint serves on {}", config.url()));
     let ended = http::serve(listener, router, async move {
         tokio::select! {
@@ -112,6 +116,8 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     if let Some(task) = witnessing {
         task.abort();
     }
+    sweeping.abort();
+    gleaning.abort();
     watching.abort();
     healing.abort();
     let under_way = async {
@@ -194,13 +200,35 @@ async fn clockwork(service: Arc<Service>, runner: Runner) {
             Ok(startable) => startable.into_iter().for_each(|plan| runner.start(plan)),
             Err(refusal) => tracing::error!("the gate's clockwork: {refusal}"),
         }
-        if let Err(refusal) = recover::tick(&gate).await {
+        if let Err(refusal) = recover::due(&gate).await {
             tracing::error!("the gate's clockwork: {refusal}");
         }
         if let Err(refusal) = service.strangers.seal(&gate).await {
             tracing::error!("the gate's clockwork: {refusal}");
         }
         tokio::time::sleep(TICK).await;
+    }
+}
+
+/// Ends leases that are due, for ever. Each look is a task of its own: one that waits for a backend does not keep the next one
+/// from ending the leases of another.
+async fn sweeping(cell: Arc<GateCell>) {
+    loop {
+        let gate = cell.get();
+        tokio::spawn(async move {
+            if let Err(refusal) = revoke::sweep(&gate).await {
+                tracing::error!("the sweep of leases: {refusal}");
+            }
+        });
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+/// Ends what lease backends hold and the ledger does not know to be alive: at once after a start, and now and then.
+async fn gleaning(cell: Arc<GateCell>) {
+    loop {
+        revoke::orphans(&cell.get()).await;
+        tokio::time::sleep(GLEAN).await;
     }
 }
 

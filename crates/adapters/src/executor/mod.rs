@@ -1,7 +1,7 @@
 //! Executors: they run exactly the steps of permitted plans, and check everything for themselves.
 //!
 //! [`authority`] is the check that they share. [`process`] runs and observes programs of this machine, [`files`] edits flags,
-//! settings and secrets in files. [`Dispatch`] sends a step to the executor that its action names.
+//! settings and secrets in files, [`postgres`] ends sessions of databases. [`Dispatch`] sends a step to the executor that its action names.
 
 pub mod authority;
 mod dispatch;
@@ -10,6 +10,7 @@ pub mod http_job;
 mod memory;
 pub mod nginx;
 mod notebook;
+pub mod postgres;
 pub mod process;
 
 pub use authority::{Authority, Pins, Refusal, Use, Warrant};

@@ -1,118 +1,74 @@
-//! The issuer of leases for executors on this machine.
+//! Bearer leases for executors on this machine.
 
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use holdpoint_app::{
-    port::{Clock, IssueError, Issuer},
-    receipt::Receipt,
-};
+use holdpoint_app::port::{Clock, IssueError};
 use holdpoint_domain::{
     Digest, Id,
     id::kind,
-    lease::{Lease, LeaseInfo, LeaseSecret, MAX_LEASE_MS},
-    permit::Permit,
-    plan::Plan,
+    lease::{LeaseSecret, Terms},
 };
-use holdpoint_ledger::key::VerifierKey;
 
-use super::table::LeaseTable;
-use crate::{executor::Pins, step::Step, system::random};
+use super::{
+    backends::{Backend, Order},
+    table::LeaseTable,
+};
+use crate::{step::Step, system::random};
 
-/// Mints bearer secrets of 256 bits into a [`LeaseTable`]. It believes nobody: the permit is opened again with the
-/// pinned key, the intent's receipt is checked again with the log's, and scope and life are bounded by the plan.
-pub struct LocalIssuer {
+/// Mints bearer secrets of 256 bits into a [`LeaseTable`].
+pub(super) struct Local {
     table: Arc<LeaseTable>,
-    pins: Pins,
-    log: VerifierKey,
     clock: Arc<dyn Clock>,
 }
 
-impl LocalIssuer {
-    /// An issuer over `table`, with its own pins and the key of the ledger's checkpoints.
-    #[must_use]
-    pub fn new(table: Arc<LeaseTable>, pins: Pins, log: VerifierKey, clock: Arc<dyn Clock>) -> Self {
-        Self { table, pins, log, clock }
-    }
-
-    fn check(&self, info: &LeaseInfo, permit: &Permit, receipt: &Receipt, plan: &Plan) -> Result<(), String> {
-        let chain = self.pins.open(permit.jws(), plan).map_err(|refusal| refusal.line())?;
-        self.check_receipt(receipt, chain.permit())?;
-        let grant = chain.permit().grant();
-        if info.permit != grant.id {
-            return Err(format!("lease: expected permit `{}`, got `{}`", grant.id, info.permit));
-        }
-        let in_plan = |scope: &holdpoint_domain::lease::Scope| {
-            plan.steps().iter().any(|step| step.action == scope.action && step.target == scope.target)
-        };
-        if info.scopes.is_empty()
-            || info.scopes.len() > plan.steps().len()
-            || !info.scopes.iter().all(in_plan)
-        {
-            return Err("scope: expected scopes that are steps of the plan, and at least one".to_owned());
-        }
-        let now = self.clock.now();
-        // Zero is no life, and never one without end.
-        if info.expires_at_ms <= now {
-            return Err("life: expected an end in the future".to_owned());
-        }
-        if info.expires_at_ms.since(now).ms() > MAX_LEASE_MS {
-            return Err(format!("life: expected at most {MAX_LEASE_MS} ms"));
-        }
-        if info.expires_at_ms > grant.undo_until_ms {
-            return Err("life: expected an end within the permit's undo window".to_owned());
-        }
-        Ok(())
-    }
-
-    /// The intent is in the ledger, by the log's own key and not by the caller's word.
-    fn check_receipt(&self, receipt: &Receipt, permit: &Permit) -> Result<(), String> {
-        let entry = receipt.record().bytes().map_err(|err| format!("receipt: {err}"))?;
-        let (checkpoint, proof) = receipt.evidence();
-        let receipt = Receipt::check(&entry, receipt.index(), proof.to_vec(), checkpoint, &self.log)
-            .map_err(|err| format!("receipt: {}", crate::executor::chain(&err)))?;
-        if receipt.is_intent_of(permit) {
-            return Ok(());
-        }
-        Err("receipt: the record is not the intent of this permit's run".to_owned())
+impl Local {
+    pub(super) const fn new(table: Arc<LeaseTable>, clock: Arc<dyn Clock>) -> Self {
+        Self { table, clock }
     }
 }
 
 #[async_trait]
-impl Issuer for LocalIssuer {
-    async fn issue(
-        &self,
-        info: LeaseInfo,
-        permit: &Permit,
-        receipt: &Receipt,
-        plan: &Plan,
-    ) -> Result<Lease, IssueError> {
-        self.check(&info, permit, receipt, plan).map_err(IssueError::Refused)?;
+impl Backend for Local {
+    fn terms(&self) -> Terms {
+        Terms::local()
+    }
+
+    fn outlives(&self) -> bool {
+        false
+    }
+
+    async fn mint(&self, order: Order<'_>) -> Result<LeaseSecret, IssueError> {
+        let info = order.info;
         let secret = URL_SAFE_NO_PAD.encode(random::<32>());
         let digest = Digest::of_bytes(secret.as_bytes());
         // If we stop after this, the lease died with the table and nobody has its secret.
-        let minted = |taken: &_| self.table.insert(info.clone(), digest, self.clock.now(), taken);
+        let minted = |taken: &_| self.table.insert(info.clone(), digest, order.now, taken);
         if !Step::LeaseMint.take(minted) {
             return Err(IssueError::Refused(format!(
                 "lease: `{}` was used before, or too many are live",
                 info.id
             )));
         }
-        Ok(Lease { info, secret: LeaseSecret::new(secret) })
+        Ok(LeaseSecret::new(secret))
     }
 
-    async fn revoke(&self, lease: &Id<kind::Lease>) -> Result<(), IssueError> {
+    async fn end(&self, lease: &Id<kind::Lease>) -> Result<(), IssueError> {
         Step::LeaseEnd.take(|taken| self.table.end(lease, self.clock.now(), taken));
         if self.table.is_live(lease) {
             return Err(IssueError::Backend(format!("lease `{lease}` still works")));
         }
         Ok(())
     }
+
+    async fn held(&self) -> Result<Vec<Id<kind::Lease>>, IssueError> {
+        Ok(Vec::new())
+    }
 }
 
-impl fmt::Debug for LocalIssuer {
+impl fmt::Debug for Local {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalIssuer").field("table", &self.table).finish_non_exhaustive()
+        f.debug_struct("Local").field("table", &self.table).finish_non_exhaustive()
     }
 }

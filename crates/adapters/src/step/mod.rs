@@ -62,6 +62,16 @@ pub enum Step {
     LeaseMint,
     /// A lease is ended. Before, after: the sweep ends it again, until a failed use proves it.
     LeaseEnd,
+    /// A task's role is made at a database server. Before: there is none. After: its name is its lease's id, and the sweep drops it.
+    RoleMint,
+    /// A task's role may not log in any more. Before, after: the sweep ends the lease again.
+    RoleBar,
+    /// The sessions of a task's role are ended. Before, after: as above.
+    RoleSessions,
+    /// What a task's role owns in a database is dropped. Before, after: as above.
+    RoleDropOwned,
+    /// A task's role is dropped. Before: as above. After: the sweep finds none, and proves it.
+    RoleDrop,
     /// A target's memory says `begun`. Before: nothing happened. After: nothing happened, and the version says so: without a
     /// lease nobody applies any more, and the run is over or in doubt.
     MemoryBegin,
@@ -111,6 +121,9 @@ pub enum Step {
     NginxSync,
     /// nginx is told to load its configuration. Before, after: the version says which file is there: in doubt.
     NginxReload,
+    /// A session of a database is cancelled or ended. Before: begun, and nothing was sent: in doubt. After: the observer looks at
+    /// the session.
+    BackendSignal,
 }
 
 /// The proof that a step is being taken; a function that makes an effect asks for it.
@@ -119,7 +132,7 @@ pub struct Taken(());
 
 impl Step {
     /// All of them, in the order in which a gate comes to them.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 47] = [
         Self::KeyFile,
         Self::InitFile,
         Self::StoreCreate,
@@ -140,6 +153,11 @@ impl Step {
         Self::CosignKeep,
         Self::LeaseMint,
         Self::LeaseEnd,
+        Self::RoleMint,
+        Self::RoleBar,
+        Self::RoleSessions,
+        Self::RoleDropOwned,
+        Self::RoleDrop,
         Self::MemoryBegin,
         Self::MemoryMoved,
         Self::MemoryFinish,
@@ -161,6 +179,7 @@ impl Step {
         Self::NginxSwap,
         Self::NginxSync,
         Self::NginxReload,
+        Self::BackendSignal,
     ];
 
     /// Its name, as drills and the documentation write it.
@@ -187,6 +206,11 @@ impl Step {
             Self::CosignKeep => "cosign-keep",
             Self::LeaseMint => "lease-mint",
             Self::LeaseEnd => "lease-end",
+            Self::RoleMint => "role-mint",
+            Self::RoleBar => "role-bar",
+            Self::RoleSessions => "role-sessions",
+            Self::RoleDropOwned => "role-drop-owned",
+            Self::RoleDrop => "role-drop",
             Self::MemoryBegin => "memory-begin",
             Self::MemoryMoved => "memory-moved",
             Self::MemoryFinish => "memory-finish",
@@ -208,6 +232,7 @@ impl Step {
             Self::NginxSwap => "nginx-swap",
             Self::NginxSync => "nginx-sync",
             Self::NginxReload => "nginx-reload",
+            Self::BackendSignal => "backend-signal",
         }
     }
 

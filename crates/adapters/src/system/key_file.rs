@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use holdpoint_domain::{Id, id::kind, signature::Thumbprint};
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
@@ -37,6 +38,8 @@ pub enum KeyUse {
     Identity,
     /// An executor proves that a permit is its own, and passes on less of it.
     Executor(Id<kind::Executor>),
+    /// The issuer derives passwords of tasks.
+    Lease,
     /// A person signs approvals.
     Approval(Id<kind::Person>),
 }
@@ -55,6 +58,7 @@ impl KeyUse {
             Self::Identity => "identity.key".to_owned(),
             // The grammar of ids has no slash, so a name cannot leave the directory.
             Self::Executor(executor) => format!("executor-{executor}.key"),
+            Self::Lease => "lease.key".to_owned(),
             Self::Approval(person) => format!("approval-{person}.key"),
         })
     }
@@ -124,6 +128,22 @@ impl Seed {
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
+    }
+
+    /// A secret for one `purpose` and one thing `of` that purpose: HMAC-SHA256, which tells nothing of the seed.
+    #[must_use]
+    pub(crate) fn derive(&self, purpose: &str, of: &[u8]) -> [u8; 32] {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
+        let mut context = hmac::Context::with_key(&key);
+        // No purpose has a zero byte, so no two pairs read the same.
+        for part in [purpose.as_bytes(), &[0], of] {
+            context.update(part);
+        }
+        let mut secret = [0_u8; 32];
+        for (byte, derived) in secret.iter_mut().zip(context.sign().as_ref()) {
+            *byte = *derived;
+        }
+        secret
     }
 
     pub(super) const fn as_bytes(&self) -> &[u8; 32] {

@@ -198,6 +198,7 @@ impl Life {
     pub(crate) fn lease(&self) -> LeaseInfo {
         LeaseInfo {
             id: id(&self.lease),
+            backend: None,
             permit: id("permit-1"),
             scopes: vec![Scope { action: id("process.restart"), target: id(&self.target) }],
             expires_at_ms: at(NOW + 60_000),

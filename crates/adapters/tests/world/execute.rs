@@ -7,7 +7,7 @@ use holdpoint_adapters::{
         Dispatch,
         process::{ProcessExecutor, ProcessObserver, Supervisor, Unit, UnitReader},
     },
-    lease::{LeaseTable, LocalIssuer},
+    lease::{Backends, LeaseTable},
 };
 use holdpoint_app::port::{
     Acted, ActedPhase, Clock as _, ExecuteError, Executor, Issuer as _, Observation, ObserveError,
@@ -38,7 +38,7 @@ struct Stage {
     clock: Arc<StoppedClock>,
     supervisor: Arc<Supervisor>,
     executor: Arc<Dispatch>,
-    issuer: LocalIssuer,
+    issuer: Backends,
 }
 
 /// A signed permit with its plan and lease.
@@ -65,7 +65,7 @@ impl Stage {
         let (catalogue, clock) = (catalogue(), Arc::new(StoppedClock::new()));
         let table = Arc::new(LeaseTable::new());
         let log = key(ORIGIN).verifier_key().unwrap();
-        let issuer = LocalIssuer::new(Arc::clone(&table), pins(Arc::clone(&catalogue)), log, clock.clone());
+        let issuer = Backends::local(Arc::clone(&table), pins(Arc::clone(&catalogue)), log, clock.clone());
         let supervisor = Arc::new(Supervisor::open(yard.path(), units).unwrap());
         supervisor.ensure_started().unwrap();
         let authority = authority(Arc::clone(&catalogue), &["web-1", "web-2", "ghost"]);
@@ -290,7 +290,7 @@ async fn t09_a_permit_that_waited_at_the_lock_is_checked_after_it() {
     let first = apply(newer);
     wait_until("the newer permit holds the lock", || fs::read_to_string(&log).unwrap().contains("heard"));
     let (second, third) = (apply(older), apply(revoked.clone()));
-    stage.issuer.revoke(&revoked.lease.info.id).await.unwrap();
+    stage.issuer.revoke(None, &revoked.lease.info.id).await.unwrap();
     first.await.unwrap().unwrap();
     refused_by(&second.await.unwrap(), "epoch");
     // Revoked before it got the lock, or by then fenced by nothing but its version: it did nothing either way.
@@ -339,7 +339,7 @@ async fn inv08_the_lease_is_checked_at_the_use() {
     stage.clock.set_ms(ticket.lease.info.expires_at_ms.ms());
     refused_by(&stage.executor.apply(ticket.work()).await, "lease");
     stage.clock.set_ms(NOW_MS);
-    stage.issuer.revoke(&ticket.lease.info.id).await.unwrap();
+    stage.issuer.revoke(None, &ticket.lease.info.id).await.unwrap();
     refused_by(&stage.executor.apply(ticket.work()).await, "lease");
     refused_by(&stage.executor.rehearse(ticket.work()).await, "lease");
     refused_by(&stage.executor.undo(ticket.work(), &version).await, "lease");

@@ -10,7 +10,7 @@ use std::{
 
 use holdpoint_adapters::{
     executor::Authority,
-    lease::{LeaseTable, LocalIssuer},
+    lease::{Backends, LeaseTable},
 };
 use holdpoint_app::port::{
     Acted, ActedPhase, Clock as _, ExecuteError, Executor, Issuer as _, Observation, ObserveError, Observer,
@@ -44,7 +44,7 @@ pub(crate) struct Stage {
     pub(crate) executor: Box<dyn Executor>,
     pub(crate) observer: Box<dyn Observer>,
     catalogue: Arc<Catalogue>,
-    issuer: LocalIssuer,
+    issuer: Backends,
     name: &'static str,
 }
 
@@ -137,7 +137,7 @@ impl Stage {
         // Nobody here has a passkey: strong is what the command line signs, as in development.
         pins.mode = Mode::Development;
         let log = key(ORIGIN).verifier_key().unwrap();
-        let issuer = LocalIssuer::new(Arc::clone(&leases), pins.clone(), log, clock.clone());
+        let issuer = Backends::local(Arc::clone(&leases), pins.clone(), log, clock.clone());
         let actions: BTreeSet<_> = catalogue.actions().map(|action| action.id.clone()).collect();
         let targets = targets.iter().map(|target| id(target)).collect();
         let authority =
@@ -220,7 +220,7 @@ impl Stage {
     }
 
     pub(crate) async fn revoke(&self, ticket: &Ticket) {
-        self.issuer.revoke(&ticket.lease.info.id).await.unwrap();
+        self.issuer.revoke(None, &ticket.lease.info.id).await.unwrap();
     }
 }
 

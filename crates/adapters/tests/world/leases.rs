@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use holdpoint_adapters::lease::{LeaseRefusal, LeaseTable, LocalIssuer};
+use holdpoint_adapters::lease::{Backends, LeaseRefusal, LeaseTable};
 use holdpoint_app::port::{IssueError, Issuer as _};
 use holdpoint_domain::{
     Digest, Tier,
@@ -18,7 +18,7 @@ use super::{
 };
 
 struct Desk {
-    issuer: LocalIssuer,
+    issuer: Backends,
     table: Arc<LeaseTable>,
     clock: Arc<StoppedClock>,
     plan: Plan,
@@ -29,7 +29,7 @@ impl Desk {
     fn new() -> Self {
         let (table, clock) = (Arc::new(LeaseTable::new()), Arc::new(StoppedClock::new()));
         let log = key(ORIGIN).verifier_key().unwrap();
-        let issuer = LocalIssuer::new(Arc::clone(&table), pins(catalogue()), log, clock.clone());
+        let issuer = Backends::local(Arc::clone(&table), pins(catalogue()), log, clock.clone());
         let plan = plan(&catalogue(), "process.stop", "web-1", Digest::of_bytes(b"version"));
         let grant = grant(&plan, Tier::T2, 1);
         Self { issuer, table, clock, plan, grant }
@@ -66,11 +66,11 @@ async fn inv08_a_lease_ends_by_itself_and_by_revocation() {
     assert_eq!(used_at(end), Err(LeaseRefusal::NotCovered));
     assert_eq!(used_at(MAX_MS), Err(LeaseRefusal::NotCovered));
 
-    desk.issuer.revoke(&lease.info.id).await.unwrap();
+    desk.issuer.revoke(None, &lease.info.id).await.unwrap();
     assert_eq!(used_at(NOW_MS), Err(LeaseRefusal::Unknown));
     // Again, and for one that never was.
-    desk.issuer.revoke(&lease.info.id).await.unwrap();
-    desk.issuer.revoke(&id("lease-never")).await.unwrap();
+    desk.issuer.revoke(None, &lease.info.id).await.unwrap();
+    desk.issuer.revoke(None, &id("lease-never")).await.unwrap();
 }
 
 #[tokio::test]
@@ -212,10 +212,10 @@ async fn t27_a_lease_id_is_used_once() {
     let first = desk.issue(desk.info()).await.unwrap();
     assert!(desk.issue(desk.info()).await.is_err());
     assert_eq!(desk.table.check(&first, &desk.scope(), at(NOW_MS)), Ok(()));
-    desk.issuer.revoke(&first.info.id).await.unwrap();
+    desk.issuer.revoke(None, &first.info.id).await.unwrap();
     assert!(desk.issue(desk.info()).await.is_err());
     // Revoked while it was being minted: it is never born.
     let late = LeaseInfo { id: id("late"), ..desk.info() };
-    desk.issuer.revoke(&late.id).await.unwrap();
+    desk.issuer.revoke(None, &late.id).await.unwrap();
     assert!(desk.issue(late).await.is_err());
 }

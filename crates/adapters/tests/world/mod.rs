@@ -10,6 +10,7 @@ mod http_job;
 mod identity;
 mod leases;
 mod nginx;
+mod postgres;
 mod probe_network;
 mod probe_process;
 mod probe_prometheus;

@@ -173,6 +173,7 @@ pub(crate) fn lease_info(grant: &Grant, plan: &Plan) -> LeaseInfo {
     let scope = |step: &Step| Scope { action: step.action.clone(), target: step.target.clone() };
     LeaseInfo {
         id: id(&format!("lease-{}", grant.epoch)),
+        backend: None,
         permit: grant.id.clone(),
         scopes: plan.steps().iter().map(scope).collect(),
         expires_at_ms: at(NOW_MS + 10 * 60 * 1000),

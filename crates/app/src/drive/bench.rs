@@ -147,9 +147,9 @@ impl<'a> Bench<'a> {
     }
 
     /// Whether no credential of this run can be in use, but for `mine`.
-    pub(super) async fn is_disarmed(&self, mine: Option<&Lease>) -> Result<bool, Refusal> {
+    pub(super) async fn is_disarmed(&self, mine: &[Lease]) -> Result<bool, Refusal> {
         let live = self.gate.ports.store.live_leases().await?;
-        let other = |lease: &LeaseInfo| mine.is_none_or(|mine| mine.info.id != lease.id);
+        let other = |lease: &LeaseInfo| mine.iter().all(|mine| mine.info.id != lease.id);
         Ok(!live.iter().any(|(plan, lease)| *plan == self.view.id && other(lease)))
     }
 
@@ -183,7 +183,7 @@ pub(super) async fn append(
             Err(StoreError::Conflict(_)) => {
                 let fresh = PlanView::read(store, plan).await?;
                 let mut since = fresh.records.iter().filter(|(index, _)| *index > seen);
-                if !since.all(|(_, record)| matches!(record.body, Body::Revoked { .. })) {
+                if !since.all(|(_, record)| record.body.is_end_of_lease()) {
                     break;
                 }
                 seen = fresh.last_index();

@@ -4,6 +4,7 @@
 //! help is undone in reverse.
 
 mod bench;
+mod leases;
 mod undo;
 mod verify;
 
@@ -11,11 +12,14 @@ use holdpoint_domain::{
     actor::Actor,
     flow::State,
     halt::Reach,
-    lease::{Lease, LeaseInfo, MAX_LEASE_MS},
+    lease::Lease,
     record::{Body, DoubtWhy, FailWhy},
 };
 
-use self::bench::{Bench, append};
+use self::{
+    bench::{Bench, append},
+    leases::{NoLeases, Purse, announced, least, mint},
+};
 use crate::{
     gate::Gate,
     gather,
@@ -30,9 +34,9 @@ use crate::{
 
 /// Drives a run until it has ended or is in doubt, and ends its leases.
 pub(crate) async fn to_the_end(gate: &Gate, mut run: Run) -> Result<State, Refusal> {
-    let mut lease = None;
+    let mut purse = Purse::new();
     while !ended(run.view.state) {
-        step(gate, &run, &mut lease).await?;
+        step(gate, &run, &mut purse).await?;
         run = reopen(gate, &run.view.id).await?;
     }
     // The end of the task is the end of its credentials. If we stop here, `recover` and `tick` revoke what is still alive.
@@ -52,15 +56,15 @@ const fn ended(state: State) -> bool {
     )
 }
 
-async fn step(gate: &Gate, run: &Run, lease: &mut Option<Lease>) -> Result<(), Refusal> {
+async fn step(gate: &Gate, run: &Run, purse: &mut Purse) -> Result<(), Refusal> {
     let Some(bench) = Bench::of(gate, run) else { return lost(gate, &run.view).await };
     match run.view.state {
         State::Claimed => announce(&bench, run).await,
-        State::Leased => rehearse(&bench, run, lease).await,
+        State::Leased => rehearse(&bench, run, purse).await,
         State::Rehearsed | State::Stepped => begin(&bench).await,
-        State::Applying => apply(&bench, run, lease.as_ref()).await,
+        State::Applying => apply(&bench, run, purse).await,
         State::Applied => verify::verify(&bench).await,
-        State::Undoing => undo::undo(&bench, run, lease).await,
+        State::Undoing => undo::undo(&bench, run, purse).await,
         State::Unwound => undo::next(&bench).await,
         State::New
         | State::Proposed
@@ -91,30 +95,35 @@ async fn lost(gate: &Gate, view: &PlanView) -> Result<(), Refusal> {
     append(gate, view, Actor::Gate, bodies).await
 }
 
-/// Claimed → leased. The lease is recorded before it is minted: whatever the issuer has made by the time we stop, its id is
+/// Claimed → leased. The leases are recorded before any is minted: whatever an issuer has made by the time we stop, its id is
 /// in the ledger, and `recover` ends it.
 async fn announce(bench: &Bench<'_>, run: &Run) -> Result<(), Refusal> {
     if bench.gate.halted().is_some() {
         return bench.fail(FailWhy::Halted).await;
     }
-    let lease = least(bench, run)?;
-    bench.append(Actor::Issuer, vec![Body::Leased { lease }]).await
+    match least(bench, run, run.view.plan.steps()) {
+        Ok(leases) => bench.append(Actor::Issuer, announced(&leases, |lease| Body::Leased { lease })).await,
+        Err(NoLeases::Ours(refusal)) => Err(refusal),
+        Err(NoLeases::Not(why)) => {
+            tracing::warn!(plan = %run.view.id, "no lease: {why}");
+            bench.fail(FailWhy::NoLease).await
+        }
+    }
 }
 
-/// Leased → rehearsed: the lease is minted for the permit and the receipt of its intent; then the dry run of each step and of
+/// Leased → rehearsed: the leases are minted for the permit and the receipt of its intent; then the dry run of each step and of
 /// its undo, and a measurement of what must not get worse.
-async fn rehearse(bench: &Bench<'_>, run: &Run, lease: &mut Option<Lease>) -> Result<(), Refusal> {
+async fn rehearse(bench: &Bench<'_>, run: &Run, purse: &mut Purse) -> Result<(), Refusal> {
     if bench.gate.halted().is_some() {
         return bench.fail(FailWhy::Halted).await;
     }
-    let info = bench.view.leases.last().ok_or_else(|| internal("leased without a lease"))?;
-    let minted = match mint(bench, run, info).await {
-        // If we stop before this returns, `recover` ends the lease by its recorded id.
-        Some(minted) => lease.insert(minted),
+    *purse = match mint(bench, run, bench.announced()?).await {
+        Some(minted) => minted,
         None => return bench.fail(FailWhy::NoLease).await,
     };
-    for step in 0..bench.steps.len() {
-        if let Err(err) = bench.gate.ports.executor.rehearse(bench.work(run, step, minted)).await {
+    for (step, number) in (0..bench.steps.len()).zip(0_u32..) {
+        let Some(lease) = bench.lease(purse, number)? else { return bench.fail(FailWhy::NoLease).await };
+        if let Err(err) = bench.gate.ports.executor.rehearse(bench.work(run, step, lease)).await {
             tracing::warn!(plan = %run.view.id, step, "rehearsal: {err}");
             let why = match err {
                 ExecuteError::Refused(_) => FailWhy::Refused,
@@ -134,24 +143,6 @@ async fn rehearse(bench: &Bench<'_>, run: &Run, lease: &mut Option<Lease>) -> Re
     let steps = u32::try_from(bench.steps.len()).map_err(internal)?;
     bodies.push(Body::Rehearsed { steps });
     bench.append(executor(run.permit.grant()), bodies).await
-}
-
-/// Mints a lease that the ledger announced, or says why there is none.
-async fn mint(bench: &Bench<'_>, run: &Run, info: &LeaseInfo) -> Option<Lease> {
-    let issuer = &bench.gate.ports.issuer;
-    match issuer.issue(info.clone(), &run.permit, &run.receipt, &run.view.plan).await {
-        Ok(minted) => Some(minted),
-        Err(err) => {
-            tracing::warn!(plan = %run.view.id, "no lease: {err}");
-            None
-        }
-    }
-}
-
-fn least(bench: &Bench<'_>, run: &Run) -> Result<LeaseInfo, Refusal> {
-    let ttl = holdpoint_domain::Millis::new(MAX_LEASE_MS).map_err(internal)?;
-    LeaseInfo::least(bench.gate.fresh("lease")?, &run.permit, &run.view.plan, ttl, bench.gate.now())
-        .map_err(internal)
 }
 
 /// Rehearsed or stepped → applying: nothing brakes, the target is still as it was, and the effect is announced before it
@@ -186,10 +177,10 @@ async fn begin(bench: &Bench<'_>) -> Result<(), Refusal> {
 ///
 /// Without a lease this is a recovery: the executor is not asked again, and the target itself tells what happened, once the
 /// lease that it may still be using is dead.
-async fn apply(bench: &Bench<'_>, run: &Run, lease: Option<&Lease>) -> Result<(), Refusal> {
+async fn apply(bench: &Bench<'_>, run: &Run, purse: &[Lease]) -> Result<(), Refusal> {
     let number = bench.view.applied();
     let (step, before) = (bench.step(number)?, bench.planned(number)?.expected_version);
-    let claim = match lease {
+    let claim = match bench.lease(purse, number)? {
         // The last look: nothing was touched yet, so a halt leaves nothing to undo in this step.
         Some(_) if bench.gate.halted().is_some() => {
             let reach = bench.gate.halted().map(|halt| halt.reach);
@@ -224,7 +215,7 @@ async fn apply(bench: &Bench<'_>, run: &Run, lease: Option<&Lease>) -> Result<()
         Some(Err(ExecuteError::Refused(_))) => bench.stop(FailWhy::Refused, None).await,
         Some(Ok(()) | Err(ExecuteError::NotDone(_))) => bench.stop(FailWhy::NoEffect, None).await,
         // Nothing can come any more: whoever wanted to act has no credential.
-        None if bench.is_disarmed(None).await? => bench.stop(FailWhy::Interrupted, None).await,
+        None if bench.is_disarmed(&[]).await? => bench.stop(FailWhy::Interrupted, None).await,
         Some(Err(ExecuteError::Unknown(_))) | None => bench.doubt(DoubtWhy::MayStillHappen).await,
     }
 }

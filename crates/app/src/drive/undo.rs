@@ -5,14 +5,13 @@ use holdpoint_domain::{
     action::UndoKind,
     actor::Actor,
     halt::Reach,
-    lease::Lease,
     record::{Body, DoubtWhy, FailWhy},
     trigger::SignedEvidence,
 };
 
 use super::{
     bench::{Bench, BenchStep},
-    least, mint,
+    leases::{NoLeases, Purse, announced, least, mint},
     verify::{Soaked, Versions, soak},
 };
 use crate::{
@@ -35,7 +34,7 @@ pub(super) async fn next(bench: &Bench<'_>) -> Result<(), Refusal> {
 }
 
 /// Undoing → unwound, undone, undo failed or in doubt.
-pub(super) async fn undo(bench: &Bench<'_>, run: &Run, lease: &mut Option<Lease>) -> Result<(), Refusal> {
+pub(super) async fn undo(bench: &Bench<'_>, run: &Run, purse: &mut Purse) -> Result<(), Refusal> {
     let number = bench.view.undoing.ok_or_else(|| internal("undoing without a step"))?;
     let step = bench.step(number)?;
     if bench.gate.halted().is_some_and(|halt| halt.reach == Reach::Hard) {
@@ -52,16 +51,11 @@ pub(super) async fn undo(bench: &Bench<'_>, run: &Run, lease: &mut Option<Lease>
         | UndoKind::PreviousRevision
         | UndoKind::Snapshot
         | UndoKind::GitRevert
-        | UndoKind::DeleteArtifact => put_back(bench, run, lease, number).await,
+        | UndoKind::DeleteArtifact => put_back(bench, run, purse, number).await,
     }
 }
 
-async fn put_back(
-    bench: &Bench<'_>,
-    run: &Run,
-    lease: &mut Option<Lease>,
-    number: u32,
-) -> Result<(), Refusal> {
+async fn put_back(bench: &Bench<'_>, run: &Run, purse: &mut Purse, number: u32) -> Result<(), Refusal> {
     let (step, from): (_, Digest) = (bench.step(number)?, bench.left(number)?);
     let got = |seen: &Observation, phase| seen.acted.is_some_and(|acted| acted.is(bench.epoch, phase));
     let Some(seen) = bench.observe(step).await else { return bench.doubt(DoubtWhy::Unobservable).await };
@@ -72,9 +66,8 @@ async fn put_back(
         return bench.doubt(DoubtWhy::ChangedSince).await;
     }
     let now = bench.gate.now();
-    let Some(lease) = lease.as_ref().filter(|lease| now < lease.info.expires_at_ms) else {
-        return rearm(bench, run, lease).await;
-    };
+    let usable = bench.lease(purse, number)?.filter(|lease| now < lease.info.expires_at_ms);
+    let Some(lease) = usable else { return rearm(bench, run, purse, number).await };
     // The last look: to see the target may have taken a while.
     if bench.gate.halted().is_some_and(|halt| halt.reach == Reach::Hard) {
         return bench.doubt(DoubtWhy::HaltedHard).await;
@@ -92,7 +85,7 @@ async fn put_back(
     }
     match claim {
         Ok(()) | Err(ExecuteError::Refused(_) | ExecuteError::NotDone(_))
-            if !got(&seen, ActedPhase::Begun) && bench.is_disarmed(Some(lease)).await? =>
+            if !got(&seen, ActedPhase::Begun) && bench.is_disarmed(purse).await? =>
         {
             not_undone(bench, number, FailWhy::NoEffect).await
         }
@@ -100,14 +93,24 @@ async fn put_back(
     }
 }
 
-/// After a restart, or after a long soak, the old lease is dead or about to be; the same intent authorises one for the undo.
-/// It is recorded before it is minted, as the first one was.
-async fn rearm(bench: &Bench<'_>, run: &Run, lease: &mut Option<Lease>) -> Result<(), Refusal> {
+/// After a restart, after a long soak, or when a person ended it, the old lease is dead or about to be; the same intent
+/// authorises one for the undo. It is recorded before it is minted, as the first one was.
+async fn rearm(bench: &Bench<'_>, run: &Run, purse: &mut Purse, number: u32) -> Result<(), Refusal> {
+    purse.clear();
     revoke::leases_of(bench.gate, bench.view).await?;
-    let info = least(bench, run)?;
-    bench.append(Actor::Issuer, vec![Body::LeasedAgain { lease: info.clone() }]).await?;
-    *lease = mint(bench, run, &info).await;
-    if lease.is_some() {
+    let owed = bench.view.plan.steps().iter().zip(0_u32..).filter(|(_, at)| *at <= number);
+    let owed: Vec<_> = owed.map(|(step, _)| step.clone()).collect();
+    let leases = match least(bench, run, &owed) {
+        Ok(leases) => leases,
+        Err(NoLeases::Ours(refusal)) => return Err(refusal),
+        Err(NoLeases::Not(why)) => {
+            tracing::warn!(plan = %run.view.id, "no lease for the undo: {why}");
+            return bench.undo_failed(FailWhy::NoLease).await;
+        }
+    };
+    bench.append(Actor::Issuer, announced(&leases, |lease| Body::LeasedAgain { lease })).await?;
+    if let Some(minted) = mint(bench, run, &leases).await {
+        *purse = minted;
         return Ok(());
     }
     let view = PlanView::read(bench.gate.ports.store.as_ref(), &bench.view.id).await?;

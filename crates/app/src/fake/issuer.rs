@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use holdpoint_domain::{
     Id,
     id::kind,
-    lease::{Lease, LeaseInfo, LeaseSecret},
+    lease::{Lease, LeaseInfo, LeaseSecret, Scope, Terms},
     permit::Permit,
     plan::Plan,
 };
@@ -21,6 +21,10 @@ use crate::{
 
 #[async_trait]
 impl Issuer for FakeWorld {
+    fn terms(&self, _: &Scope) -> Result<Terms, IssueError> {
+        Ok(Terms::local())
+    }
+
     async fn issue(
         &self,
         info: LeaseInfo,
@@ -60,7 +64,7 @@ impl Issuer for FakeWorld {
         Ok(Lease { info, secret })
     }
 
-    async fn revoke(&self, lease: &Id<kind::Lease>) -> Result<(), IssueError> {
+    async fn revoke(&self, _: Option<&Id<kind::Backend>>, lease: &Id<kind::Lease>) -> Result<(), IssueError> {
         self.called(Asked::Revoke(lease.clone()), None);
         yield_now().await;
         {
@@ -75,5 +79,13 @@ impl Issuer for FakeWorld {
         self.note(Effect::Revoked(lease.clone()), None, None);
         yield_now().await;
         Ok(())
+    }
+
+    fn backends(&self) -> Vec<Id<kind::Backend>> {
+        Vec::new()
+    }
+
+    async fn held(&self, _: &Id<kind::Backend>) -> Result<Vec<Id<kind::Lease>>, IssueError> {
+        Ok(Vec::new())
     }
 }

@@ -6,7 +6,7 @@ use holdpoint_domain::{
     action::Action,
     digest::Salt,
     id::kind,
-    lease::{Lease, LeaseInfo},
+    lease::{Lease, LeaseInfo, Scope, Terms},
     permit::Permit,
     plan::Plan,
     signature::{PublicKey, Signature},
@@ -136,9 +136,13 @@ pub enum IssueError {
     Backend(String),
 }
 
-/// Mints and ends credentials.
+/// Mints and ends credentials, in one backend or several. Each call returns within ten seconds or so, whatever a backend does,
+/// and none waits for a backend that it is not about. Errors never carry a secret.
 #[async_trait]
 pub trait Issuer: Send + Sync {
+    /// The backend that leases for a scope, and its terms. Asks no backend.
+    fn terms(&self, scope: &Scope) -> Result<Terms, IssueError>;
+
     /// Mints a lease for a permit whose intent is in the ledger, as the receipt proves. The lease ends by itself at its
     /// `expires_at_ms`, even if nobody revokes it.
     async fn issue(
@@ -150,8 +154,18 @@ pub trait Issuer: Send + Sync {
     ) -> Result<Lease, IssueError>;
 
     /// Ends a lease and proves it by a use that fails. Idempotent: a lease that is gone, or that was never minted, is a
-    /// success.
-    async fn revoke(&self, lease: &Id<kind::Lease>) -> Result<(), IssueError>;
+    /// success. A lease whose revocation was asked for once is never minted afterwards by the same process.
+    async fn revoke(
+        &self,
+        backend: Option<&Id<kind::Backend>>,
+        lease: &Id<kind::Lease>,
+    ) -> Result<(), IssueError>;
+
+    /// The backends that outlive this process, by name.
+    fn backends(&self) -> Vec<Id<kind::Backend>>;
+
+    /// The leases of ours that a backend holds, alive or half gone: what a crash may have left. Never what is not ours.
+    async fn held(&self, backend: &Id<kind::Backend>) -> Result<Vec<Id<kind::Lease>>, IssueError>;
 }
 
 /// What an executor is given: everything it needs to check for itself.

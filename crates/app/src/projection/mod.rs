@@ -219,6 +219,7 @@ pub fn changes(record: &Record) -> Vec<Change> {
         | Body::NotUndone { .. }
         | Body::InputRefused { .. }
         | Body::InputRestored { .. }
+        | Body::RevocationAsked { .. }
         | Body::Strangers { .. }
         | Body::Delegated { .. }
         | Body::Refused { .. } => {}

@@ -11,7 +11,7 @@ use holdpoint_domain::{
     decision::Answer,
     flow::{Event, State},
     id::kind,
-    lease::{Lease, LeaseInfo, LeaseSecret},
+    lease::{Lease, LeaseInfo, LeaseSecret, Terms},
     permit::{Grant, Permit, compact},
     plan::Plan,
     record::{Body, DoubtWhy, FailWhy, Record, Submitted},
@@ -277,7 +277,7 @@ impl Sim {
             let work = Work { jws: &jws, plan: &plan, step: 0, lease: &lease };
             to_the_end(self.gate.ports.executor.apply(work)).is_ok()
         });
-        let _ = to_the_end(self.stage.world.revoke(&info.id));
+        let _ = to_the_end(self.stage.world.revoke(None, &info.id));
         self.must_have_failed("inv02", tried == Ok(true), "an executor acted under an old permit");
     }
 
@@ -300,7 +300,7 @@ impl Sim {
             return;
         };
         let minted = to_the_end(self.stage.world.issue(info.clone(), &permit, &receipt, &plan)).is_ok();
-        let _ = to_the_end(self.stage.world.revoke(&info.id));
+        let _ = to_the_end(self.stage.world.revoke(None, &info.id));
         self.must_have_failed("inv01", minted, "the issuer minted a lease without the receipt of an intent");
     }
 
@@ -308,8 +308,15 @@ impl Sim {
         let permit =
             Permit::open(jws, &FakeSigner::new(PERMIT_SEED).public_key()).expect("it was signed just now");
         let lease = id(&format!("{STOLEN}{}", self.event));
-        LeaseInfo::least(lease, &permit, plan, scene::ms(30_000), self.stage.clock.now())
-            .expect("a simulation ends")
+        LeaseInfo::least(
+            lease,
+            &permit,
+            &Terms::local(),
+            plan.steps(),
+            scene::ms(30_000),
+            self.stage.clock.now(),
+        )
+        .expect("a simulation ends")
     }
 
     /// Nothing may have come of it, neither an answer nor a change of a target. The calls were not the gate's.

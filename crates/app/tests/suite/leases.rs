@@ -2,7 +2,7 @@
 
 use holdpoint_app::{
     fake::{Deed, Effect, Failure, Issuing, Setup, When, schedule::poll_at_most},
-    recover,
+    recover, revoke,
     run::run,
 };
 use holdpoint_domain::{Millis, flow::State, lease::MAX_LEASE_MS, record::Body};
@@ -26,10 +26,20 @@ fn inv08_what_a_run_cannot_revoke_a_tick_does() {
     let plan = proposed(&stage, "process.restart", "worker-1").id;
     assert_eq!(run_it(&stage, &plan), Ok(State::Succeeded));
     assert!(!wait(stage.words(&plan)).contains(&"revoked"), "not recorded before it was proven");
-    assert_eq!(stage.world.live_leases().len(), 1);
+    for failed in 5..12 {
+        assert_eq!(stage.world.live_leases().len(), 1);
+        let [lease] = &wait(revoke::live(&stage.gate)).unwrap()[..] else { panic!("one lease") };
+        let trouble = lease.trouble.as_ref().unwrap();
+        assert_eq!((trouble.tries, trouble.is_alarm()), (failed, true));
+        // Not before its turn: a backend that refuses is not asked all the time.
+        wait(recover::tick(&stage.gate)).unwrap();
+        assert_eq!(wait(revoke::live(&stage.gate)).unwrap()[0].trouble.as_ref().unwrap().tries, failed);
+        stage.clock.advance(Millis::new(revoke::MAX_PAUSE_MS).unwrap());
+        wait(recover::tick(&stage.gate)).unwrap();
+    }
+    stage.clock.advance(Millis::new(revoke::MAX_PAUSE_MS).unwrap());
     wait(recover::tick(&stage.gate)).unwrap();
-    assert_eq!(stage.world.live_leases().len(), 1);
-    wait(recover::tick(&stage.gate)).unwrap();
+    assert!(revoke::troubles(&stage.gate).is_empty());
     no_lease_lives(&stage);
     assert_eq!(wait(stage.words(&plan)).iter().filter(|word| **word == "revoked").count(), 1);
     wait(recover::tick(&stage.gate)).unwrap();

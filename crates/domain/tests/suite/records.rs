@@ -79,10 +79,11 @@ fn number(body: &Body) -> usize {
         Body::Refused { .. } => 38,
         Body::Evaluated { .. } => 39,
         Body::Delegated { .. } => 40,
+        Body::RevocationAsked { .. } => 41,
     }
 }
 
-const VARIANTS: usize = 41;
+const VARIANTS: usize = 42;
 
 /// The last of those that are about the log, and not about a plan.
 const LAST_ABOUT_THE_LOG: usize = 9;
@@ -117,6 +118,7 @@ fn bodies() -> Vec<(Actor, Body)> {
     let permit = grant(Rung::T3, Mode::Production, &["ada"]).unwrap();
     let lease = LeaseInfo {
         id: id("lease-1"),
+        backend: None,
         permit: id("permit-1"),
         scopes: vec![Scope { action: id("process.restart"), target: id("worker-1") }],
         expires_at_ms: at(NOW + 60_000),
@@ -250,6 +252,7 @@ fn bodies() -> Vec<(Actor, Body)> {
                 }),
             },
         ),
+        (person("ada"), Body::RevocationAsked { lease: id("lease-1") }),
     ]
 }
 

@@ -25,11 +25,12 @@ use serde::Deserialize;
 use super::{Config, ConfigError, ExecutorPins, parse_text, read};
 
 /// What the binary brings along: names for `catalogue:` in the configuration.
-const BUILTIN: [(&str, &str); 4] = [
+const BUILTIN: [(&str, &str); 5] = [
     ("builtin:process", include_str!("../../../../catalog/process.yaml")),
     ("builtin:files", include_str!("../../../../catalog/files.yaml")),
     ("builtin:job", include_str!("../../../../catalog/job.yaml")),
     ("builtin:nginx", include_str!("../../../../catalog/nginx.yaml")),
+    ("builtin:postgres", include_str!("../../../../catalog/postgres.yaml")),
 ];
 
 /// The documents of all control inputs.

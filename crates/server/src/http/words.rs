@@ -166,7 +166,8 @@ pub(crate) fn moment(body: &Body) -> String {
         Body::Permitted { epoch, .. } => format!("granted a permit with epoch {epoch}"),
         Body::Claimed { permit, .. } => format!("claimed permit {permit}"),
         Body::Leased { lease } => format!("leased credential {}", lease.id),
-        Body::LeasedAgain { lease } => format!("leased credential {} for the undo", lease.id),
+        Body::LeasedAgain { lease } => format!("leased a further credential {}", lease.id),
+        Body::RevocationAsked { lease } => format!("asked for the end of credential {lease}"),
         Body::Revoked { lease } => format!("revoked credential {}, and a failed use proved it", lease),
         Body::Rehearsed { .. } => "the dry run passed, and that of its undo".to_owned(),
         Body::Applying { step, .. } => format!("the effect of step {} begins", human(*step)),
@@ -207,6 +208,7 @@ pub(crate) fn moment(body: &Body) -> String {
                 Request::Halt => "to halt",
                 Request::Resume => "to resume",
                 Request::Evaluate => "to have an action evaluated",
+                Request::Revoke => "to end a lease",
             };
             format!("was refused {request}: rule {rule}")
         }

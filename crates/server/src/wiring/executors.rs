@@ -1,4 +1,4 @@
-//! The executors of files, jobs and nginx: what each may touch stands in the operator's file, and nowhere else.
+//! The executors of files, jobs, nginx and databases, and the lease backends: what each may touch stands in the operator's file, and nowhere else.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -8,10 +8,12 @@ use holdpoint_adapters::executor::{
     },
     http_job::{Job, JobLimits, JobSpec, Jobs},
     nginx::{NginxServer, NginxSpec, Servers},
+    postgres::{Database, Databases},
 };
 use holdpoint_domain::{Id, Millis, action::ParamSpec, id::kind};
 use serde::Deserialize;
 
+use super::leases::{self, LeaseBackends};
 use crate::{
     cli::{CliError, failed},
     config::{Config, parse_text},
@@ -36,6 +38,12 @@ struct ExecutorsFile {
     /// Servers behind nginx.
     #[serde(default)]
     nginx: BTreeMap<Id<kind::Target>, NginxEntry>,
+    /// Databases whose sessions may be ended.
+    #[serde(default)]
+    postgres: BTreeMap<Id<kind::Target>, leases::DatabaseEntry>,
+    /// What mints credentials for targets that check them for themselves.
+    #[serde(default)]
+    leases: leases::BackendEntries,
 }
 
 #[derive(Debug, Deserialize)]
@@ -129,12 +137,15 @@ pub(super) struct Machinery {
     pub(super) secret: Arc<Files<SecretTarget>>,
     pub(super) jobs: Arc<Jobs>,
     pub(super) nginx: Arc<Servers>,
+    pub(super) databases: Arc<Databases>,
+    pub(super) backends: LeaseBackends,
 }
 
 impl Machinery {
     /// Opens what the operator's file names. Relative paths are relative to the configuration's folder.
     pub(super) fn open(config: &Config, text: Option<&str>) -> Result<Self, CliError> {
-        let Targets { flags, configs, secrets, jobs, servers } = Targets::parse(config, text)?;
+        let Targets { flags, configs, secrets, jobs, servers, databases, backends } =
+            Targets::parse(config, text)?;
         let dir = |name: &str| {
             let dir = config.executor_dir(name);
             std::fs::create_dir_all(&dir).map_err(failed).map(|()| dir)
@@ -145,6 +156,8 @@ impl Machinery {
             secret: Arc::new(Files::open(&dir("secret")?, secrets).map_err(failed)?),
             jobs: Arc::new(Jobs::open(&dir("job")?, jobs).map_err(failed)?),
             nginx: Arc::new(Servers::open(&dir("nginx")?, servers).map_err(failed)?),
+            databases: Arc::new(Databases::open(&dir("postgres")?, databases).map_err(failed)?),
+            backends: LeaseBackends::open(config, backends)?,
         })
     }
 }
@@ -156,6 +169,8 @@ pub(super) struct Targets {
     secrets: Vec<SecretTarget>,
     jobs: Vec<Job>,
     servers: Vec<NginxServer>,
+    databases: Vec<Database>,
+    backends: leases::Specs,
 }
 
 impl Targets {
@@ -218,12 +233,15 @@ impl Targets {
             })
         };
         let servers: Result<Vec<_>, _> = file.nginx.into_iter().map(server).collect();
+        let (databases, backends) = leases::checked(file.postgres, file.leases, at)?;
         Ok(Self {
             flags: flags.map_err(failed)?,
             configs,
             secrets,
             jobs: jobs.map_err(failed)?,
             servers: servers.map_err(failed)?,
+            databases,
+            backends,
         })
     }
 }

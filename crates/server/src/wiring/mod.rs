@@ -7,6 +7,7 @@
 mod controls;
 mod executors;
 mod keys;
+mod leases;
 
 use std::{
     collections::BTreeMap,
@@ -21,10 +22,11 @@ use holdpoint_adapters::{
         files::{FileExecutor, FileObserver, SecretExecutor, SecretObserver},
         http_job::{JobExecutor, JobObserver},
         nginx::{NginxExecutor, NginxObserver},
+        postgres::{DatabaseExecutor, DatabaseObserver},
         process::{ProcessExecutor, ProcessObserver, Supervisor, Unit},
     },
     identity::{CachedVerifier, Jwks, Verifier},
-    lease::{LeaseTable, LocalIssuer},
+    lease::{Backends, LeaseTable},
     probe::WorldProber,
     store::{SqliteConfig, SqliteStore},
     system::{FileLatch, SystemClock, SystemIds},
@@ -120,7 +122,7 @@ impl Roles {
     }
 
     /// Executors, observers and the issuer, with the catalogue and the pins that they trust.
-    fn hands(&self, inputs: &Inputs) -> Result<(Arc<Dispatch>, Arc<LocalIssuer>), CliError> {
+    fn hands(&self, inputs: &Inputs) -> Result<(Arc<Dispatch>, Arc<Backends>), CliError> {
         let pinned = inputs.pins.clone();
         let pinned = pinned.ok_or_else(|| {
             CliError::Failed("there are no executor pins: run `holdpoint init` first".into())
@@ -183,6 +185,11 @@ impl Roles {
                     let executor = NginxExecutor::new(authority, leases(), Arc::clone(servers), clock());
                     (Arc::new(executor), Arc::new(NginxObserver::new(Arc::clone(servers))))
                 }
+                "postgres" => {
+                    let databases = &self.machinery.databases;
+                    let executor = DatabaseExecutor::new(authority, Arc::clone(databases), clock());
+                    (Arc::new(executor), Arc::new(DatabaseObserver::new(Arc::clone(databases))))
+                }
                 _ => {
                     return Err(CliError::Failed(format!(
                         "there is no executor `{name}`: see the executor pins"
@@ -191,7 +198,8 @@ impl Roles {
             };
             dispatch = dispatch.with_executor(name.clone(), hands.0).with_observer(name, hands.1);
         }
-        let issuer = LocalIssuer::new(leases(), pins, self.log_key.clone(), clock());
+        let issuer = Backends::local(leases(), pins, self.log_key.clone(), clock());
+        let issuer = self.machinery.backends.add_to(issuer);
         Ok((Arc::new(dispatch), Arc::new(issuer)))
     }
 }

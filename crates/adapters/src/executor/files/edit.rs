@@ -117,7 +117,7 @@ impl<T: Editable> FileExecutor<T> {
             return Err(refused("operation", format!("there is no operation for action `{action}`")));
         }
         let (lease, leases, clock) = (work.lease.clone(), Arc::clone(&self.leases), Arc::clone(&self.clock));
-        let mandate = Mandate { warrant, lease, leases, clock, asked_at };
+        let mandate = Mandate { warrant, lease, leases: leases.into(), clock, asked_at };
         let files = Arc::clone(&self.files);
         blocking(move || {
             let target = &mandate.warrant.step().target;

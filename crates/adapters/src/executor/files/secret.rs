@@ -152,7 +152,7 @@ impl SecretExecutor {
             return Err(refused("parameters", format!("action `{action}` takes none here")));
         }
         let (lease, leases, clock) = (work.lease.clone(), Arc::clone(&self.leases), Arc::clone(&self.clock));
-        let mandate = Mandate { warrant, lease, leases, clock, asked_at };
+        let mandate = Mandate { warrant, lease, leases: leases.into(), clock, asked_at };
         let files = Arc::clone(&self.files);
         blocking(move || {
             let target = &mandate.warrant.step().target;

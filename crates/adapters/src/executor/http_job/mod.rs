@@ -194,7 +194,7 @@ impl JobExecutor {
         };
         let params = params(&warrant.step().params)?;
         let (lease, leases, clock) = (work.lease.clone(), Arc::clone(&self.leases), Arc::clone(&self.clock));
-        let mandate = Mandate { warrant, lease, leases, clock, asked_at };
+        let mandate = Mandate { warrant, lease, leases: leases.into(), clock, asked_at };
         Ok(Order { mandate, jobs: Arc::clone(&self.jobs), key, params, requests: Handle::current() })
     }
 }

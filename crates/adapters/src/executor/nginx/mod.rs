@@ -163,7 +163,7 @@ impl NginxExecutor {
             return Err(refused("parameters", format!("action `{action}` takes none here")));
         }
         let (lease, leases, clock) = (work.lease.clone(), Arc::clone(&self.leases), Arc::clone(&self.clock));
-        let mandate = Mandate { warrant, lease, leases, clock, asked_at };
+        let mandate = Mandate { warrant, lease, leases: leases.into(), clock, asked_at };
         Ok(Order { mandate, operation, servers: Arc::clone(&self.servers) })
     }
 }

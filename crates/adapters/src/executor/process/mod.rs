@@ -89,7 +89,7 @@ impl ProcessExecutor {
         let mandate = Mandate {
             warrant,
             lease: work.lease.clone(),
-            leases: Arc::clone(&self.leases),
+            leases: Arc::clone(&self.leases).into(),
             clock: Arc::clone(&self.clock),
             asked_at,
         };

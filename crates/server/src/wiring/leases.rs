@@ -1,0 +1,139 @@
+//! Lease backends, and the databases that the first of them is for.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use holdpoint_adapters::{
+    executor::postgres::Database,
+    lease::{Backend, Backends, PostgresRoles, PostgresSpec},
+    postgres::Server,
+    system::{KeyUse, Seed},
+};
+use holdpoint_domain::{Id, id::kind, lease::Ttl};
+use serde::Deserialize;
+
+use crate::{
+    cli::{CliError, failed},
+    config::Config,
+};
+
+/// Where a database is.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ServerEntry {
+    host: String,
+    port: u16,
+    database: String,
+    /// The certificates that the server's is checked with; without it only an address of this machine.
+    #[serde(default)]
+    ca_file: Option<PathBuf>,
+}
+
+/// A database whose sessions may be ended.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DatabaseEntry {
+    server: ServerEntry,
+    observer: LoginEntry,
+    lease: Id<kind::Backend>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LoginEntry {
+    user: String,
+    password_file: PathBuf,
+}
+
+/// The backends, by kind.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BackendEntries {
+    #[serde(default)]
+    postgres: BTreeMap<Id<kind::Backend>, PostgresEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PostgresEntry {
+    server: ServerEntry,
+    issuer: LoginEntry,
+    #[serde(default = "default_prefix")]
+    prefix: String,
+    max_ttl_ms: Ttl,
+}
+
+fn default_prefix() -> String {
+    "hp".to_owned()
+}
+
+/// Backends as the operator's file names them, checked.
+pub(super) struct Specs {
+    postgres: Vec<(PostgresSpec, BTreeSet<Id<kind::Target>>)>,
+}
+
+/// Checks databases and backends; touches nothing.
+pub(super) fn checked(
+    databases: BTreeMap<Id<kind::Target>, DatabaseEntry>,
+    backends: BackendEntries,
+    at: impl Fn(&PathBuf) -> PathBuf,
+) -> Result<(Vec<Database>, Specs), CliError> {
+    let server = |entry: ServerEntry| {
+        let ca_file = entry.ca_file.as_ref().map(&at);
+        Server::new(entry.host, entry.port, entry.database, ca_file).map_err(failed)
+    };
+    let mut targets: BTreeMap<Id<kind::Backend>, BTreeSet<Id<kind::Target>>> = BTreeMap::new();
+    let mut opened = Vec::new();
+    for (id, entry) in databases {
+        if !backends.postgres.contains_key(&entry.lease) {
+            let why = format!("database `{id}`: there is no backend `{}` under `leases:`", entry.lease);
+            return Err(CliError::Failed(why));
+        }
+        targets.entry(entry.lease).or_default().insert(id.clone());
+        let (observer, observer_password_file) = (entry.observer.user, at(&entry.observer.password_file));
+        opened.push(Database { id, server: server(entry.server)?, observer, observer_password_file });
+    }
+    let mut postgres = Vec::new();
+    for (name, entry) in backends.postgres {
+        let of = targets.remove(&name).unwrap_or_default();
+        let spec = PostgresSpec {
+            name,
+            server: server(entry.server)?,
+            user: entry.issuer.user,
+            password_file: at(&entry.issuer.password_file),
+            prefix: entry.prefix,
+            max: entry.max_ttl_ms,
+        };
+        postgres.push((spec, of));
+    }
+    Ok((opened, Specs { postgres }))
+}
+
+/// The backends, each with the targets that it leases for.
+pub(super) struct LeaseBackends(Vec<(Arc<dyn Backend>, BTreeSet<Id<kind::Target>>)>);
+
+impl LeaseBackends {
+    /// Opens them. Asks no server: one that is away at the start refuses leases, and nothing else.
+    pub(super) fn open(config: &Config, specs: Specs) -> Result<Self, CliError> {
+        if specs.postgres.is_empty() {
+            return Ok(Self(Vec::new()));
+        }
+        // One that is lost is made anew: what was leased before is then dropped all the same, and its end is shown by a login
+        // with another password.
+        let key = Seed::load_or_create(&KeyUse::Lease.path(&config.keys_dir())).map_err(failed)?;
+        let mut backends: Vec<(Arc<dyn Backend>, _)> = Vec::new();
+        for (spec, targets) in specs.postgres {
+            let backend = PostgresRoles::new(spec, &config.origin, key.clone()).map_err(failed)?;
+            backends.push((Arc::new(backend), targets));
+        }
+        Ok(Self(backends))
+    }
+
+    /// An issuer with these as well.
+    pub(super) fn add_to(&self, issuer: Backends) -> Backends {
+        self.0.iter().fold(issuer, |issuer, (backend, targets)| issuer.with(Arc::clone(backend), targets))
+    }
+}
