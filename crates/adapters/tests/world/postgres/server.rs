@@ -175,6 +175,8 @@ impl Drop for Postgres {
         {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
         }
+        // One that saw its child stop has stopped too.
+        let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::CONT);
         let _ = self.child.wait();
     }
 }
