@@ -25,9 +25,11 @@ use serde_json::value::RawValue;
 
 use super::schema;
 
+mod leases;
 mod people;
 mod world;
 
+pub(crate) use leases::*;
 pub(crate) use people::*;
 pub(crate) use world::*;
 

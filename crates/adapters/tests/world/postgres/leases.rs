@@ -5,9 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use holdpoint_adapters::{
-    postgres::{CANCEL, Login, SessionError, TERMINATE, quote_identifier},
-};
+use holdpoint_adapters::postgres::{CANCEL, Login, SessionError, TERMINATE, quote_identifier};
 use holdpoint_app::port::{IssueError, Issuer as _};
 use holdpoint_domain::Id;
 
