@@ -51,6 +51,24 @@ pub(crate) const REQUIREMENTS: &[Requirement] = &[
         packages: &["nginx"],
         how: "Debian, Ubuntu: `apt-get install --no-install-recommends nginx`; Fedora: `dnf install nginx-core`; macOS: `brew install nginx`",
     },
+    Requirement {
+        what: "PostgreSQL's server",
+        needed_for: "the tests of leases and sessions of databases, which start real servers",
+        program: "/usr/lib/postgresql/15/bin/postgres",
+        probe: "--version",
+        variable: "HOLDPOINT_POSTGRES",
+        packages: &["postgresql"],
+        how: "Debian, Ubuntu: `apt-get install --no-install-recommends postgresql`",
+    },
+    Requirement {
+        what: "psql",
+        needed_for: "the tests of leases of databases, which use a lease as anybody would",
+        program: "psql",
+        probe: "--version",
+        variable: "HOLDPOINT_PSQL",
+        packages: &["postgresql-client"],
+        how: "Debian, Ubuntu: `apt-get install --no-install-recommends postgresql-client`",
+    },
 ];
 
 /// What only `cargo xtask fuzz` needs: whoever never fuzzes does without.

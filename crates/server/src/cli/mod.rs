@@ -20,6 +20,7 @@ mod halt;
 mod identity;
 mod init;
 mod keys;
+mod leases;
 mod ledger;
 mod look;
 mod output;
@@ -96,6 +97,9 @@ enum Command {
     Review(aftercare::ReviewCommand),
     /// Say how a run in doubt ended, and sign
     Resolve(aftercare::ResolveOptions),
+    /// Credentials that are not proven dead
+    #[command(subcommand)]
+    Leases(leases::LeasesCommand),
     /// Halt everything, at once
     Halt(halt::HaltOptions),
     /// End a halt, as an administrator
@@ -224,6 +228,7 @@ async fn run(command: Command) -> Result<(), CliError> {
         Command::Change(command) => change::run(command).await,
         Command::Review(command) => aftercare::run(command).await,
         Command::Resolve(options) => aftercare::resolve(options).await,
+        Command::Leases(command) => leases::run(command).await,
         Command::Halt(options) => halt::halt(options).await,
         Command::Resume(options) => halt::resume(options).await,
         Command::Status(options) => halt::status(options).await,

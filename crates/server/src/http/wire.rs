@@ -24,10 +24,12 @@ use serde_json::value::RawValue;
 
 use super::schema;
 
+mod leases;
 mod people;
 mod trust;
 mod world;
 
+pub(crate) use leases::*;
 pub(crate) use people::*;
 pub(crate) use trust::*;
 pub(crate) use world::*;

@@ -27,7 +27,7 @@ use holdpoint_domain::{
 };
 use serde_json::json;
 
-use super::server::Postgres;
+use super::server::Place;
 use crate::world::{
     scene::{ORIGIN, approve, bound, grant, intent, key, pins, receipt, sign},
     support::{NOW_MS, StoppedClock, at, id},
@@ -90,7 +90,7 @@ pub(super) fn catalogue() -> Arc<Catalogue> {
 }
 
 impl Desk {
-    pub(super) fn new(postgres: &Postgres) -> Self {
+    pub(super) fn new(postgres: &Place) -> Self {
         let spec = PostgresSpec {
             name: id("orders-pg"),
             server: postgres.server("shop"),

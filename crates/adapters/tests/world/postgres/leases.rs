@@ -117,11 +117,19 @@ async fn t24_hostile_names_neither_stop_a_revocation_nor_are_run() {
             format!("ALTER TABLE {quoted}.{quoted} OWNER TO {role}"),
             format!("CREATE ROLE {quoted}"),
             format!("GRANT {quoted} TO {role}"),
-            format!("GRANT CREATE ON DATABASE {quoted} TO {role}"),
         ] {
             there.run(&sql).await.unwrap();
         }
     }
+    // What a third one allowed to the task's role only they take back: the role is barred, and is not called dead before it is gone.
+    let (user, password) = ticket.login();
+    let third = quote_identifier(&names[0]);
+    admin.run(&format!("GRANT CREATE ON DATABASE {third} TO {role}")).await.unwrap();
+    let refused = desk.revoke(&ticket).await.unwrap_err();
+    assert!(refused.to_string().contains("2BP01"), "{refused}");
+    let barred = postgres.server("shop").connect(&Login::new(user, password)).await;
+    assert!(matches!(barred, Err(SessionError::NoLogin(_))));
+    admin.run(&format!("REVOKE CREATE ON DATABASE {third} FROM {role}")).await.unwrap();
     desk.revoke(&ticket).await.unwrap();
     assert!(roles(&postgres).await.is_empty());
     let count = "SELECT count(*)::text FROM pg_roles WHERE rolname = 'holdpoint_owner'";

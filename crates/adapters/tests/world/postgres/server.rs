@@ -20,9 +20,23 @@ pub(super) const ISSUER: &str = "canary-issuer-77c0";
 pub(super) const OBSERVER: &str = "canary-observer-93ab";
 
 pub(super) struct Postgres {
-    dir: tempfile::TempDir,
+    place: Place,
     child: Child,
+    _dir: tempfile::TempDir,
+}
+
+/// Where a server is: what another process needs of it.
+pub(super) struct Place {
+    pub(super) dir: PathBuf,
     pub(super) port: u16,
+}
+
+impl std::ops::Deref for Postgres {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.place
+    }
 }
 
 fn program(name: &str) -> PathBuf {
@@ -94,7 +108,8 @@ impl Postgres {
             .stderr(fs::File::create(log).unwrap())
             .spawn()
             .unwrap();
-        let postgres = Self { dir, child, port };
+        let place = Place { dir: dir.path().to_owned(), port };
+        let postgres = Self { place, child, _dir: dir };
         postgres.set_up().await;
         postgres
     }
@@ -122,8 +137,17 @@ impl Postgres {
         }
     }
 
+    /// Lets everybody in from here on, whatever password they have.
+    pub(super) async fn trust_everybody(&self) {
+        let rules = self.path("data/pg_hba.conf");
+        fs::write(&rules, "host all all 127.0.0.1/32 trust\n").unwrap();
+        self.admin("postgres").await.run("SELECT pg_reload_conf()").await.unwrap();
+    }
+}
+
+impl Place {
     pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.dir.join(name)
     }
 
     pub(super) fn server(&self, database: &str) -> Server {
@@ -141,7 +165,7 @@ impl Postgres {
 
     /// A real psql that runs one statement in database `shop`.
     pub(super) fn psql(&self, user: &str, password: &str, sql: &str) -> Command {
-        let mut psql = Command::new("psql");
+        let mut psql = Command::new(std::env::var_os("HOLDPOINT_PSQL").unwrap_or_else(|| "psql".into()));
         psql.args(["-X", "-q", "-A", "-t", "-w", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
         psql.args(["-U", user, "-d", "shop", "-c", sql]).env("PGPASSWORD", password);
         psql
@@ -149,13 +173,6 @@ impl Postgres {
 
     pub(super) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap()
-    }
-
-    /// Lets everybody in from here on, whatever password they have.
-    pub(super) async fn trust_everybody(&self) {
-        let rules = self.path("data/pg_hba.conf");
-        fs::write(&rules, "host all all 127.0.0.1/32 trust\n").unwrap();
-        self.admin("postgres").await.run("SELECT pg_reload_conf()").await.unwrap();
     }
 }
 
@@ -175,6 +192,11 @@ impl Drop for Postgres {
         {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
         }
+        // One that saw its child stop has stopped too.
+        let _ = rustix::process::kill_process(
+            rustix::process::Pid::from_child(&self.child),
+            rustix::process::Signal::CONT,
+        );
         let _ = self.child.wait();
     }
 }

@@ -7,8 +7,8 @@ use crate::http::{
     aftercare,
     body::{MAX_CHANGE_BYTES, MAX_FLAT_BYTES},
     caller::Who,
-    changes, delegations, evaluations, events, halt, holds, ledger, openapi, permits, plans, schema, wire,
-    world,
+    changes, delegations, evaluations, events, halt, holds, leases, ledger, openapi, permits, plans, schema,
+    wire, world,
 };
 
 /// All endpoints.
@@ -182,6 +182,28 @@ pub(in crate::http) const ENDPOINTS: &[Endpoint] = &[
             at: Some(("the change's id", schema::of::<schema::Name>)),
             answers: &[json(200, "recorded", schema::of::<wire::ChangeDecided>)],
             fails: &[409],
+            ..Doc::NONE
+        },
+    ),
+    get(
+        "/v1/leases",
+        Who::Person,
+        |method| on(method, leases::list),
+        Doc {
+            summary: "List credentials that are not proven dead, and how their end goes; never a secret",
+            answers: &[json(200, "the leases", schema::of::<wire::Leases>)],
+            ..Doc::NONE
+        },
+    ),
+    post(
+        "/v1/leases/{id}/revocation",
+        Who::Approver,
+        |method| on(method, leases::revoke),
+        schema::of::<wire::NewRevocation>,
+        Doc {
+            summary: "End a credential, whatever its run is doing; the run fails safe",
+            at: Some(("the lease's id", schema::of::<schema::Name>)),
+            answers: &[json(200, "recorded, and ended or about to be", schema::of::<wire::Revocation>)],
             ..Doc::NONE
         },
     ),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::http::Method;
-use holdpoint_app::fake::Deed;
+use holdpoint_app::fake::{Deed, Issuing};
 use holdpoint_domain::{approval::Choice, flow::State};
 use serde_json::json;
 
@@ -12,7 +12,7 @@ use super::{
     bench::{Bench, plan, request},
     changes::decision,
 };
-use crate::http::endpoint::ENDPOINTS;
+use crate::http::{endpoint::ENDPOINTS, wire};
 
 /// The whole matrix, as a reviewer reads it: the status that each caller gets. `{id}` is a plan, or its hold, of agent
 /// `own`; `own` and `other` are its and another agent's identities for deciding, `observe` and `execute` are identities of
@@ -33,6 +33,8 @@ POST /v1/changes                    401    401     403     403 403   403     201
 GET  /v1/changes                    401    401     403     403 403   403     200
 GET  /v1/changes/{id}               401    401     403     403 403   403     200
 POST /v1/changes/{id}/decisions     401    401     403     403 403   403     200
+GET  /v1/leases                     401    401     403     403 403   403     200
+POST /v1/leases/{id}/revocation     401    401     403     403 403   403     200
 GET  /v1/halt                       401    401     200     200 200   200     200
 POST /v1/halt                       401    401     403     403 403   403     200
 POST /v1/resume                     401    401     403     403 403   403     200
@@ -115,6 +117,7 @@ async fn call(bench: &Bench, method: &str, path: &str, token: &str) -> u16 {
         "/v1/probes" => Some(json!({"condition": "process.hung", "target": "worker-1"})),
         "/v1/holds/{id}/decisions" => Some(bench.statement("bob", &held, Choice::Approve).await),
         "/v1/changes" => Some(json!({"control": "policy", "files": {"policy": "second"}})),
+        "/v1/leases/{id}/revocation" => Some(json!({})),
         "/v1/halt" => Some(json!({"reach": "soft"})),
         "/v1/resume" => Some(json!({})),
         _ => None,
@@ -132,6 +135,13 @@ async fn call(bench: &Bench, method: &str, path: &str, token: &str) -> u16 {
         "/v1/changes/{id}" | "/v1/changes/{id}/decisions" => {
             let terms = bench.change().await;
             (id, body) = (terms.id.to_string(), Some(decision("bob", &terms, Choice::Approve)));
+        }
+        "/v1/leases/{id}/revocation" => {
+            bench.world.issuing(Issuing { failing_revocations: 100, ..Issuing::default() });
+            bench.ended("process.restart", "worker-2", State::Succeeded).await;
+            let leases: wire::Leases = bench.get("/v1/leases", "person.bob").await.json();
+            assert!(leases.leases[0].failed_revocations > 0);
+            id = leases.leases[0].id.to_string();
         }
         "/v1/resume" => {
             let halt = json!({"reach": "hard"});
