@@ -46,9 +46,6 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     tracing::warn!(
         "all roles in one process, and supervised processes under its user: separation by construction only"
     );
-    tracing::warn!(
-        "identities come from the local development issuer: whoever can read its key can be anybody"
-    );
 
     if !config.listen.ip().is_loopback() {
         tracing::warn!(
