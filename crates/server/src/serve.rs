@@ -55,6 +55,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
 
     let wired = wiring::wire(&config).await?;
     let (cell, in_force) = (wired.cell, wired.in_force);
+    let _workload_api = wired.workload_api;
     let gate = cell.get();
     // First of all: a gate whose inputs are not activated must not even settle open runs.
     start::start(&gate).await.map_err(|refusal| CliError::Failed(format!("{refusal}; {}", refusal.next)))?;

@@ -19,6 +19,7 @@ mod rules;
 mod source;
 mod token;
 mod verifier;
+mod workload_api;
 
 pub use cache::CachedVerifier;
 pub use issuer::{DevIssuer, DevIssuerError};
@@ -29,3 +30,4 @@ pub use rules::{Issuer, IssuerKind, MAX_ISSUER_LIFETIME, Rule, RuleError};
 pub use source::{Feed, HttpsError, Pace, Source, SourceError, WorkloadError};
 pub use token::{MAX_LIFETIME, MAX_SKEW, MAX_TOKEN_LEN, TokenError, Verified};
 pub use verifier::{Domain, DomainError, Verifier};
+pub use workload_api::{Registration, WorkloadApi, WorkloadApiError, program_digest};

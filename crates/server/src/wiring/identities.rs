@@ -5,23 +5,27 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
-use holdpoint_adapters::identity::{
-    CachedVerifier, Domain, Feed, Issuer, IssuerKind, Jwks, Keyring, Pace, Rule, Source, Uses, Verifier,
+use holdpoint_adapters::{
+    identity::{
+        CachedVerifier, DevIssuer, Domain, Feed, Issuer, IssuerKind, Jwks, Keyring, Pace, Registration, Rule,
+        Source, Uses, Verifier, WorkloadApi,
+    },
+    system::KeyUse,
 };
 use holdpoint_app::port::Clock;
 use holdpoint_domain::{
-    Id, Millis,
+    Digest, Id, Millis,
     actor::{Identity, Phase, SpiffeId, TrustDomain},
     id::kind,
 };
 use serde::Deserialize;
 
 use crate::{
-    cli::CliError,
+    cli::{CliError, failed},
     config::{Config, ConfigError, Documents, parse_text, root_text},
 };
 
@@ -35,6 +39,23 @@ struct SourcesFile {
     /// Issuers whose tokens are believed as far as their rules go.
     #[serde(default)]
     issuers: Vec<IssuerEntry>,
+    /// Processes that the local development issuer gives identities to, over its Workload API.
+    #[serde(default)]
+    workload_api: Vec<ProcessEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProcessEntry {
+    socket: PathBuf,
+    uid: u32,
+    program: Digest,
+    #[serde(default)]
+    agent: Option<Id<kind::Agent>>,
+    #[serde(default)]
+    phase: Option<Phase>,
+    #[serde(default)]
+    person: Option<Id<kind::Person>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -116,6 +137,8 @@ struct RuleEntry {
 pub(super) struct Believed {
     verifier: Verifier,
     feeds: Vec<(Source, Arc<Keyring>)>,
+    registered: Vec<Registration>,
+    is_local: bool,
 }
 
 /// Who is believed, with sources that are followed until this is dropped.
@@ -132,9 +155,10 @@ impl Believed {
             None => SourcesFile::default(),
         };
         let empty = Verifier::empty(config.trust_domain.clone(), config.audience.clone());
-        let mut believed = Self { verifier: empty, feeds: Vec::new() };
+        let is_local = !file.trust_domains.iter().any(|entry| entry.name == config.trust_domain);
+        let mut believed = Self { verifier: empty, feeds: Vec::new(), registered: Vec::new(), is_local };
         let mut faults = Vec::new();
-        if !file.trust_domains.iter().any(|entry| entry.name == config.trust_domain) {
+        if is_local {
             match local(config, documents) {
                 Ok(domain) => {
                     believed.verifier = believed.verifier.with_domain(config.trust_domain.clone(), domain);
@@ -155,7 +179,33 @@ impl Believed {
             }
             believed = believed.with_issuer(config, entry, &mut faults);
         }
+        believed.registered = registrations(config, file.workload_api, is_local, &mut faults);
         if faults.is_empty() { Ok(believed) } else { Err(ConfigError(faults).into()) }
+    }
+
+    /// Whether the own trust domain's identities come from the local development issuer.
+    pub(super) const fn is_local(&self) -> bool {
+        self.is_local
+    }
+
+    /// The local development issuer's Workload API, where processes are registered for it.
+    pub(super) fn serve(
+        &self,
+        config: &Config,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Option<WorkloadApi>, CliError> {
+        if self.registered.is_empty() {
+            return Ok(None);
+        }
+        let (keys, domain) = (config.keys_dir(), config.trust_domain.clone());
+        let issuer =
+            DevIssuer::load_or_create(&KeyUse::Identity.path(&keys), domain.clone()).map_err(failed)?;
+        let authority = KeyUse::Authority.path(&keys);
+        let api = WorkloadApi::serve(&self.registered, issuer, domain, &authority, Arc::clone(clock));
+        tracing::warn!(
+            "DEVELOPMENT: the local issuer gives identities to registered processes on this machine"
+        );
+        api.map(Some).map_err(failed)
     }
 
     /// Follows the sources from now on.
@@ -258,13 +308,40 @@ fn one_identity(
     }
 }
 
-/// Whether the own trust domain's identities come from the local development issuer.
-pub(super) fn is_local(config: &Config, documents: &Documents) -> bool {
-    let file =
-        root_text(config, documents, "identity_sources").map(|text| parse_text::<SourcesFile>(SOURCES, text));
-    match file {
-        None => true,
-        Some(Ok(file)) => !file.trust_domains.iter().any(|entry| entry.name == config.trust_domain),
-        Some(Err(_)) => false,
+/// Who is registered for the Workload API. It is the local issuer's, so it has to be the one that is believed, and it is for
+/// development alone.
+fn registrations(
+    config: &Config,
+    entries: Vec<ProcessEntry>,
+    is_local: bool,
+    faults: &mut Vec<String>,
+) -> Vec<Registration> {
+    let at = format!("{SOURCES}: workload_api");
+    if !entries.is_empty() && !config.development {
+        faults.push(format!(
+            "{at}: the local issuer speaks it with `development: true` alone: take SPIRE here"
+        ));
     }
+    if !entries.is_empty() && !is_local {
+        let name = config.trust_domain.as_str();
+        faults.push(format!(
+            "{at}: trust domain `{name}` has another source, so the local issuer is not believed"
+        ));
+    }
+    let mut registered = Vec::new();
+    for (entry, number) in entries.into_iter().zip(1_u32..) {
+        match one_identity(entry.agent, entry.phase, entry.person) {
+            Ok(identity) => registered.push(Registration {
+                socket: config.path(&entry.socket),
+                uid: entry.uid,
+                program: entry.program,
+                identity,
+            }),
+            Err(fault) => faults.push(format!("{at}: entry {number}: {fault}")),
+        }
+    }
+    if let Err(err) = WorkloadApi::check(&registered) {
+        faults.push(format!("{at}: {err}"));
+    }
+    registered
 }

@@ -22,6 +22,7 @@ use holdpoint_adapters::{
         nginx::{NginxExecutor, NginxObserver},
         process::{ProcessExecutor, ProcessObserver, Supervisor, Unit},
     },
+    identity::WorkloadApi,
     lease::{LeaseTable, LocalIssuer},
     probe::WorldProber,
     store::{SqliteConfig, SqliteStore},
@@ -59,6 +60,8 @@ pub(crate) struct Wired {
     pub(crate) identify: Arc<dyn Identify>,
     /// Starts units that are due; asked again and again while the gate serves.
     pub(crate) supervisor: Arc<Supervisor>,
+    /// Gives identities to processes on this machine, as long as it is held.
+    pub(crate) workload_api: Option<WorkloadApi>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -211,12 +214,13 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired, CliError> {
     for gap in crate::config::unmeasurable(&inputs) {
         tracing::warn!("{gap}");
     }
-    if identities::is_local(config, &inputs.documents) {
+    let believed = Believed::read(config, &inputs.documents)?;
+    if believed.is_local() {
         tracing::warn!(
             "identities come from the local development issuer: whoever can read its key can be anybody"
         );
     }
-    let believed = Believed::read(config, &inputs.documents)?;
+    let workload_api = believed.serve(config, &clock)?;
     let tokens =
         Arc::new(Tokens { followed: RwLock::new(believed.follow(&clock)), clock: Arc::clone(&clock) });
     let documents = inputs.documents.clone();
@@ -241,7 +245,7 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired, CliError> {
     let gate = Gate::new(ports, controls::controls(inputs), settings(config, mode)).map_err(failed)?;
     let cell = Arc::new(GateCell::new(Arc::new(gate)));
     in_force.serve(&cell);
-    Ok(Wired { cell, in_force, identify: tokens, supervisor })
+    Ok(Wired { cell, in_force, identify: tokens, supervisor, workload_api })
 }
 
 fn settings(config: &Config, mode: Mode) -> Settings {
