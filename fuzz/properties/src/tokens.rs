@@ -192,13 +192,13 @@ fn believe(token: &str, header: &str, claims: &str) -> Option<(Identity, Timesta
         && expires - now <= life + skew
         && [issued, before].into_iter().flatten().all(|time| time - now <= skew)
         && issued.is_none_or(|issued| expires - issued <= life);
-    let identity = named(claims.get("sub")?.as_str()?)?;
+    let identity = identity_of(claims.get("sub")?.as_str()?)?;
     let believed = known && typ && named && audience && issuer && timely && token.len() <= MAX_TOKEN_LEN;
     believed.then(|| (identity, Timestamp::from_ms(u64::try_from(expires * 1000).unwrap()).unwrap()))
 }
 
 /// The identity of an id with or without an instance, which is a segment of letters, digits, `.`, `-` and `_` and no phase.
-fn named(subject: &str) -> Option<Identity> {
+fn identity_of(subject: &str) -> Option<Identity> {
     let parts: Vec<_> = subject.split('/').collect();
     if let [_, _, _, "agent", _, phase, instance] = parts.as_slice() {
         let letters = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);

@@ -34,11 +34,11 @@ impl Forge {
     }
 
     pub(super) fn ec(alg: Algorithm) -> Self {
-        let signing: &'static EcdsaSigningAlgorithm = match alg {
-            Algorithm::Es256 => &signature::ECDSA_P256_SHA256_FIXED_SIGNING,
-            Algorithm::Es384 => &signature::ECDSA_P384_SHA384_FIXED_SIGNING,
-            Algorithm::Es512 => &signature::ECDSA_P521_SHA512_FIXED_SIGNING,
-            other => panic!("{other:?} is not over a curve"),
+        let signing: &'static EcdsaSigningAlgorithm = match alg.as_str() {
+            "ES256" => &signature::ECDSA_P256_SHA256_FIXED_SIGNING,
+            "ES384" => &signature::ECDSA_P384_SHA384_FIXED_SIGNING,
+            "ES512" => &signature::ECDSA_P521_SHA512_FIXED_SIGNING,
+            other => panic!("{other} is not over a curve"),
         };
         let document = EcdsaKeyPair::generate_pkcs8(signing, &SystemRandom::new()).unwrap();
         Self::Ec { key: EcdsaKeyPair::from_pkcs8(signing, document.as_ref()).unwrap(), alg }
@@ -48,21 +48,13 @@ impl Forge {
         Self::Rsa { key: RsaKeyPair::generate(size).unwrap() }
     }
 
-    /// A key for this algorithm.
-    pub(super) fn of(alg: Algorithm) -> Self {
-        match alg {
-            Algorithm::Es256 | Algorithm::Es384 | Algorithm::Es512 => Self::ec(alg),
-            _ => Self::rsa(KeySize::Rsa2048),
-        }
-    }
-
     /// The public key, for JWT-SVIDs.
     pub(super) fn jwk(&self, kid: &str) -> Value {
         match self {
             Self::Ec { key, alg } => {
-                let crv = match alg {
-                    Algorithm::Es256 => "P-256",
-                    Algorithm::Es384 => "P-384",
+                let crv = match alg.as_str() {
+                    "ES256" => "P-256",
+                    "ES384" => "P-384",
                     _ => "P-521",
                 };
                 let point = &key.public_key().as_ref()[1..];
@@ -115,14 +107,14 @@ impl Forge {
             }
             Self::Rsa { key } => {
                 let mut bytes = vec![0; key.public_modulus_len()];
-                let padding: &'static dyn signature::RsaEncoding = match alg {
-                    Algorithm::Rs256 => &signature::RSA_PKCS1_SHA256,
-                    Algorithm::Rs384 => &signature::RSA_PKCS1_SHA384,
-                    Algorithm::Rs512 => &signature::RSA_PKCS1_SHA512,
-                    Algorithm::Ps256 => &signature::RSA_PSS_SHA256,
-                    Algorithm::Ps384 => &signature::RSA_PSS_SHA384,
-                    Algorithm::Ps512 => &signature::RSA_PSS_SHA512,
-                    other => panic!("{other:?} is not of RSA"),
+                let padding: &'static dyn signature::RsaEncoding = match alg.as_str() {
+                    "RS256" => &signature::RSA_PKCS1_SHA256,
+                    "RS384" => &signature::RSA_PKCS1_SHA384,
+                    "RS512" => &signature::RSA_PKCS1_SHA512,
+                    "PS256" => &signature::RSA_PSS_SHA256,
+                    "PS384" => &signature::RSA_PSS_SHA384,
+                    "PS512" => &signature::RSA_PSS_SHA512,
+                    other => panic!("{other} is not of RSA"),
                 };
                 key.sign(padding, &SystemRandom::new(), input.as_bytes(), &mut bytes).unwrap();
                 bytes

@@ -29,7 +29,7 @@ fn ring(forge: &Forge) -> Arc<Keyring> {
     Arc::new(Keyring::fixed("test", Jwks::parse(&forge.jwks("k1")).unwrap()))
 }
 
-fn rule(when: Value, identity: Identity) -> Rule {
+fn rule(when: &Value, identity: Identity) -> Rule {
     let when = when.as_object().unwrap().iter().map(|(name, value)| (name.clone(), value.clone()));
     Rule { when: when.collect(), identity, selectors: [].into() }
 }
@@ -75,11 +75,11 @@ impl World {
         let own_ids = vec![(spiffe("spiffe://example.org/ns/ops/sa/spire"), agent("spire", Phase::Observe))];
         let partner_ids = vec![(spiffe("spiffe://partner.example/ns/a/sa/b"), agent("guest", Phase::Decide))];
         let cluster_rules = vec![
-            rule(json!({"/sub": service_account("holmes")}), agent("holmes", Phase::Decide)),
-            rule(json!({"/sub": service_account("watcher")}), agent("holmes", Phase::Observe)),
+            rule(&json!({"/sub": service_account("holmes")}), agent("holmes", Phase::Decide)),
+            rule(&json!({"/sub": service_account("watcher")}), agent("holmes", Phase::Observe)),
         ];
         let mut from_main = rule(
-            json!({"/ref": "main", "/protected": true, "/run": 7, "/sub": "repo:acme/app"}),
+            &json!({"/ref": "main", "/protected": true, "/run": 7, "/sub": "repo:acme/app"}),
             agent("ci", Phase::Decide),
         );
         from_main.selectors = ["team:build".to_owned()].into();
@@ -290,25 +290,27 @@ fn t18_t19_each_word_of_an_issuers_token_wrong() {
 fn inv07_rules_that_could_give_one_subject_two_phases_are_refused() {
     let make = |rules| Issuer::new(OIDC.to_owned(), IssuerKind::Oidc, None, rules).map(|_| ()).unwrap_err();
     let (decide, execute) = (agent("a", Phase::Decide), agent("a", Phase::Execute));
-    let rules = vec![rule(json!({"/env": "x"}), decide.clone()), rule(json!({"/env": "y"}), execute.clone())];
+    let rules =
+        vec![rule(&json!({"/env": "x"}), decide.clone()), rule(&json!({"/env": "y"}), execute.clone())];
     assert_eq!(make(rules), [RuleError::NoSubject(1), RuleError::NoSubject(2)]);
-    let rules = vec![rule(json!({"/sub": "s"}), decide.clone()), rule(json!({"/env": "y"}), execute.clone())];
+    let rules =
+        vec![rule(&json!({"/sub": "s"}), decide.clone()), rule(&json!({"/env": "y"}), execute.clone())];
     assert_eq!(make(rules), [RuleError::NoSubject(2)]);
     let rules = vec![
-        rule(json!({"/sub": "s", "/env": "x"}), decide.clone()),
-        rule(json!({"/sub": "s", "/env": "y"}), execute.clone()),
+        rule(&json!({"/sub": "s", "/env": "x"}), decide.clone()),
+        rule(&json!({"/sub": "s", "/env": "y"}), execute.clone()),
     ];
     assert_eq!(make(rules), [RuleError::TwoIdentities { rule: 2, subject: "`s`".to_owned() }]);
     // A subject that a pointer reaches, and that is no text, is none.
     assert!(
-        !make(vec![rule(json!({"/sub": 1}), decide.clone()), rule(json!({"/sub": "t"}), execute.clone())])
+        !make(vec![rule(&json!({"/sub": 1}), decide.clone()), rule(&json!({"/sub": "t"}), execute.clone())])
             .is_empty()
     );
 
     let fine = [
-        vec![rule(json!({"/env": "x"}), decide.clone()), rule(json!({"/env": "y"}), decide.clone())],
-        vec![rule(json!({"/sub": "s"}), decide.clone()), rule(json!({"/sub": "t"}), execute)],
-        vec![rule(json!({"/sub": "s"}), decide.clone()), rule(json!({"/sub": "s", "/env": "x"}), decide)],
+        vec![rule(&json!({"/env": "x"}), decide.clone()), rule(&json!({"/env": "y"}), decide.clone())],
+        vec![rule(&json!({"/sub": "s"}), decide.clone()), rule(&json!({"/sub": "t"}), execute)],
+        vec![rule(&json!({"/sub": "s"}), decide.clone()), rule(&json!({"/sub": "s", "/env": "x"}), decide)],
     ];
     for rules in fine {
         assert!(Issuer::new(OIDC.to_owned(), IssuerKind::Oidc, None, rules).is_ok());
@@ -320,13 +322,13 @@ fn faults_of_rules_are_reported_together() {
     let identity = agent("a", Phase::Decide);
     let selector = |text: &str| Rule {
         selectors: [text.to_owned()].into(),
-        ..rule(json!({"/a": "b"}), identity.clone())
+        ..rule(&json!({"/a": "b"}), identity.clone())
     };
     let rules = vec![
-        rule(json!({}), identity.clone()),
-        rule(json!({"sub": "x"}), identity.clone()),
-        rule(json!({"/a": null, "/b": [], "/c": 1.5}), identity.clone()),
-        rule(json!({"/iss": OIDC}), identity.clone()),
+        rule(&json!({}), identity.clone()),
+        rule(&json!({"sub": "x"}), identity.clone()),
+        rule(&json!({"/a": null, "/b": [], "/c": 1.5}), identity.clone()),
+        rule(&json!({"/iss": OIDC}), identity.clone()),
         selector("k8s:ns:ops"),
         selector("a b"),
         selector(""),
@@ -344,7 +346,7 @@ fn faults_of_rules_are_reported_together() {
         "HTTPS://a",
         &format!("https://{}", "a".repeat(300)),
     ] {
-        let rules = vec![rule(json!({"/a": "b"}), identity.clone())];
+        let rules = vec![rule(&json!({"/a": "b"}), identity.clone())];
         assert!(Issuer::new(url.to_owned(), IssuerKind::Oidc, None, rules).is_err(), "{url}");
     }
     assert_eq!(
@@ -379,7 +381,7 @@ fn t22_sixty_four_principals_interleaved() {
     };
     let ids = numbers(1).map(|number| (spiffe(&subject(number)), of(number))).collect();
     let rules = |source: usize| {
-        numbers(source).map(|number| rule(json!({"/sub": subject(number)}), of(number))).collect()
+        numbers(source).map(|number| rule(&json!({"/sub": subject(number)}), of(number))).collect()
     };
     let verifier = Verifier::empty(name.clone(), AUDIENCE.to_owned())
         .with_domain(name.clone(), Domain::new(&name, &name, ring(&sources[0]), Vec::new()).unwrap())
@@ -427,7 +429,7 @@ fn t22_sixty_four_principals_interleaved() {
 fn a_person_of_an_issuer_is_that_person() {
     let forge = Forge::new();
     let ada = Identity::Person { person: id::<kind::Person>("ada") };
-    let rules = vec![rule(json!({"/sub": "u-1", "/email_verified": true}), ada.clone())];
+    let rules = vec![rule(&json!({"/sub": "u-1", "/email_verified": true}), ada.clone())];
     let issuer = Issuer::new(OIDC.to_owned(), IssuerKind::Oidc, Some(millis(7_200_000)), rules).unwrap();
     let verifier =
         Verifier::empty(domain("example.org"), AUDIENCE.to_owned()).with_issuer(issuer, ring(&forge));

@@ -185,7 +185,7 @@ fn token(forge: &Forge, kid: &str) -> String {
     forge.sign(&header.to_string(), &claims().to_string())
 }
 
-fn bundle(sequence: u64, keys: Vec<Value>) -> String {
+fn bundle(sequence: u64, keys: &[Value]) -> String {
     json!({"spiffe_sequence": sequence, "spiffe_refresh_hint": 0, "keys": keys}).to_string()
 }
 
@@ -229,7 +229,7 @@ async fn t26_a_key_that_left_the_file_is_not_believed_any_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_endpoint_of_pinned_authorities_is_believed_and_rotates() {
     let (authority, old, new) = (Authority::new(), Forge::new(), Forge::new());
-    let endpoint = Endpoint::new(authority.web(), &bundle(7, vec![old.jwk("k1"), authority.jwk()]));
+    let endpoint = Endpoint::new(authority.web(), &bundle(7, &[old.jwk("k1"), authority.jwk()]));
     let source = Source::Web {
         url: endpoint.url(),
         authorities_pem: authority.certificate().pem(),
@@ -242,12 +242,12 @@ async fn a_bundle_endpoint_of_pinned_authorities_is_believed_and_rotates() {
     assert_eq!((status.keys, status.sequence, status.refreshed_at), (1, Some(7), Some(at(NOW_MS))));
 
     // The same id, another key.
-    endpoint.says("200 OK", &bundle(8, vec![new.jwk("k1")]));
+    endpoint.says("200 OK", &bundle(8, &[new.jwk("k1")]));
     wait_until("the new key is believed", || followed.verify(&of_new).is_ok());
     assert_eq!(followed.verify(&of_old), Err(TokenError::Signature));
 
     // An old bundle, or one without a number, brings no key back.
-    let old_ones = [bundle(7, vec![old.jwk("k1")]), json!({"keys": [old.jwk("k1")]}).to_string()];
+    let old_ones = [bundle(7, &[old.jwk("k1")]), json!({"keys": [old.jwk("k1")]}).to_string()];
     for replayed in old_ones {
         endpoint.says("200 OK", &replayed);
         followed.until_fault("went back");
@@ -255,7 +255,7 @@ async fn a_bundle_endpoint_of_pinned_authorities_is_believed_and_rotates() {
             (followed.verify(&of_old), followed.verify(&of_new)),
             (Err(TokenError::Signature), Ok(()))
         );
-        endpoint.says("200 OK", &bundle(8, vec![new.jwk("k1")]));
+        endpoint.says("200 OK", &bundle(8, &[new.jwk("k1")]));
         wait_until("it goes on", || followed.status().fault.is_none());
     }
     let long = "x".repeat(300_000);
@@ -273,7 +273,7 @@ async fn a_bundle_endpoint_of_pinned_authorities_is_believed_and_rotates() {
     }
     // Another certificate: whoever took over the address is not asked.
     endpoint.shows(Authority::new().web());
-    endpoint.says("200 OK", &bundle(9, vec![old.jwk("k1")]));
+    endpoint.says("200 OK", &bundle(9, &[old.jwk("k1")]));
     followed.until_fault("does not answer");
     assert_eq!(followed.verify(&of_new), Ok(()));
     for names in [vec![SanType::IpAddress([127, 0, 0, 2].into())], vec![uri(ENDPOINT)]] {
@@ -290,7 +290,7 @@ async fn a_bundle_endpoint_of_pinned_authorities_is_believed_and_rotates() {
 async fn a_spiffe_endpoint_is_believed_by_its_svid_and_rotates_its_authorities() {
     let (first, second, forge) = (Authority::new(), Authority::new(), Forge::new());
     let later = Forge::new();
-    let endpoint = Endpoint::new(first.svid(ENDPOINT), &bundle(1, vec![forge.jwk("k1"), first.jwk()]));
+    let endpoint = Endpoint::new(first.svid(ENDPOINT), &bundle(1, &[forge.jwk("k1"), first.jwk()]));
     let source = || Source::Spiffe {
         url: endpoint.url(),
         endpoint: SpiffeId::parse(ENDPOINT).unwrap(),
@@ -300,19 +300,19 @@ async fn a_spiffe_endpoint_is_believed_by_its_svid_and_rotates_its_authorities()
     wait_until("the first bundle is there", || followed.verify(&token(&forge, "k1")).is_ok());
 
     // The second authority is vouched for by the first, and then the first one leaves.
-    endpoint.says("200 OK", &bundle(2, vec![forge.jwk("k1"), first.jwk(), second.jwk()]));
+    endpoint.says("200 OK", &bundle(2, &[forge.jwk("k1"), first.jwk(), second.jwk()]));
     wait_until("both authorities are known", || followed.status().sequence == Some(2));
     endpoint.shows(second.svid(ENDPOINT));
-    endpoint.says("200 OK", &bundle(3, vec![later.jwk("k1"), second.jwk()]));
+    endpoint.says("200 OK", &bundle(3, &[later.jwk("k1"), second.jwk()]));
     wait_until("the second authority's word counts", || followed.verify(&token(&later, "k1")).is_ok());
     endpoint.shows(first.svid(ENDPOINT));
-    endpoint.says("200 OK", &bundle(4, vec![forge.jwk("k1"), first.jwk()]));
+    endpoint.says("200 OK", &bundle(4, &[forge.jwk("k1"), first.jwk()]));
     followed.until_fault("does not answer");
     assert_eq!(followed.status().sequence, Some(3));
     assert_eq!(followed.verify(&token(&forge, "k1")), Err(TokenError::Signature));
 
     // Each thing wrong with what is shown, one at a time; each endpoint is met for the first time.
-    endpoint.says("200 OK", &bundle(5, vec![forge.jwk("k1"), first.jwk()]));
+    endpoint.says("200 OK", &bundle(5, &[forge.jwk("k1"), first.jwk()]));
     let ca = |params: &mut CertificateParams| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let usages =
         |usages: Vec<KeyUsagePurpose>| move |params: &mut CertificateParams| params.key_usages = usages;

@@ -127,8 +127,8 @@ impl InputsPort for InForce {
         let before = self.documents();
         self.documents.write().unwrap_or_else(PoisonError::into_inner).insert(control, document.clone());
         let now = self.documents();
-        let root = |documents, name| root_text(&self.config, documents, name).map(str::to_owned);
-        let is_other = |name: &&str| root(&before, name) != root(&now, name);
+        let is_other =
+            |name: &&str| root_text(&self.config, &before, name) != root_text(&self.config, &now, name);
         // Checked when it was loaded. Sources that stay the same are not asked anew for another reason.
         if ["identities", "identity_sources"].iter().any(is_other)
             && let Ok(believed) = Believed::read(&self.config, &now)

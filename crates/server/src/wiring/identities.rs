@@ -345,3 +345,6 @@ fn registrations(
     }
     registered
 }
+
+#[cfg(test)]
+mod tests;

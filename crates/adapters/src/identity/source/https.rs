@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use holdpoint_domain::actor::SpiffeId;
 use reqwest::{Client, StatusCode, Url, redirect, retry};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{
         CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
@@ -175,14 +175,9 @@ impl ServerCertVerifier for Shown {
         let certificate = EndEntityCert::try_from(end_entity).map_err(bad)?;
         let (algs, usage) = (self.algorithms.all, KeyUsage::server_auth());
         // A chain to the bundle's authorities, in time, for a server, and not an authority itself.
-        certificate.verify_for_usage(algs, &self.anchors, intermediates, now, usage, None, None).map_err(
-            |err| match err {
-                webpki::Error::CertExpired { .. } => refused(CertificateError::Expired),
-                webpki::Error::CertNotValidYet { .. } => refused(CertificateError::NotValidYet),
-                webpki::Error::UnknownIssuer => refused(CertificateError::UnknownIssuer),
-                _ => refused(CertificateError::ApplicationVerificationFailure),
-            },
-        )?;
+        certificate
+            .verify_for_usage(algs, &self.anchors, intermediates, now, usage, None, None)
+            .map_err(|err| refused(CertificateError::Other(OtherError(Arc::new(err)))))?;
         if is_svid_of(end_entity, &self.id) {
             Ok(ServerCertVerified::assertion())
         } else {
