@@ -9,7 +9,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::UnixStream,
-    sync::OwnedSemaphorePermit,
+    sync::{OwnedSemaphorePermit, watch},
 };
 use tonic::transport::server::Connected;
 
@@ -17,9 +17,24 @@ use super::attest::Peer;
 
 /// A connection; its place is free again when it is dropped.
 pub(super) struct Connection {
-    pub(super) stream: UnixStream,
-    pub(super) peer: Peer,
-    pub(super) _place: OwnedSemaphorePermit,
+    stream: UnixStream,
+    peer: Peer,
+    // Ready when the API is not served any more. Streams of bundles never end by themselves.
+    over: Pin<Box<dyn Future<Output = ()> + Send>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    /// A connection that ends when the sender of `served` is gone.
+    pub(super) fn new(
+        stream: UnixStream,
+        peer: Peer,
+        place: OwnedSemaphorePermit,
+        mut served: watch::Receiver<()>,
+    ) -> Self {
+        let over = Box::pin(async move { while served.changed().await.is_ok() {} });
+        Self { stream, peer, over, _place: place }
+    }
 }
 
 impl Connected for Connection {
@@ -36,6 +51,10 @@ impl AsyncRead for Connection {
         ctx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // Nothing read is the end, for whoever reads.
+        if self.over.as_mut().poll(ctx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(ctx, buffer)
     }
 }

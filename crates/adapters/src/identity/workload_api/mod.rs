@@ -28,7 +28,7 @@ use holdpoint_domain::{
 };
 use tokio::{
     net::{UnixListener, UnixStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinHandle,
 };
 use tonic::transport::Server;
@@ -100,11 +100,15 @@ pub enum WorkloadApiError {
 
 /// The sockets that are served until this is dropped.
 #[derive(Debug)]
-pub struct WorkloadApi(Vec<JoinHandle<()>>);
+pub struct WorkloadApi {
+    listening: Vec<JoinHandle<()>>,
+    // Connections end when this is gone.
+    _served: watch::Sender<()>,
+}
 
 impl Drop for WorkloadApi {
     fn drop(&mut self) {
-        self.0.iter().for_each(JoinHandle::abort);
+        self.listening.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -146,9 +150,9 @@ impl WorkloadApi {
             sockets.push((path.to_owned(), listener, api));
         }
         // Only when all of them are there: half of an API would be found out one agent at a time.
-        let served =
-            sockets.into_iter().map(|(path, listener, api)| tokio::spawn(serve(path, listener, api)));
-        Ok(Self(served.collect()))
+        let (sender, served) = watch::channel(());
+        let serve = |(path, listener, api)| tokio::spawn(serve(path, listener, api, served.clone()));
+        Ok(Self { listening: sockets.into_iter().map(serve).collect(), _served: sender })
     }
 }
 
@@ -181,12 +185,14 @@ fn bind(path: &Path) -> Result<UnixListener, WorkloadApiError> {
     Ok(listener)
 }
 
-async fn serve(path: PathBuf, listener: UnixListener, api: Api) {
+async fn serve(path: PathBuf, listener: UnixListener, api: Api, served: watch::Receiver<()>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let incoming = Box::pin(stream::unfold((listener, places), |(listener, places)| async move {
-        let connection = accept(&listener, &places).await;
-        Some((Ok::<_, io::Error>(connection), (listener, places)))
-    }));
+    let incoming = stream::unfold((listener, places, served), |(listener, places, served)| async move {
+        let (stream, peer, place) = accept(&listener, &places).await;
+        let connection = Connection::new(stream, peer, place, served.clone());
+        Some((Ok::<_, io::Error>(connection), (listener, places, served)))
+    });
+    let incoming = Box::pin(incoming);
     let server = Server::builder().concurrency_limit_per_connection(MAX_CALLS);
     if let Err(err) = server.serve_with_incoming(api, incoming).await {
         tracing::error!("workload API: {} is not served any more: {err}", path.display());
@@ -194,7 +200,10 @@ async fn serve(path: PathBuf, listener: UnixListener, api: Api) {
 }
 
 /// The next connection whose other end can be told.
-async fn accept(listener: &UnixListener, places: &Arc<Semaphore>) -> Connection {
+async fn accept(
+    listener: &UnixListener,
+    places: &Arc<Semaphore>,
+) -> (UnixStream, Peer, OwnedSemaphorePermit) {
     loop {
         // Never closed, so there is always a next place.
         let Ok(place) = Arc::clone(places).acquire_owned().await else { return std::future::pending().await };
@@ -208,7 +217,7 @@ async fn accept(listener: &UnixListener, places: &Arc<Semaphore>) -> Connection 
             }
         };
         match Peer::of(&stream) {
-            Ok(peer) => return Connection { stream, peer, _place: place },
+            Ok(peer) => return (stream, peer, place),
             Err(err) => tracing::warn!("workload API: a connection is refused: {err}"),
         }
     }
