@@ -93,6 +93,22 @@ async fn attempt(gate: &Gate, party: &Party, wanted: NewDelegation) -> Result<De
     Ok(Delegated { delegation, token, index: appended.first_index })
 }
 
+/// Reads the token that somebody brought beside their identity. Whoever the registry has and who brings one that is not good is on
+/// record: tokens are not tried in silence.
+pub async fn brought(gate: &Gate, identity: &Identity, token: &str) -> Result<Delegation, Refusal> {
+    let opened = match identity {
+        Identity::Agent { agent, .. } => open(gate, token, agent),
+        Identity::Person { .. } => {
+            let fact = "a person acts for nobody: delegations are to agents";
+            Err(Refusal::new(Blame::Caller, "bad-delegation", fact, "ask without the token"))
+        }
+    };
+    if let Err(refusal) = &opened {
+        record_refusal(gate, identity, Request::Delegate, refusal).await?;
+    }
+    opened
+}
+
 /// Reads the token that an agent brought beside its identity.
 pub fn open(gate: &Gate, token: &str, agent: &Id<kind::Agent>) -> Result<Delegation, Refusal> {
     let key = gate.ports.delegation_key.public_key();

@@ -40,6 +40,8 @@ pub enum KeyUse {
     Executor(Id<kind::Executor>),
     /// The issuer derives passwords of tasks.
     Lease,
+    /// The local development issuer signs certificates of workloads.
+    Authority,
     /// A person signs approvals.
     Approval(Id<kind::Person>),
 }
@@ -59,6 +61,7 @@ impl KeyUse {
             // The grammar of ids has no slash, so a name cannot leave the directory.
             Self::Executor(executor) => format!("executor-{executor}.key"),
             Self::Lease => "lease.key".to_owned(),
+            Self::Authority => "authority.key".to_owned(),
             Self::Approval(person) => format!("approval-{person}.key"),
         })
     }

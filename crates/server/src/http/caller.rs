@@ -23,6 +23,7 @@ use super::{
     idempotency,
     problem::{Problem, Refused, echo},
 };
+use crate::service::Identified;
 
 /// Longest bearer token: a JWT with a long chain of delegation, and far below the limit on headers.
 const MAX_TOKEN_LEN: usize = 8 * 1024;
@@ -128,17 +129,14 @@ fn is_known(registry: &Registry, identity: &Identity) -> bool {
 /// In this order: whose it is (nobody's body is looked at before), all of its body, a place.
 async fn prepare(guard: &Guard, mut request: Request) -> Result<(Request, Place), Problem> {
     let Guard { door, who, max_body } = guard;
-    let caller = if *who == Who::Anyone {
-        None
-    } else {
-        Some(permit(door, *who, identify(door, request.headers())?)?)
-    };
-    let asker = match &caller {
-        Some(caller) if matches!(who, Who::Proposer | Who::Delegator) => {
-            Some(asker(door, &caller.0, request.headers())?)
+    let (mut caller, mut asker) = (None, None);
+    if *who != Who::Anyone {
+        let identified = identify(door, request.headers())?;
+        caller = Some(permit(door, *who, identified.identity.clone())?);
+        if matches!(who, Who::Proposer | Who::Delegator) {
+            asker = Some(acting(door, identified, request.headers()).await?);
         }
-        Some(_) | None => None,
-    };
+    }
     if !request.method().is_safe() {
         request = body::receive(request, door.limits().body, *max_body).await?;
     }
@@ -154,7 +152,7 @@ async fn prepare(guard: &Guard, mut request: Request) -> Result<(Request, Place)
     Ok((request, place))
 }
 
-fn identify(door: &Door, headers: &HeaderMap) -> Result<Identity, Problem> {
+fn identify(door: &Door, headers: &HeaderMap) -> Result<Identified, Problem> {
     let missing = |detail: &str| {
         Problem::unauthenticated("Bearer realm=\"holdpoint\"", "unauthenticated", detail.to_owned())
     };
@@ -169,15 +167,14 @@ fn identify(door: &Door, headers: &HeaderMap) -> Result<Identity, Problem> {
         return Err(missing("more than one `Authorization` header"));
     }
     let token = value.to_str().ok().and_then(bearer).ok_or_else(|| missing("not a bearer token"))?;
-    door.service
-        .identify
-        .identify(token)
-        .map_err(|why| invalid(format!("the token is refused: {}", echo(&why))))
+    let refused = |why: String| invalid(format!("the token is refused: {}", echo(&why)));
+    door.service.identify.identify(token).map_err(refused)
 }
 
 /// Whom the caller acts for, by the token that it brought beside its identity.
-fn asker(door: &Door, identity: &Identity, headers: &HeaderMap) -> Result<Asker, Problem> {
-    let mut party = Party::from(identity.clone());
+async fn acting(door: &Door, identified: Identified, headers: &HeaderMap) -> Result<Asker, Problem> {
+    let Identified { identity, selectors } = identified;
+    let mut party = Party { selectors: selectors.as_ref().clone(), ..Party::from(identity) };
     let mut values = headers.get_all(DELEGATION).iter();
     if let Some(value) = values.next() {
         let next = "send the token of one delegation, in one header, beside the agent's identity";
@@ -185,11 +182,8 @@ fn asker(door: &Door, identity: &Identity, headers: &HeaderMap) -> Result<Asker,
         if values.next().is_some() {
             return Err(malformed("expected one `Holdpoint-Delegation` header, got more"));
         }
-        let Identity::Agent { agent, .. } = identity else {
-            return Err(malformed("a person acts for nobody: delegations are to agents"));
-        };
         let token = value.to_str().map_err(|_| malformed("expected a token of visible ASCII characters"))?;
-        party.delegation = Some(delegate::open(&door.service.gate(), token, agent)?);
+        party.delegation = Some(delegate::brought(&door.service.gate(), &party.identity, token).await?);
     }
     Ok(Asker(party))
 }
