@@ -164,14 +164,14 @@ async fn eligible(
             )
         })?;
     let (_, facts) = view.decided.as_ref().ok_or_else(|| internal("a hold without a decision"))?;
-    let owner = gate.controls.registry.agent(&view.plan.requester().agent).map(|agent| &agent.owner);
+    let owns_agent = gate.owns_one_of(person, view.plan.requester());
     // Whoever approves a plan approves every step of it.
     let verdicts = facts.steps().map(|facts| {
         gate.ports.judge.may_approve(ApproveQuestion {
             person: registered,
             tier: terms.tier,
             approvals: u32::try_from(view.statements.len()).unwrap_or(u32::MAX),
-            owns_agent: owner == Some(person),
+            owns_agent,
             development: gate.settings.mode == holdpoint_domain::decision::Mode::Development,
             facts,
         })

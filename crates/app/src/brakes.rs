@@ -30,7 +30,7 @@ pub(crate) async fn gather(gate: &Gate, next: &Footprint, now: Timestamp) -> Res
     let past: Vec<PastRun<'_>> = runs.iter().map(RunRow::past).collect();
     let suspends = |run: &&RunRow| {
         run.suspends_at(now)
-            && run.footprint.agent == next.agent
+            && next.agents().any(|agent| run.footprint.agents().any(|other| other == agent))
             && !run.footprint.actions.is_disjoint(&next.actions)
     };
     let brakes = Brakes {

@@ -112,7 +112,7 @@ async fn facts(gate: &Gate, party: &Party, question: &Question) -> Result<Facts,
     let unseen = Digest::of_bytes(b"");
     let replicas = controls.inventory.replicas(&service.id, &target.executor);
     let step = ResolvedStep { action, target, service, no_choice: true };
-    let counted = brakes::gather(gate, &footprint(askers.agent, None, &[step]), now).await?;
+    let counted = brakes::gather(gate, &footprint(&askers, None, &[step]), now).await?;
     Ok(Facts {
         r#type: FactsType::V1,
         principal: askers.principal(&requester, phase),

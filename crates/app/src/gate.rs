@@ -23,6 +23,7 @@ use holdpoint_domain::{
     id::kind,
     limits::Limits,
     permit::{PermitKeys, RetiredKey},
+    plan::Requester,
     record::{Body, Record},
     signature::{PublicKey, Thumbprint},
     target::Inventory,
@@ -155,8 +156,8 @@ pub(crate) enum Noted {
 /// What the gate before and after a change share.
 struct Common {
     epoch: AtomicU64,
-    // The registry at the last look at who has left.
-    swept: Mutex<Option<Digest>>,
+    // The registry at the last look at who has left, and when that was.
+    swept: Mutex<Option<(Digest, Timestamp)>>,
     // Control inputs on disk that are not those in force.
     refused: Mutex<BTreeMap<Control, Noted>>,
     revocations: Mutex<Revocations>,
@@ -221,8 +222,8 @@ impl Gate {
         self.common.revocations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The registry under which [`crate::offboard`] looked last.
-    pub(crate) fn swept(&self) -> std::sync::MutexGuard<'_, Option<Digest>> {
+    /// The registry under which [`crate::offboard`] looked last, and when.
+    pub(crate) fn swept(&self) -> std::sync::MutexGuard<'_, Option<(Digest, Timestamp)>> {
         // It is one value: whole at every point where a panic could happen.
         self.common.swept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -273,6 +274,13 @@ impl Gate {
     /// The next fencing epoch. Grows for the whole life of the store: it starts above every recorded one.
     pub(crate) fn next_epoch(&self) -> u64 {
         self.common.epoch.fetch_add(1, Ordering::SeqCst).saturating_add(1)
+    }
+
+    /// Whether a person answers for any agent of the chain that asks.
+    pub(crate) fn owns_one_of(&self, person: &Id<kind::Person>, requester: &Requester) -> bool {
+        let mut agents = std::iter::once(&requester.agent).chain(&requester.via);
+        let owner = |agent| self.controls.registry.agent(agent).map(|agent| &agent.owner);
+        agents.any(|agent| owner(agent) == Some(person))
     }
 
     /// The keys that permits of this gate open with.

@@ -6,7 +6,6 @@ use holdpoint_domain::{
     Id, Timestamp,
     action::{Action, UndoKind},
     actor::Phase,
-    agent::Agent,
     blast,
     facts::{
         ActionFacts, Facts, FactsType, Origin, PlanFacts, Provenance, Standing, TargetFacts, TriggerFacts,
@@ -233,7 +232,7 @@ pub(crate) async fn facts(
         down.extend(unavailable(gate, step.action, step.target).await);
     }
     let blast = blast::radius(&gate.controls.inventory, &targets, &down);
-    let footprint = footprint(askers.agent, incident, steps);
+    let footprint = footprint(askers, incident, steps);
     let counted = brakes::gather(gate, &footprint, now).await?;
     let principal = askers.principal(requester, *phase);
     let mut facts = Vec::new();
@@ -273,13 +272,14 @@ pub(crate) async fn facts(
 
 /// What a plan counts as in budgets.
 pub(crate) fn footprint(
-    agent: &Agent,
+    askers: &Askers<'_>,
     incident: Option<&Id<kind::Incident>>,
     steps: &[ResolvedStep<'_>],
 ) -> Footprint {
     let deleting = steps.iter().filter(|step| step.action.deletes());
     Footprint {
-        agent: agent.id.clone(),
+        agent: askers.agent.id.clone(),
+        via: askers.via.iter().map(|agent| agent.id.clone()).collect(),
         incident: incident.cloned(),
         actions: steps.iter().map(|step| step.action.id.clone()).collect(),
         environments: steps.iter().map(|step| step.service.environment.clone()).collect(),

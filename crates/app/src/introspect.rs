@@ -5,12 +5,23 @@ use std::collections::BTreeSet;
 use holdpoint_domain::{
     Digest, Id, Timestamp,
     flow::State,
+    halt::Reach,
     id::kind,
     narrow::{Chain, Holding},
-    signature::Thumbprint,
+    plan::Step,
+    signature::{PublicKey, Thumbprint},
 };
 
-use crate::{gate::Gate, refusal::Refusal, view::PlanView};
+use crate::{gate::Gate, refusal::Refusal, requester, view::PlanView};
+
+/// What a permit is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GoodFor {
+    /// To start, and to apply steps.
+    Apply,
+    /// To take back what was applied, and nothing else.
+    Undo,
+}
 
 /// What an active permit grants to one executor.
 #[derive(Debug, Clone)]
@@ -29,8 +40,10 @@ pub struct Active {
     pub executor: Id<kind::Executor>,
     /// The key that whoever brings it must prove to have.
     pub key: Thumbprint,
-    /// The steps.
+    /// The steps of the plan that are this executor's.
     pub steps: BTreeSet<u32>,
+    /// What it is good for now.
+    pub good_for: GoodFor,
     /// When it was granted.
     pub granted_at: Timestamp,
     /// The run must start before this.
@@ -55,11 +68,19 @@ pub async fn introspect(
     }
     let view = PlanView::read(store, &grant.plan_id).await?;
     let now = gate.now();
-    let waits = view.state == State::Permitted && now < held.start_before && gate.halted().is_none();
-    let runs = view.state.is_running() && view.state != State::InDoubt;
+    let Some(good_for) = good_for(gate, &view, &held, now) else { return Ok(None) };
+    // Of the plan's steps, those that the catalogue gives this executor.
+    let is_its = |(_, step): &(u32, &Step)| {
+        gate.controls.catalogue.action(&step.action).is_some_and(|action| action.executor == held.executor)
+    };
+    let its = (0..).zip(view.plan.steps()).filter(is_its).map(|(number, _)| number);
+    let steps: BTreeSet<u32> = its.filter(|number| held.steps.contains(number)).collect();
+    // A key that was replaced is the thief's as well, and so is what it passed on.
+    let bound = grant.executors.get(&held.executor).copied();
+    let is_current = gate.controls.executor_keys.get(&held.executor).map(PublicKey::thumbprint) == bound;
     // The permit that the plan has, and no earlier one: an epoch that was granted anew fences the old.
     let is_the_plans = view.permit.as_deref() == Some(chain.permit().jws());
-    if !is_the_plans || now >= held.undo_until || !(waits || runs) {
+    if !is_the_plans || !is_current || steps.is_empty() || now >= held.undo_until {
         return Ok(None);
     }
     Ok(Some(Active {
@@ -70,11 +91,42 @@ pub async fn introspect(
         epoch: grant.epoch,
         executor: held.executor,
         key: held.key,
-        steps: held.steps,
+        steps,
+        good_for,
         granted_at: grant.granted_at_ms,
         start_before: held.start_before,
         undo_until: held.undo_until,
     }))
+}
+
+/// What the state of the plan, the halt and the registry leave of it. Undo waits for nobody but a hard halt.
+fn good_for(gate: &Gate, view: &PlanView, held: &Holding, now: Timestamp) -> Option<GoodFor> {
+    let halt = gate.halted();
+    let may_begin = halt.is_none() && requester::is_there(gate, view.plan.requester());
+    match view.state {
+        State::Permitted => (may_begin && now < held.start_before).then_some(GoodFor::Apply),
+        State::Claimed | State::Leased | State::Rehearsed | State::Applying | State::Stepped => {
+            may_begin.then_some(GoodFor::Apply)
+        }
+        State::Applied | State::Undoing | State::Unwound => {
+            halt.is_none_or(|halt| halt.reach != Reach::Hard).then_some(GoodFor::Undo)
+        }
+        State::New
+        | State::Proposed
+        | State::Deferred
+        | State::Denied
+        | State::Held
+        | State::Rejected
+        | State::Expired
+        | State::Void
+        | State::Allowed
+        | State::Succeeded
+        | State::Failed
+        | State::Undone
+        | State::UndoFailed
+        | State::InDoubt
+        | State::Resolved => None,
+    }
 }
 
 fn held(chain: &Chain, executor: Option<&Id<kind::Executor>>) -> Option<Holding> {

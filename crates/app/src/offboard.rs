@@ -5,9 +5,11 @@
 //! end: nobody is served by half an undo.
 
 use holdpoint_domain::{
+    Timestamp,
     actor::Phase,
     decision::Worse,
     flow::State,
+    lease::LeaseInfo,
     record::{Body, Record},
 };
 
@@ -23,26 +25,50 @@ use crate::{
 const LIMIT: u32 = 1_000;
 
 /// Ends what waits in the name of somebody who is not there any more. Whole plans are only read when the registry is another
-/// than at the last look: between two of its changes, only a registration that ends takes anybody away.
+/// than at the last look, or when a registration has ended since: nothing else takes anybody away.
 pub(crate) async fn sweep(gate: &Gate) -> Result<(), Refusal> {
-    let changed = *gate.swept() != Some(gate.inputs.registry);
+    let (now, last) = (gate.now(), *gate.swept());
+    let ended = |since: Timestamp| {
+        let ends = gate.controls.registry.agents().filter_map(|agent| agent.expires_at_ms);
+        ends.into_iter().any(|end| since < end && end <= now)
+    };
+    let whole = last.is_none_or(|(registry, at)| registry != gate.inputs.registry || ended(at));
     let states = vec![State::Held, State::Deferred, State::Permitted];
     let waiting = PlanFilter { states, limit: LIMIT, ..PlanFilter::default() };
-    for row in gate.ports.store.plans(waiting).await? {
-        if has_left(gate, &row, changed).await? {
-            void(gate, &row).await?;
-        }
+    let waiting = gate.ports.store.plans(waiting).await?;
+    // Where there are more, the next look is a whole one again.
+    let mut all = u32::try_from(waiting.len()).is_ok_and(|count| count < LIMIT);
+    for row in waiting {
+        all &= done(&row, void_if_gone(gate, &row, whole).await);
     }
     for (plan, lease) in gate.ports.store.live_leases().await? {
-        let Some(row) = gate.ports.store.plan(&plan).await?.filter(|row| is_under_way(row.state)) else {
-            continue;
-        };
-        if has_left(gate, &row, changed).await? {
-            tracing::warn!(%plan, "the requester of plan {plan} has left: its lease ends");
-            revoke::end(gate, &plan, &lease).await?;
-        }
+        let row = gate.ports.store.plan(&plan).await?;
+        let Some(row) = row.filter(|row| is_under_way(row.state)) else { continue };
+        all &= done(&row, end_if_gone(gate, &row, &lease, whole).await);
     }
-    *gate.swept() = Some(gate.inputs.registry);
+    if all {
+        *gate.swept() = Some((gate.inputs.registry, now));
+    }
+    Ok(())
+}
+
+/// One plan that cannot be looked at keeps nobody else's.
+fn done(row: &PlanRow, result: Result<(), Refusal>) -> bool {
+    if let Err(err) = &result {
+        tracing::warn!(plan = %row.id, "whether the requester of plan {} has left is not known: {err}", row.id);
+    }
+    result.is_ok()
+}
+
+async fn void_if_gone(gate: &Gate, row: &PlanRow, whole: bool) -> Result<(), Refusal> {
+    if has_left(gate, row, whole).await? { void(gate, row).await } else { Ok(()) }
+}
+
+async fn end_if_gone(gate: &Gate, row: &PlanRow, lease: &LeaseInfo, whole: bool) -> Result<(), Refusal> {
+    if has_left(gate, row, whole).await? {
+        tracing::warn!(plan = %row.id, "the requester of plan {} has left: lease {} ends", row.id, lease.id);
+        revoke::end(gate, &row.id, lease).await?;
+    }
     Ok(())
 }
 

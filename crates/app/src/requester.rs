@@ -18,7 +18,7 @@ use crate::{
 /// Everybody that a plan is asked for by, resolved.
 pub(crate) struct Askers<'a> {
     pub(crate) agent: &'a Agent,
-    via: Vec<&'a Agent>,
+    pub(crate) via: Vec<&'a Agent>,
 }
 
 /// Who a party is in a plan. The build is the one that its selectors attest now; the plan is bound to it.

@@ -173,7 +173,6 @@ fn open(gate: &Gate, view: &PlanView) -> Result<Permit, Refusal> {
 fn obtained(gate: &Gate, view: &PlanView, permit: &Permit) -> Result<Oversight, Refusal> {
     let grant = permit.grant();
     let (_, facts) = view.decided.as_ref().ok_or_else(|| internal("a permit without a decision"))?;
-    let owner = gate.controls.registry.agent(&view.plan.requester().agent).map(|agent| &agent.owner);
     // The permit's word for it is not enough: a gate that is in production now does not take it from one in development.
     let development = grant.development && gate.settings.mode == Mode::Development;
     let mut approvals: u32 = 0;
@@ -189,7 +188,7 @@ fn obtained(gate: &Gate, view: &PlanView, permit: &Permit) -> Result<Oversight, 
                 person,
                 tier: grant.tier,
                 approvals,
-                owns_agent: owner == Some(&person.id),
+                owns_agent: gate.owns_one_of(&person.id, view.plan.requester()),
                 development,
                 facts,
             };

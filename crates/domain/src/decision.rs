@@ -77,9 +77,27 @@ impl Verdict {
 }
 
 impl Ladder {
-    /// On each rung, what two principals are both allowed.
+    /// On each rung, what two principals are both allowed. Answers of which more oversight turns one into a denial are an error
+    /// before they are put together, where nobody would see it any more.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
+        let (this, other) = (self.sound(), other.sound());
+        let (Some(this), Some(other)) = (this, other) else {
+            let error = || Verdict::Error { rules: Vec::new() };
+            return Self { t1: error(), t2: error(), t3: error(), t4: error() };
+        };
+        this.both(other)
+    }
+
+    /// Itself, if more oversight turns none of its answers into a denial.
+    fn sound(self) -> Option<Self> {
+        let falls = Rung::ALL
+            .windows(2)
+            .any(|pair| matches!(pair, [low, high] if self.on(*low).allows() && !self.on(*high).allows()));
+        (!falls).then_some(self)
+    }
+
+    fn both(self, other: Self) -> Self {
         Self {
             t1: self.t1.and(other.t1),
             t2: self.t2.and(other.t2),

@@ -116,6 +116,9 @@ pub enum LimitsError {
 pub struct Footprint {
     /// Who asked.
     pub agent: Id<kind::Agent>,
+    /// The agents that it acts for: what is held against one of them is held against the plan.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub via: BTreeSet<Id<kind::Agent>>,
     /// For which incident.
     pub incident: Option<Id<kind::Incident>>,
     /// Its actions.
@@ -126,6 +129,13 @@ pub struct Footprint {
     pub data_domains: BTreeSet<Id<kind::DataDomain>>,
     /// Services whose data it deletes.
     pub deletes: BTreeSet<Id<kind::Service>>,
+}
+
+impl Footprint {
+    /// Everybody in whose name it is asked for.
+    pub fn agents(&self) -> impl Iterator<Item = &Id<kind::Agent>> {
+        std::iter::once(&self.agent).chain(&self.via)
+    }
 }
 
 /// A run that was claimed.
@@ -263,7 +273,7 @@ fn concerns(only: &BTreeSet<Id<kind::Environment>>, environments: &BTreeSet<Id<k
 fn values(per: Per, run: &Footprint) -> BTreeSet<&str> {
     match per {
         Per::Everything => [""].into(),
-        Per::Agent => [run.agent.as_str()].into(),
+        Per::Agent => run.agents().map(Id::as_str).collect(),
         Per::ActionClass => {
             run.actions.iter().filter_map(|action| action.as_str().split('.').next()).collect()
         }

@@ -17,6 +17,7 @@ fn ids<K: crate::id::Kind>(names: &[&str]) -> BTreeSet<Id<K>> {
 fn run(agent: &str, action: &str, environment: &str, incident: Option<&str>) -> Footprint {
     Footprint {
         agent: Id::parse(agent).unwrap(),
+        via: BTreeSet::new(),
         incident: incident.map(|id| Id::parse(id).unwrap()),
         actions: ids(&[action]),
         environments: ids(&[environment]),

@@ -61,6 +61,15 @@ pub struct Requester {
 }
 
 impl Requester {
+    /// Who asked, in words: the agent, whom it acts for, and by way of whom.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let head = self.on_behalf_of.as_ref().map(|head| format!(" for person {head}")).unwrap_or_default();
+        let via: Vec<_> = self.via.iter().map(|agent| format!(" by way of agent {agent}")).collect();
+        let build = self.build.map(|build| format!(", build {}", build.short())).unwrap_or_default();
+        format!("agent {}{head}{}{build}", self.agent, via.concat())
+    }
+
     /// An agent that acts for nobody, and whose build nobody attests.
     #[must_use]
     pub const fn alone(agent: Id<kind::Agent>) -> Self {

@@ -190,6 +190,7 @@ fn run<'f>(choices: &mut Choices<'_>, footprint: &'f Footprint, now: Timestamp) 
 fn footprint(choices: &mut Choices<'_>) -> Footprint {
     Footprint {
         agent: choices.id(),
+        via: choices.several(2, Choices::id).into_iter().collect(),
         incident: choices.yes().then(|| choices.id()),
         actions: choices.several(2, Choices::id).into_iter().collect(),
         environments: choices.several(2, Choices::id).into_iter().collect(),

@@ -54,7 +54,7 @@ pub struct Authority {
 /// What a permit is used for: each has an end of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// To rehearse or apply: the first step before `start_before`, later ones before `undo_until`.
+    /// To rehearse or apply: the first step that is held before `start_before`, later ones before `undo_until`.
     Apply,
     /// To undo, before `undo_until`.
     Undo,
@@ -311,7 +311,8 @@ impl Authority {
             return Err(Refusal::NotCovered { action: scope.action, target: scope.target });
         }
         // The run must start in its window; a later step comes when the ones before it have settled.
-        let for_use = if for_use == Use::Apply && work.step > 0 { Use::Undo } else { for_use };
+        let first = held.steps.first().and_then(|first| usize::try_from(*first).ok()).unwrap_or(0);
+        let for_use = if for_use == Use::Apply && work.step > first { Use::Undo } else { for_use };
         let warrant = Warrant { step: step.clone(), permit: permit.clone(), held, for_use };
         warrant.in_time(now)?;
         Ok(warrant)

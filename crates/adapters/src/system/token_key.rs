@@ -51,8 +51,8 @@ pub struct TokenKey {
     // INVARIANT: `name` is one that signed notes allow; `public` belongs to `private`.
     name: String,
     public: PublicKey,
-    private: ObjectHandle,
-    session: Mutex<Session>,
+    spec: TokenSpec,
+    session: Mutex<(Session, ObjectHandle)>,
 }
 
 /// What is wrong with a token, or with the key in it. The fault is with whoever configured it, or with the token.
@@ -166,11 +166,13 @@ impl TokenKey {
             .find_map(|attribute| if let Attribute::EcPoint(point) = attribute { Some(point) } else { None });
         // As the standard has it now, or in the OCTET STRING of its older versions.
         let point = point.unwrap_or_default();
-        let raw = point.strip_prefix(&OCTETS).unwrap_or(&point);
+        let is_wrapped = point.len() == OCTETS.len().saturating_add(32);
+        let raw = point.strip_prefix(&OCTETS).filter(|_| is_wrapped).unwrap_or(&point);
         let public = <[u8; 32]>::try_from(raw).ok().and_then(|raw| PublicKey::from_bytes(raw).ok());
         let public = public.ok_or_else(|| TokenKeyError::NotAKey(spec.label.clone()))?;
         VerifierKey::new(name, public.as_bytes()).map_err(|err| TokenKeyError::Name(err.to_string()))?;
-        let key = Self { name: name.to_owned(), public, private, session: Mutex::new(session) };
+        let session = Mutex::new((session, private));
+        let key = Self { name: name.to_owned(), public, spec: spec.clone(), session };
         let probe = b"holdpoint: does this key sign?";
         match Signer::sign(&key, probe).verify_raw(&key.public, probe) {
             Ok(()) => Ok(key),
@@ -220,10 +222,21 @@ impl TokenKey {
 
     fn signature(&self, bytes: &[u8]) -> Signature {
         let mechanism = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure));
-        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = session.sign(&mechanism, self.private, bytes);
+        let mut open = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = open.0.sign(&mechanism, open.1, bytes);
         if let Err(err) = &made {
             tracing::error!(key = %self.name, "the token did not sign with key `{}`: {err}", self.name);
+            // A session ends with its token's connection, or when somebody logs everybody out: another one may do.
+            let again = self.spec.session(false);
+            let again =
+                again.and_then(|session| Ok((self.spec.one(&session, ObjectClass::PRIVATE_KEY)?, session)));
+            match again {
+                Ok((private, session)) => {
+                    *open = (session, private);
+                    made = open.0.sign(&mechanism, open.1, bytes);
+                }
+                Err(err) => tracing::error!(key = %self.name, "no new session of the token: {err}"),
+            }
         }
         // Bytes of zero are no signature of any key: a signer that fails is caught by whoever checks.
         Signature::from_bytes(made.ok().and_then(|made| made.try_into().ok()).unwrap_or([0; 64]))

@@ -183,6 +183,7 @@ impl Life {
     pub(crate) fn footprint(&self) -> Footprint {
         Footprint {
             agent: id("holmes"),
+            via: BTreeSet::new(),
             incident: None,
             actions: BTreeSet::from([id("process.restart")]),
             environments: BTreeSet::from([id("production")]),

@@ -216,6 +216,9 @@ fn inv06_what_was_passed_on_is_checked_like_the_permit() {
     assert_eq!(check(&chain, &scene).unwrap_err(), "time", "so is the end");
 
     scene.now = at(NOW_MS);
+    // The first step that is held has the start window, whatever its number.
+    let later = passed_on(&scene, |link| link.steps = [0, 1].into());
+    assert!(check(&later, &scene).is_ok());
     let other_step = passed_on(&scene, |link| link.steps = [1].into());
     assert_eq!(check(&other_step, &scene).unwrap_err(), "step");
     let wider = passed_on(&scene, |link| link.undo_until_ms = at(NOW_MS + 60 * 60 * 1000 + 1));

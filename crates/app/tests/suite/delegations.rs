@@ -6,6 +6,7 @@ use holdpoint_app::{
     fake::{Policy, Setup, Stage, controls::id, decider, session},
     propose::{Proposed, propose},
     refusal::Refusal,
+    run::{Claim, claim},
 };
 use holdpoint_domain::{
     Millis, Rung,
@@ -13,10 +14,11 @@ use holdpoint_domain::{
     approval::Choice,
     decision::Answer,
     delegation::Within,
+    limits::{Budget, Per},
     record::{Body, Request},
 };
 
-use super::support::{approved, audit, count, decide, refusals, started, wait};
+use super::support::{approved, audit, budgets, concurrent, count, decide, refusals, started, wait};
 
 fn to(agent: &str, actions: Option<&[&str]>) -> NewDelegation {
     let actions = actions.map(|actions| actions.iter().map(|action| id(action)).collect());
@@ -158,4 +160,32 @@ fn t19_a_token_is_worth_nothing_without_the_agent_that_it_names() {
         "bad-delegation",
         "it is over"
     );
+}
+
+/// Whatever is held against one agent of the chain is held against the plan.
+#[test]
+fn inv06_a_budget_of_an_agent_counts_what_others_do_for_it() {
+    let mut setup = Setup::default();
+    setup.parts.agents.iter_mut().for_each(|agent| agent.accepted = true);
+    let budget = Budget { per: Per::Agent, ..concurrent("one-at-a-time", 1) };
+    setup.parts.limits = budgets(&[budget]);
+    let stage = started(setup);
+    let healer = chain(&stage);
+    let first = proposed(&stage, &healer, "process.restart", "worker-1").unwrap();
+    let Claim::Opened(_run) = wait(claim(&stage.gate, &first.id)).unwrap() else { panic!("it is not open") };
+    for agent in ["scout", "healer"] {
+        let next = proposed(&stage, &decider(agent).into(), "process.restart", "worker-2").unwrap();
+        assert_eq!(next.decision.answer, Answer::Deny, "{agent}");
+    }
+}
+
+#[test]
+fn inv05_whoever_owns_an_agent_of_the_chain_counts_as_its_owner() {
+    let stage = started(Setup::default());
+    stage.judge.bar_owners();
+    // Healer is Alice's; scout, for which it asks, is Bob's.
+    let healer = chain(&stage);
+    let terms = proposed(&stage, &healer, "cache.drop", "worker-1").unwrap().terms.unwrap();
+    assert!(decide(&stage, "bob", &terms, Choice::Approve).is_err());
+    assert!(decide(&stage, "carol", &terms, Choice::Approve).is_ok());
 }

@@ -6,18 +6,21 @@ use holdpoint_app::{
         controls::{EXECUTOR, id},
         session,
     },
+    gate::Controls,
     halt::{halt, resume},
-    introspect::{Active, introspect},
+    introspect::{Active, GoodFor, introspect},
     port::{Clock as _, Signer as _},
+    run::run,
 };
 use holdpoint_domain::{
     Digest, Millis,
+    agent::Registry,
     flow::State,
     halt::Reach,
     narrow::{Narrowing, extended},
 };
 
-use super::support::{proposed, run_it, started, wait};
+use super::support::{poll_until, proposed, run_it, started, wait};
 
 /// The seed of the fake executors' key.
 const KEY: u8 = 3;
@@ -52,9 +55,11 @@ fn inv02_a_permit_is_active_from_its_grant_to_the_end_of_its_run() {
     let plan = proposed(&stage, "process.restart", "worker-1").id;
     let jws = permit(&stage, &plan);
     let active = asked(&stage, &jws).unwrap();
+    assert_eq!((active.state, active.plan_id.clone()), (State::Permitted, plan.clone()));
     assert_eq!(
-        (active.state, active.plan_id.clone(), active.steps.len()),
-        (State::Permitted, plan.clone(), 4)
+        (active.steps, active.good_for),
+        ([0].into(), GoodFor::Apply),
+        "the one step that the plan has"
     );
     assert_eq!(active.key, FakeSigner::new(KEY).public_key().thumbprint());
     assert_eq!(run_it(&stage, &plan), Ok(State::Succeeded));
@@ -103,4 +108,47 @@ fn inv06_what_was_passed_on_is_active_as_far_as_it_goes() {
     stage.clock.advance(Millis::secs(10));
     assert!(asked(&stage, &chain).is_none(), "the child is over");
     assert!(asked(&stage, &jws).is_some(), "the permit is not");
+}
+
+#[test]
+fn inv15_in_a_halt_a_permit_is_good_for_the_undo_alone() {
+    let stage = started(Setup::default());
+    let plan = proposed(&stage, "flag.switch", "worker-1").id;
+    let jws = permit(&stage, &plan);
+    let mut running = Box::pin(run(&stage.gate, &plan));
+    poll_until(&stage, &mut running, "rehearsed");
+    assert_eq!(asked(&stage, &jws).map(|active| active.good_for), Some(GoodFor::Apply));
+    wait(halt(&stage.gate, &session("carol"), Reach::Soft)).unwrap();
+    assert!(asked(&stage, &jws).is_none(), "nothing more is applied");
+
+    let stage = started(Setup::default());
+    let plan = proposed(&stage, "flag.switch", "worker-1").id;
+    let jws = permit(&stage, &plan);
+    let mut running = Box::pin(run(&stage.gate, &plan));
+    poll_until(&stage, &mut running, "applied");
+    wait(halt(&stage.gate, &session("carol"), Reach::Soft)).unwrap();
+    assert_eq!(asked(&stage, &jws).map(|active| active.good_for), Some(GoodFor::Undo));
+    wait(halt(&stage.gate, &session("carol"), Reach::Hard)).unwrap();
+    assert!(asked(&stage, &jws).is_none());
+}
+
+/// Nobody has looked yet: the answer is that of now.
+#[test]
+fn t26_a_permit_of_somebody_who_left_or_of_a_replaced_key_is_not_active() {
+    let stage = started(Setup::default());
+    let plan = proposed(&stage, "process.restart", "worker-1").id;
+    let jws = permit(&stage, &plan);
+    let after = |change: fn(&mut Controls)| {
+        let mut controls = stage.setup.parts.clone().check();
+        change(&mut controls);
+        let gate = stage.gate.under(stage.gate.ports.clone(), controls).unwrap();
+        wait(introspect(&gate, &jws, None)).unwrap()
+    };
+    assert!(after(|_| ()).is_some());
+    assert!(after(|controls| controls.registry = Registry::new(Vec::new(), Vec::new()).unwrap()).is_none());
+    let replaced = after(|controls| {
+        let key = FakeSigner::new(78).public_key();
+        controls.executor_keys.values_mut().for_each(|old| *old = key.clone());
+    });
+    assert!(replaced.is_none());
 }

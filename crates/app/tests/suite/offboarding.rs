@@ -128,3 +128,23 @@ fn t26_an_agent_in_the_middle_of_the_chain_that_leaves_takes_its_plans_along() {
     assert_eq!(state(&stage, &plan), State::Void);
     audit(&stage);
 }
+
+/// Between two changes nobody reads whole plans, but for a registration that ended.
+#[test]
+fn t25_an_agent_in_the_middle_whose_registration_ends_takes_its_plans_along() {
+    let mut setup = Setup::default();
+    let now = Stage::new(setup.clone()).clock.now();
+    for agent in setup.parts.agents.iter_mut().filter(|agent| agent.id.as_str() == "scout") {
+        agent.expires_at_ms = Some(now.plus(Millis::secs(60)).unwrap());
+    }
+    let stage = started(setup);
+    let healer = chain(&stage);
+    let plan = wait(propose(&stage.gate, &healer, stage.proposal("cache.drop", "worker-1"))).unwrap().id;
+    wait(recover::tick(&stage.gate)).unwrap();
+    stage.clock.advance(Millis::secs(30));
+    wait(recover::tick(&stage.gate)).unwrap();
+    assert_eq!(state(&stage, &plan), State::Held);
+    stage.clock.advance(Millis::secs(30));
+    wait(recover::tick(&stage.gate)).unwrap();
+    assert_eq!(state(&stage, &plan), State::Void);
+}

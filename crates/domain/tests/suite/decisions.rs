@@ -245,3 +245,35 @@ fn read_policy(text: &str) -> Ladder {
     let [t1, t2, t3, t4] = words[..] else { panic!("expected an answer on each of 4 rungs: `{text}`") };
     Ladder { t1: on(t1, "t1"), t2: on(t2, "t2"), t3: on(t3, "t3"), t4: on(t4, "t4") }
 }
+
+#[test]
+fn inv06_what_two_may_is_what_both_may() {
+    let (allow, deny, error) = (
+        || Verdict::Allow { rules: vec![id("a")] },
+        || Verdict::Deny { rules: vec![id("d")] },
+        || Verdict::Error { rules: vec![id("e")] },
+    );
+    assert_eq!(allow().and(allow()), allow());
+    for (one, other, both) in [
+        (allow(), deny(), deny()),
+        (deny(), deny(), deny()),
+        (allow(), error(), error()),
+        (deny(), error(), error()),
+        (error(), error(), error()),
+    ] {
+        assert_eq!(one.clone().and(other.clone()), both);
+        assert_eq!(other.and(one), both);
+    }
+    let ladder = |verdicts: [Verdict; 4]| {
+        let [t1, t2, t3, t4] = verdicts;
+        Ladder { t1, t2, t3, t4 }
+    };
+    let sound = ladder([deny(), allow(), allow(), allow()]);
+    let stricter = ladder([deny(), deny(), allow(), allow()]);
+    assert_eq!(sound.and(stricter.clone()), stricter);
+    // More oversight turns an allow into a denial: nobody would see it any more in what both may.
+    let falling = ladder([allow(), deny(), allow(), allow()]);
+    for both in [falling.clone().and(stricter.clone()), stricter.and(falling)] {
+        assert!(Rung::ALL.iter().all(|rung| matches!(both.on(*rung), Verdict::Error { .. })), "{both:?}");
+    }
+}

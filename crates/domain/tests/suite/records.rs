@@ -140,6 +140,7 @@ fn bodies() -> Vec<(Actor, Body)> {
     };
     let footprint = Footprint {
         agent: id("holmes"),
+        via: BTreeSet::new(),
         incident: Some(id("inc-42")),
         actions: BTreeSet::from([id("process.restart")]),
         environments: BTreeSet::from([id("production")]),
@@ -287,6 +288,7 @@ fn records_with_less_in_them_are_read_back() {
     let halt = |reach, by| Body::Halted { halt: Halt { reach, by, at_ms: at(NOW) } };
     let empty = Footprint {
         agent: id("holmes"),
+        via: BTreeSet::new(),
         incident: None,
         actions: BTreeSet::new(),
         environments: BTreeSet::new(),

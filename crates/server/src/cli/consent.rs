@@ -48,7 +48,7 @@ pub(crate) fn lines(
             "DEVELOPMENT: a signature from the command line counts as strong authentication here".to_owned(),
         );
     }
-    lines.push(format!("asked by  agent {}", plan.requester().agent));
+    lines.push(format!("asked by  {}", plan.requester().words()));
     lines.push(format!("log       {}", visible(&terms.head.origin)));
     lines.push(format!("plan      {}", terms.plan));
     lines.push(format!("ends      {}; unanswered means no", clock_time(terms.expires_at_ms)));

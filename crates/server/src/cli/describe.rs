@@ -122,7 +122,7 @@ fn plan_lines(answer: &Value, plan: &PlanDetail) -> Vec<String> {
     lines.extend(plan.answer.map(|answer| line("answer", answer)));
     lines.extend(plan.tier.map(|tier| line("tier", format_args!("{tier} ({})", tier.meaning()))));
     lines.push(line("digest", plan.plan_digest));
-    lines.push(line("asked by", format_args!("agent {}", plan.plan.requester().agent)));
+    lines.push(line("asked by", format_args!("{}", plan.plan.requester().words())));
     for step in plan.plan.steps() {
         lines.push(line("does", format_args!("{} on {}", step.action, step.target)));
         lines.push(line("version", step.expected_version));

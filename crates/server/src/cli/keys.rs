@@ -5,17 +5,18 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use holdpoint_adapters::system::{Ed25519Key, KeyUse, Seed, SystemClock};
 use holdpoint_app::port::Clock as _;
-use holdpoint_domain::{Millis, permit::RetiredKey};
+use holdpoint_domain::{
+    Millis,
+    permit::{MAX_RETIRED, RetiredKey},
+    signature::PublicKey,
+};
 use serde::Serialize;
 
 use super::{CliError, failed, say};
 use crate::{
     config::{Config, load_inputs},
-    wiring::{GateKey, Making},
+    wiring::{GateKey, Making, next_permit},
 };
-
-/// How long after now permits of the old key still open: the change of the pins must be in force by then.
-const OVERLAP: Millis = Millis::secs(24 * 60 * 60);
 
 /// The gate's keys
 #[derive(Debug, Subcommand)]
@@ -23,7 +24,14 @@ pub(crate) enum KeysCommand {
     /// Make a permit key to rotate to, and print what to change in the executors' pins
     New(NewOptions),
     /// List the gate's public keys
-    Ls(NewOptions),
+    Ls(LsOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LsOptions {
+    /// The gate's configuration
+    #[arg(long, env = "HOLDPOINT_CONFIG")]
+    config: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -31,12 +39,15 @@ pub(crate) struct NewOptions {
     /// The gate's configuration
     #[arg(long, env = "HOLDPOINT_CONFIG")]
     config: PathBuf,
+    /// How long from now on permits of the old key still open. The change must be in force by then; 0 if the key was stolen
+    #[arg(long, default_value_t = 48)]
+    overlap_hours: u32,
 }
 
 /// What changes in the pins.
 #[derive(Serialize)]
 struct Rotation {
-    permit_key: holdpoint_domain::signature::PublicKey,
+    permit_key: PublicKey,
     retired_permit_keys: Vec<RetiredKey>,
 }
 
@@ -50,22 +61,18 @@ pub(crate) fn run(command: &KeysCommand) -> Result<(), CliError> {
 
 fn new(options: &NewOptions) -> Result<(), CliError> {
     let config = Config::load(&options.config)?;
-    if config.tokens.permit.is_some() {
-        let next = "the permit key is in a token: make a pair with another label there, and name it in `tokens.permit`";
-        return Err(CliError::Usage(next.into()));
-    }
     let pins = load_inputs(&config)?.pins;
     let pins = pins
         .ok_or_else(|| CliError::Failed("there are no executor pins: run `holdpoint init` first".into()))?;
-    let seed = Seed::fresh();
-    let public = Ed25519Key::from_seed("permit", &seed).map_err(failed)?.public_key();
-    let path = KeyUse::NextPermit(public.thumbprint()).path(&config.keys_dir());
-    seed.create(&path).map_err(failed)?;
-    let granted_before_ms = SystemClock::new().now().plus(OVERLAP).map_err(failed)?;
+    let (public, place) = fresh(&config)?;
+    let overlap = Millis::secs(options.overlap_hours.saturating_mul(60 * 60));
+    let granted_before_ms = SystemClock::new().now().plus(overlap).map_err(failed)?;
     let mut retired = vec![RetiredKey { key: pins.permit_key, granted_before_ms }];
     retired.extend(pins.retired_permit_keys);
+    // What the oldest one signed has long ended: a permit starts within an hour.
+    retired.truncate(MAX_RETIRED);
     let rotation = Rotation { permit_key: public, retired_permit_keys: retired };
-    say(format_args!("# made {}", path.display()));
+    say(format_args!("# the new key is {place}"));
     say(format_args!(
         "# put this into {} in place of the old lines, and propose it: `holdpoint change propose`",
         config.executor_pins.display()
@@ -74,10 +81,32 @@ fn new(options: &NewOptions) -> Result<(), CliError> {
     Ok(())
 }
 
-fn ls(options: &NewOptions) -> Result<(), CliError> {
+/// A key to rotate to: a pair in the token that `tokens.next_permit` names, or a file.
+fn fresh(config: &Config) -> Result<(PublicKey, String), CliError> {
+    if let Some(next) = &config.tokens.next_permit {
+        let key = next_permit(config, next)?;
+        return Ok((key.public_key(), format!("`{}` in token `{}`", next.label, next.token)));
+    }
+    if config.tokens.permit.is_some() {
+        let next = "the permit key is in a token: name another label in `tokens.next_permit`, restart the gate, and try again";
+        return Err(CliError::Usage(next.into()));
+    }
+    let seed = Seed::fresh();
+    let public = Ed25519Key::from_seed("permit", &seed).map_err(failed)?.public_key();
+    let path = KeyUse::NextPermit(public.thumbprint()).path(&config.keys_dir());
+    seed.create(&path).map_err(failed)?;
+    Ok((public, format!("in {}", path.display())))
+}
+
+fn ls(options: &LsOptions) -> Result<(), CliError> {
     let config = Config::load(&options.config)?;
+    let pins = load_inputs(&config)?.pins;
     for key in GateKey::ALL {
-        let public = key.find(&config, Making::Never)?.public_key();
+        // The permit key that signs is the one that the executors believe.
+        let public = match &pins {
+            Some(pins) if key == GateKey::Permit => pins.permit_key.clone(),
+            Some(_) | None => key.find(&config, Making::Never)?.public_key(),
+        };
         say(format_args!("{:<11} {}  {}", key.word(), String::from(public.clone()), public.thumbprint()));
     }
     Ok(())

@@ -90,6 +90,8 @@ pub(crate) struct Tokens {
     pub(crate) evidence: Option<Token>,
     /// The key of permits.
     pub(crate) permit: Option<Token>,
+    /// The key of permits after the next rotation: whichever of the two the executors have pinned signs.
+    pub(crate) next_permit: Option<Token>,
 }
 
 /// Where a key is in a PKCS #11 token.

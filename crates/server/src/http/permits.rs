@@ -67,6 +67,10 @@ pub(super) async fn introspect(
             state: active.state,
             epoch: active.epoch,
             steps: active.steps,
+            good_for: match active.good_for {
+                introspect::GoodFor::Apply => wire::GoodFor::Apply,
+                introspect::GoodFor::Undo => wire::GoodFor::Undo,
+            },
             start_before_ms: active.start_before,
             undo_until_ms: active.undo_until,
         }),

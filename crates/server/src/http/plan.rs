@@ -50,7 +50,7 @@ pub(super) async fn detail(gate: &Gate, view: PlanView) -> Result<wire::PlanDeta
         plan_digest: view.plan.digest().map_err(|err| Problem::internal(&err))?,
         narrative: narrative(gate, &view).await?,
         hold: view.terms.clone().map(|terms| hold(terms, &view.statements)),
-        permit: view.permit.as_deref().map(|jws| permit(gate, jws)).transpose()?,
+        permit: view.permit.as_deref().and_then(|jws| permit(gate, jws)),
         run: wire::Run {
             failed: view.failed.map(|why| words::failure(why).to_owned()),
             doubt: view.doubt.map(|why| words::doubt(why).to_owned()),
@@ -139,10 +139,11 @@ fn hold(terms: HoldTerms, statements: &[SignedStatement]) -> wire::Hold {
     }
 }
 
-fn permit(gate: &Gate, jws: &str) -> Result<wire::PermitSummary, Problem> {
-    let permit = gate.permit_keys().open(jws).map_err(|err| Problem::internal(&err))?;
+/// None for one of a key that is not believed any more, or of an earlier version: it starts nothing.
+fn permit(gate: &Gate, jws: &str) -> Option<wire::PermitSummary> {
+    let permit = gate.permit_keys().open(jws).ok()?;
     let grant = permit.grant();
-    Ok(wire::PermitSummary {
+    Some(wire::PermitSummary {
         id: grant.id.clone(),
         start_before_ms: grant.start_before_ms,
         undo_until_ms: grant.undo_until_ms,

@@ -86,12 +86,7 @@ impl GateKey {
     pub(crate) fn find(self, config: &Config, making: Making) -> Result<Found, CliError> {
         let name = self.name(config);
         if let Some(token) = self.token(config) {
-            let spec = TokenSpec {
-                module: token.module.clone(),
-                token: token.token.clone(),
-                label: token.label.clone(),
-                pin_file: config.path(&token.pin_file),
-            };
+            let spec = spec(config, token);
             let found = match making {
                 Making::Never => TokenKey::open(name, &spec),
                 Making::WhereMissing => TokenKey::open_or_create(name, &spec),
@@ -110,24 +105,52 @@ impl GateKey {
 
 /// The key that signs permits: the one that the executors have pinned, wherever it is.
 pub(super) fn permit(config: &Config, pinned: &PublicKey) -> Result<Found, CliError> {
-    let first = GateKey::Permit.find(config, Making::Never)?;
-    if first.public_key() == *pinned {
-        return Ok(first);
-    }
-    let next = KeyUse::NextPermit(pinned.thumbprint()).path(&config.keys_dir());
-    let missing = || {
-        CliError::Failed(format!(
-            "the executors have pinned another permit key than the gate has, and {} is not there: \
-             `holdpoint keys new` makes one to rotate to",
-            next.display()
-        ))
+    let name = GateKey::Permit.name(config);
+    let mut faults = Vec::new();
+    let mut looked_at = |place: String, found: Result<Found, CliError>| match found {
+        Ok(found) if found.public_key() == *pinned => Some(found),
+        Ok(_) => {
+            faults.push(format!("{place} holds another key"));
+            None
+        }
+        Err(err) => {
+            faults.push(format!("{place}: {err}"));
+            None
+        }
     };
-    if config.tokens.permit.is_some() || !next.exists() {
-        return Err(missing());
+    for token in [&config.tokens.permit, &config.tokens.next_permit].into_iter().flatten() {
+        let found = TokenKey::open(name, &spec(config, token)).map(Found::Token).map_err(failed);
+        if let Some(found) = looked_at(format!("key `{}` of token `{}`", token.label, token.token), found) {
+            return Ok(found);
+        }
     }
-    let seed = Seed::load(&next).map_err(failed)?;
-    let found = Ed25519Key::from_seed(GateKey::Permit.name(config), &seed).map_err(failed)?;
-    if found.public_key() == *pinned { Ok(Found::File(found)) } else { Err(missing()) }
+    for file in [KeyUse::Permit, KeyUse::NextPermit(pinned.thumbprint())] {
+        let path = file.path(&config.keys_dir());
+        let seed = Seed::load(&path).map_err(failed);
+        let found = seed.and_then(|seed| Ed25519Key::from_seed(name, &seed).map(Found::File).map_err(failed));
+        if let Some(found) = looked_at(path.display().to_string(), found) {
+            return Ok(found);
+        }
+    }
+    Err(CliError::Failed(format!(
+        "the executors have pinned another permit key than the gate has ({}): put the pinned key back, or rotate with \
+         `holdpoint keys new`",
+        faults.join("; ")
+    )))
+}
+
+/// The key to rotate to in a token, which is made where it is missing.
+pub(crate) fn next_permit(config: &Config, token: &Token) -> Result<TokenKey, CliError> {
+    TokenKey::open_or_create(GateKey::Permit.name(config), &spec(config, token)).map_err(failed)
+}
+
+fn spec(config: &Config, token: &Token) -> TokenSpec {
+    TokenSpec {
+        module: token.module.clone(),
+        token: token.token.clone(),
+        label: token.label.clone(),
+        pin_file: config.path(&token.pin_file),
+    }
 }
 
 impl Found {

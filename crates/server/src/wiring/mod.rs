@@ -46,7 +46,7 @@ use serde::Deserialize;
 pub(crate) use controls::InForce;
 use executors::Machinery;
 use identities::{Believed, Followed};
-pub(crate) use keys::{GateKey, Making};
+pub(crate) use keys::{GateKey, Making, next_permit};
 
 use crate::{
     cli::{CliError, failed},
@@ -141,11 +141,14 @@ impl Roles {
         let mut dispatch = Dispatch::new(Arc::clone(&catalogue));
         for (name, targets) in pinned.executors {
             let actions = catalogue.actions().filter(|action| action.executor == name);
-            let key = pinned.executor_keys.get(&name).cloned().ok_or_else(|| {
-                CliError::Failed(format!(
-                    "executor `{name}` has no key in the executors' pins: add one of `holdpoint keygen` to `executor_keys`"
-                ))
-            })?;
+            let Some(key) = pinned.executor_keys.get(&name).cloned() else {
+                // Pins from before permits were bound to keys: the gate starts, so that a change can add them.
+                tracing::warn!(
+                    "executor `{name}` runs nothing: it has no key in the executors' pins; add one of `holdpoint keygen` \
+                     to `executor_keys` by a change"
+                );
+                continue;
+            };
             let authority = Authority {
                 name: name.clone(),
                 key,

@@ -107,14 +107,26 @@ pub(crate) struct ActivePermit {
     pub(crate) state: State,
     /// The fencing epoch: a target that has seen a higher one refuses it.
     pub(crate) epoch: u64,
-    /// The steps that may be taken, by number.
+    /// The steps that are this executor's, by number.
     pub(crate) steps: BTreeSet<u32>,
+    /// What it is good for now.
+    pub(crate) good_for: GoodFor,
     /// The first step must start before this.
     #[schemars(with = "schema::Time")]
     pub(crate) start_before_ms: Timestamp,
     /// Later steps, undo and revocation until this.
     #[schemars(with = "schema::Time")]
     pub(crate) undo_until_ms: Timestamp,
+}
+
+/// What a permit is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum GoodFor {
+    /// To start, and to apply steps.
+    Apply,
+    /// To take back what was applied, and nothing else.
+    Undo,
 }
 
 /// The key of a permit's holder.
