@@ -121,6 +121,8 @@ fn claim(choices: &mut Choices<'_>) -> (&'static str, Option<Value>) {
         SUBJECT,
         "spiffe://example.org/person/ada",
         "spiffe://example.org/agent/x/other",
+        "spiffe://example.org/agent/holmes/decide/pod-7",
+        "spiffe://example.org/agent/holmes/decide/execute",
         "spiffe://b/person/ada",
     ];
     let value = match name {
@@ -190,9 +192,25 @@ fn believe(token: &str, header: &str, claims: &str) -> Option<(Identity, Timesta
         && expires - now <= life + skew
         && [issued, before].into_iter().flatten().all(|time| time - now <= skew)
         && issued.is_none_or(|issued| expires - issued <= life);
-    let identity = Identity::parse(claims.get("sub")?.as_str()?, &domain()).ok()?;
+    let identity = identity_of(claims.get("sub")?.as_str()?)?;
     let believed = known && typ && named && audience && issuer && timely && token.len() <= MAX_TOKEN_LEN;
     believed.then(|| (identity, Timestamp::from_ms(u64::try_from(expires * 1000).unwrap()).unwrap()))
+}
+
+/// The identity of an id with or without an instance, which is a segment of letters, digits, `.`, `-` and `_` and no phase.
+fn identity_of(subject: &str) -> Option<Identity> {
+    let parts: Vec<_> = subject.split('/').collect();
+    if let [_, _, _, "agent", _, phase, instance] = parts.as_slice() {
+        let letters = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+        let fits = (1..=128).contains(&instance.len()) && instance.chars().all(letters);
+        let dots = [".", ".."].contains(instance);
+        let phases = ["observe", "decide", "execute"];
+        if !fits || dots || phases.contains(instance) || !phases.contains(phase) {
+            return None;
+        }
+        return Identity::parse(&parts[..6].join("/"), &domain()).ok();
+    }
+    Identity::parse(subject, &domain()).ok()
 }
 
 /// An object in which no name stands twice: reading and writing it keeps every name.

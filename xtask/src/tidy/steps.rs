@@ -89,6 +89,11 @@ const EXCUSED: &[Excuse] = &[
     in_function("crates/adapters/src/executor/notebook.rs", "open", "an empty folder, as above"),
     in_function("crates/adapters/src/executor/process/supervisor.rs", "open", "an empty folder, as above"),
     in_function("crates/server/src/wiring/executors.rs", "open", "an empty folder, as above"),
+    in_function(
+        "crates/adapters/src/identity/workload_api/mod.rs",
+        "bind",
+        "a socket: nobody serves it after us, and the next start makes it anew",
+    ),
 ];
 
 /// Effects that are no step, and excuses that excuse nothing.

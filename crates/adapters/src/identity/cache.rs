@@ -1,32 +1,44 @@
 //! Tokens that were checked: an agent sends the same one for minutes, and a signature costs as much as a decision.
 
 use std::{
+    cmp::Ordering,
     collections::HashMap,
     sync::{PoisonError, RwLock},
 };
 
 use holdpoint_domain::{Digest, Timestamp};
 
-use super::token::{MAX_TOKEN_LEN, TokenError, Verified, Verifier};
+use super::{
+    keyring::SourceStatus,
+    token::{MAX_TOKEN_LEN, TokenError, Verified},
+    verifier::Verifier,
+};
 
 /// Most tokens that are remembered: some hundred bytes each. Who has more agents pays for a signature now and then.
 const MAX_REMEMBERED: usize = 8_192;
 
 /// A [`Verifier`] that remembers which tokens it found good, by the digest of all of their bytes, until they end. Nothing
-/// else is remembered: a token that was refused is checked again.
-///
-/// Another set of keys needs another one of these: what an old key signed is not good any more.
+/// else is remembered: a token that was refused is checked again. When any source's keys became others, all is forgotten:
+/// what a withdrawn key signed is not good any more.
 #[derive(Debug)]
 pub struct CachedVerifier {
     verifier: Verifier,
-    good: RwLock<HashMap<Digest, Checked>>,
+    good: RwLock<Good>,
 }
 
-/// A token that was found good at a time.
+/// What was found good under one generation of keys.
+#[derive(Debug, Default)]
+struct Good {
+    generation: u64,
+    tokens: HashMap<Digest, Checked>,
+}
+
+/// A token that was found good at a time, and how long that may be remembered.
 #[derive(Debug, Clone)]
 struct Checked {
     verified: Verified,
     at: Timestamp,
+    until: Timestamp,
 }
 
 impl CachedVerifier {
@@ -42,23 +54,40 @@ impl CachedVerifier {
             return Err(TokenError::Malformed);
         }
         let digest = Digest::of_bytes(token.as_bytes());
-        let known = self.good.read().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned();
+        // Read before the keys are: what is checked while they are replaced belongs to the old ones.
+        let generation = self.verifier.generation();
         // Before the time at which it was checked (a clock that was set back) it may be one from the future.
-        if let Some(Checked { verified, at }) = known
+        if let Some(Checked { verified, at, until }) = self.known(&digest, generation)
             && at <= now
-            && now < verified.expires_at()
+            && now < until
         {
             return Ok(verified);
         }
-        let verified = self.verifier.verify(token, now)?;
+        let (verified, until) = self.verifier.check(token, now)?;
         let mut good = self.good.write().unwrap_or_else(PoisonError::into_inner);
-        if good.len() >= MAX_REMEMBERED {
-            good.retain(|_, checked| now < checked.verified.expires_at());
+        match good.generation.cmp(&generation) {
+            Ordering::Less => *good = Good { generation, tokens: HashMap::new() },
+            Ordering::Equal => {}
+            Ordering::Greater => return Ok(verified),
         }
-        if good.len() >= MAX_REMEMBERED {
-            good.clear();
+        if good.tokens.len() >= MAX_REMEMBERED {
+            good.tokens.retain(|_, checked| now < checked.until);
         }
-        good.insert(digest, Checked { verified: verified.clone(), at: now });
+        if good.tokens.len() >= MAX_REMEMBERED {
+            good.tokens.clear();
+        }
+        good.tokens.insert(digest, Checked { verified: verified.clone(), at: now, until });
         Ok(verified)
+    }
+
+    /// What is known of the sources of keys.
+    #[must_use]
+    pub fn sources(&self) -> Vec<SourceStatus> {
+        self.verifier.sources()
+    }
+
+    fn known(&self, digest: &Digest, generation: u64) -> Option<Checked> {
+        let good = self.good.read().unwrap_or_else(PoisonError::into_inner);
+        if good.generation == generation { good.tokens.get(digest).cloned() } else { None }
     }
 }

@@ -1,17 +1,33 @@
-//! Identities: ES256 tokens shaped as JWT-SVIDs (<https://github.com/spiffe/spiffe/blob/main/standards/JWT-SVID.md>).
+//! Identities: who is calling, and who says so.
 //!
-//! [`Verifier`] takes tokens of a SPIFFE implementation, or of the [`DevIssuer`] of a first day. It is stricter than the
-//! standard: one algorithm, one audience, whole numbers, an hour at most, and no word in the header that could change
-//! how a token is checked. Header and claims are read here and nowhere else: JWT libraries have taken a claim of the
-//! wrong type for an absent one (CVE-2026-25537), so the library only checks the signature.
+//! [`Verifier`] takes JWT-SVIDs (<https://github.com/spiffe/spiffe/blob/main/standards/JWT-SVID.md>) of a SPIFFE implementation, or
+//! of the [`DevIssuer`] of a first day, and tokens of issuers that rules map to identities. It is stricter than the standards: one
+//! audience, whole numbers, a bounded life, a key id in every token, and no word in the header that could change how a token is
+//! checked. Header and claims are read here and nowhere else: JWT libraries have taken a claim of the wrong type for an
+//! absent one (CVE-2026-25537), so a library only checks the signature.
+//!
+//! Start at [`Verifier`]; a [`Keyring`] is what its sources of keys are replaced in.
 
 mod cache;
 mod issuer;
 mod json;
 mod jwks;
+mod jws;
+mod key;
+mod keyring;
+mod rules;
+mod source;
 mod token;
+mod verifier;
+mod workload_api;
 
 pub use cache::CachedVerifier;
 pub use issuer::{DevIssuer, DevIssuerError};
-pub use jwks::{Jwks, JwksError};
-pub use token::{MAX_LIFETIME, MAX_SKEW, MAX_TOKEN_LEN, TokenError, Verified, Verifier};
+pub use jwks::{Bundle, Jwks, JwksError, Uses};
+pub use key::{Algorithm, KeyError, PublicKey};
+pub use keyring::{Keyring, SourceStatus, WentBack};
+pub use rules::{Issuer, IssuerKind, MAX_ISSUER_LIFETIME, Rule, RuleError};
+pub use source::{Feed, HttpsError, Pace, Source, SourceError, WorkloadError};
+pub use token::{MAX_LIFETIME, MAX_SKEW, MAX_TOKEN_LEN, TokenError, Verified};
+pub use verifier::{Domain, DomainError, Verifier};
+pub use workload_api::{Registration, WorkloadApi, WorkloadApiError, program_digest};

@@ -29,6 +29,8 @@ pub enum KeyUse {
     Evidence,
     /// The local development issuer signs identities.
     Identity,
+    /// The local development issuer signs certificates of workloads.
+    Authority,
     /// A person signs approvals.
     Approval(Id<kind::Person>),
 }
@@ -42,6 +44,7 @@ impl KeyUse {
             Self::Checkpoint => "checkpoint.key".to_owned(),
             Self::Evidence => "evidence.key".to_owned(),
             Self::Identity => "identity.key".to_owned(),
+            Self::Authority => "authority.key".to_owned(),
             // The grammar of ids has no slash, so the name cannot leave the directory.
             Self::Approval(person) => format!("approval-{person}.key"),
         })
