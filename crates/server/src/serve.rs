@@ -46,9 +46,6 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     tracing::warn!(
         "all roles in one process, and supervised processes under its user: separation by construction only"
     );
-    tracing::warn!(
-        "identities come from the local development issuer: whoever can read its key can be anybody"
-    );
 
     if !config.listen.ip().is_loopback() {
         tracing::warn!(
@@ -58,6 +55,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
 
     let wired = wiring::wire(&config).await?;
     let (cell, in_force) = (wired.cell, wired.in_force);
+    let _workload_api = wired.workload_api;
     let gate = cell.get();
     // First of all: a gate whose inputs are not activated must not even settle open runs.
     start::start(&gate).await.map_err(|refusal| CliError::Failed(format!("{refusal}; {}", refusal.next)))?;

@@ -10,8 +10,17 @@ use holdpoint_domain::{Id, actor::Identity, flow::State, id::kind};
 
 /// Tells who a bearer token belongs to.
 pub(crate) trait Identify: Send + Sync {
-    /// The verified identity, or why there is none: one line, without the token.
-    fn identify(&self, bearer: &str) -> Result<Identity, String>;
+    /// Whoever showed a sound token, or why nobody did: one line, without the token.
+    fn identify(&self, bearer: &str) -> Result<Identified, String>;
+}
+
+/// Whoever showed a sound token.
+#[derive(Debug, Clone)]
+pub(crate) struct Identified {
+    /// Whom it names.
+    pub(crate) identity: Identity,
+    /// What else is known of the workload: `spiffe_id:…`, `k8s:ns:…` and the like, in order.
+    pub(crate) selectors: Arc<BTreeSet<String>>,
 }
 
 /// The gate under the control inputs in force. What has begun keeps the one that it began with.

@@ -108,7 +108,11 @@ pub(crate) fn names(config: &Config, control: Control) -> Vec<PathBuf> {
 
 /// The files beside the registry that decide who is believed and what runs, by their names in the registry's digest.
 fn roots(config: &Config) -> Vec<(&'static str, PathBuf)> {
-    let more = [("units", &config.units), ("executors", &config.executors)];
+    let more = [
+        ("units", &config.units),
+        ("executors", &config.executors),
+        ("identity_sources", &config.identity_sources),
+    ];
     let more = more.into_iter().filter_map(|(root, name)| Some((root, name.clone()?)));
     let identities = config.data_dir.join("keys").join("identities.jwks");
     [("identities", identities), ("executor_pins", config.executor_pins.clone())]
@@ -117,7 +121,8 @@ fn roots(config: &Config) -> Vec<(&'static str, PathBuf)> {
         .collect()
 }
 
-/// The text of a trust root in force: `identities`, `executor_pins`, `units` or `executors`; none where there is none.
+/// The text of a trust root in force: `identities`, `executor_pins`, `units`, `executors` or `identity_sources`; none where
+/// there is none.
 pub(crate) fn root_text<'d>(config: &Config, documents: &'d Documents, root: &str) -> Option<&'d str> {
     let (_, name) = roots(config).into_iter().find(|(known, _)| *known == root)?;
     documents.get(&Control::Registry)?.files.get(&name.display().to_string()).map(String::as_str)

@@ -56,6 +56,9 @@ pub(crate) struct Config {
     /// What executors of files, jobs and nginx may touch, and where it is.
     #[serde(default)]
     pub(crate) executors: Option<PathBuf>,
+    /// Trust domains and issuers whose tokens are believed, with their rules; without it, the local development issuer alone.
+    #[serde(default)]
+    pub(crate) identity_sources: Option<PathBuf>,
     /// What the executor has pinned, apart from the gate: written by `holdpoint init`.
     pub(crate) executor_pins: PathBuf,
     /// Times, each with a default.

@@ -23,6 +23,7 @@ use super::{
     idempotency,
     problem::{Problem, Refused, echo},
 };
+use crate::service::Identified;
 
 /// Longest bearer token: a JWT with a long chain of delegation, and far below the limit on headers.
 const MAX_TOKEN_LEN: usize = 8 * 1024;
@@ -151,10 +152,10 @@ fn identify(door: &Door, headers: &HeaderMap) -> Result<Identity, Problem> {
         return Err(missing("more than one `Authorization` header"));
     }
     let token = value.to_str().ok().and_then(bearer).ok_or_else(|| missing("not a bearer token"))?;
-    door.service
-        .identify
-        .identify(token)
-        .map_err(|why| invalid(format!("the token is refused: {}", echo(&why))))
+    let refused = |why: String| invalid(format!("the token is refused: {}", echo(&why)));
+    let Identified { identity, selectors } = door.service.identify.identify(token).map_err(refused)?;
+    tracing::trace!(caller = %identity.actor(), ?selectors, "{} shows a sound token", identity.actor());
+    Ok(identity)
 }
 
 /// The token of `Bearer <b64token>` (RFC 6750 section 2.1); the scheme's case does not matter.

@@ -16,7 +16,7 @@ use holdpoint_app::{
 };
 use holdpoint_domain::{Digest, change::Control, facts::Inputs as Digests};
 
-use super::{Roles, Tokens, executors::Targets, units, verifier};
+use super::{Roles, Tokens, executors::Targets, identities::Believed, units};
 use crate::{
     cli::{CliError, failed},
     config::{Config, Documents, Inputs, assemble, document, documents, is_builtin, names, root_text},
@@ -127,16 +127,18 @@ impl InputsPort for InForce {
         let before = self.documents();
         self.documents.write().unwrap_or_else(PoisonError::into_inner).insert(control, document.clone());
         let now = self.documents();
-        // Checked when it was loaded.
-        if let Ok(verifier) = verifier(&self.config, &now) {
-            self.tokens.replace(verifier);
+        let is_other =
+            |name: &&str| root_text(&self.config, &before, name) != root_text(&self.config, &now, name);
+        // Checked when it was loaded. Sources that stay the same are not asked anew for another reason.
+        if ["identities", "identity_sources"].iter().any(is_other)
+            && let Ok(believed) = Believed::read(&self.config, &now)
+        {
+            self.tokens.replace(believed);
         }
         if let Some(cell) = self.cell.get().and_then(Weak::upgrade) {
             cell.set(gate);
         }
-        let root = |documents, name| root_text(&self.config, documents, name).map(str::to_owned);
-        for name in ["units", "executors"].into_iter().filter(|name| root(&before, name) != root(&now, name))
-        {
+        for name in ["units", "executors"].into_iter().filter(is_other) {
             tracing::warn!("the {name} were replaced: they come in force with the next start of the gate");
         }
         tracing::warn!("the {control} was replaced");
@@ -179,7 +181,7 @@ fn digests(clock: &Arc<dyn Clock>, inputs: Inputs) -> Result<Digests, CliError> 
 
 /// Whether the texts of the trust roots are what they should be; touches nothing.
 fn check_roots(config: &Config, documents: &Documents) -> Result<(), CliError> {
-    verifier(config, documents)?;
+    Believed::read(config, documents)?;
     units(config, root_text(config, documents, "units"))?;
     Targets::parse(config, root_text(config, documents, "executors")).map(|_| ())
 }

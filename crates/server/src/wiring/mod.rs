@@ -6,6 +6,7 @@
 
 mod controls;
 mod executors;
+mod identities;
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +22,7 @@ use holdpoint_adapters::{
         nginx::{NginxExecutor, NginxObserver},
         process::{ProcessExecutor, ProcessObserver, Supervisor, Unit},
     },
-    identity::{CachedVerifier, Jwks, Verifier},
+    identity::WorkloadApi,
     lease::{LeaseTable, LocalIssuer},
     probe::WorldProber,
     store::{SqliteConfig, SqliteStore},
@@ -32,17 +33,18 @@ use holdpoint_app::{
     judge::BundleJudge,
     port::{Clock, Executor, Observer, Store},
 };
-use holdpoint_domain::{Id, Millis, actor::Identity, decision::Mode, id::kind};
+use holdpoint_domain::{Id, Millis, decision::Mode, id::kind};
 use holdpoint_ledger::VerifierKey;
 use serde::Deserialize;
 
 pub(crate) use controls::InForce;
 use executors::Machinery;
+use identities::{Believed, Followed};
 
 use crate::{
     cli::{CliError, failed},
-    config::{Config, Documents, Inputs, parse_text, root_text},
-    service::{GateCell, Identify},
+    config::{Config, Inputs, parse_text, root_text},
+    service::{GateCell, Identified, Identify},
 };
 
 /// The id of the permit key in JWS headers.
@@ -58,6 +60,8 @@ pub(crate) struct Wired {
     pub(crate) identify: Arc<dyn Identify>,
     /// Starts units that are due; asked again and again while the gate serves.
     pub(crate) supervisor: Arc<Supervisor>,
+    /// Gives identities to processes on this machine, as long as it is held.
+    pub(crate) workload_api: Option<WorkloadApi>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -210,10 +214,15 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired, CliError> {
     for gap in crate::config::unmeasurable(&inputs) {
         tracing::warn!("{gap}");
     }
-    let tokens = Arc::new(Tokens {
-        verifier: RwLock::new(CachedVerifier::new(verifier(config, &inputs.documents)?)),
-        clock: Arc::clone(&clock),
-    });
+    let believed = Believed::read(config, &inputs.documents)?;
+    if believed.is_local() {
+        tracing::warn!(
+            "identities come from the local development issuer: whoever can read its key can be anybody"
+        );
+    }
+    let workload_api = believed.serve(config, &clock)?;
+    let tokens =
+        Arc::new(Tokens { followed: RwLock::new(believed.follow(&clock)), clock: Arc::clone(&clock) });
     let documents = inputs.documents.clone();
     let in_force = Arc::new(InForce::new(config.clone(), Arc::clone(&roles), Arc::clone(&tokens), documents));
     let (dispatch, issuer) = roles.hands(&inputs)?;
@@ -236,7 +245,7 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired, CliError> {
     let gate = Gate::new(ports, controls::controls(inputs), settings(config, mode)).map_err(failed)?;
     let cell = Arc::new(GateCell::new(Arc::new(gate)));
     in_force.serve(&cell);
-    Ok(Wired { cell, in_force, identify: tokens, supervisor })
+    Ok(Wired { cell, in_force, identify: tokens, supervisor, workload_api })
 }
 
 fn settings(config: &Config, mode: Mode) -> Settings {
@@ -263,30 +272,24 @@ fn units(config: &Config, text: Option<&str>) -> Result<Vec<Unit>, CliError> {
     file.units.into_iter().map(unit).collect()
 }
 
-/// Who is believed, by the keys in force.
-fn verifier(config: &Config, documents: &Documents) -> Result<Verifier, CliError> {
-    let none = || CliError::Failed("there are no keys of identities: run `holdpoint init` first".into());
-    let keys = Jwks::parse(root_text(config, documents, "identities").ok_or_else(none)?).map_err(failed)?;
-    Ok(Verifier::new(keys, config.trust_domain.clone(), config.audience.clone()))
-}
-
-/// Tells who a token belongs to, by the keys in force now.
+/// Tells who a token belongs to, by the rules in force and the keys that their sources published last.
 struct Tokens {
-    verifier: RwLock<CachedVerifier>,
+    followed: RwLock<Followed>,
     clock: Arc<dyn Clock>,
 }
 
 impl Tokens {
-    /// Believes other keys from now on; what the old ones signed is forgotten.
-    fn replace(&self, verifier: Verifier) {
-        *self.verifier.write().unwrap_or_else(PoisonError::into_inner) = CachedVerifier::new(verifier);
+    /// Believes others from now on; what the old ones signed is forgotten.
+    fn replace(&self, believed: Believed) {
+        let followed = believed.follow(&self.clock);
+        *self.followed.write().unwrap_or_else(PoisonError::into_inner) = followed;
     }
 }
 
 impl Identify for Tokens {
-    fn identify(&self, bearer: &str) -> Result<Identity, String> {
-        let verifier = self.verifier.read().unwrap_or_else(PoisonError::into_inner);
-        let verified = verifier.verify(bearer, self.clock.now()).map_err(|err| err.to_string())?;
-        Ok(verified.identity().clone())
+    fn identify(&self, bearer: &str) -> Result<Identified, String> {
+        let followed = self.followed.read().unwrap_or_else(PoisonError::into_inner);
+        let verified = followed.verifier.verify(bearer, self.clock.now()).map_err(|err| err.to_string())?;
+        Ok(Identified { identity: verified.identity().clone(), selectors: Arc::clone(verified.selectors()) })
     }
 }

@@ -36,7 +36,7 @@ use super::conform;
 
 use crate::{
     http::{Limits, Settings, router, wire},
-    service::{GateCell, Identify, Runner, Service},
+    service::{GateCell, Identified, Identify, Runner, Service},
 };
 
 /// The name that the gate answers to in these tests.
@@ -65,17 +65,18 @@ pub(super) struct Answer {
 struct Tokens;
 
 impl Identify for Tokens {
-    fn identify(&self, bearer: &str) -> Result<Identity, String> {
+    fn identify(&self, bearer: &str) -> Result<Identified, String> {
         let mut parts = bearer.split('.');
-        match (parts.next(), parts.next(), parts.next()) {
+        let identity = match (parts.next(), parts.next(), parts.next()) {
             (Some("agent"), Some(name), Some(word)) => {
                 let phase =
                     Phase::ALL.into_iter().find(|phase| phase.as_str() == word).ok_or("no such phase")?;
-                Ok(Identity::Agent { agent: id(name), phase })
+                Identity::Agent { agent: id(name), phase }
             }
-            (Some("person"), Some(name), None) => Ok(Identity::Person { person: id(name) }),
-            _ => Err("no token of ours \u{202e}".to_owned()),
-        }
+            (Some("person"), Some(name), None) => Identity::Person { person: id(name) },
+            _ => return Err("no token of ours \u{202e}".to_owned()),
+        };
+        Ok(Identified { identity, selectors: Arc::default() })
     }
 }
 
