@@ -18,7 +18,7 @@ use holdpoint_domain::{
 };
 use spiffe::{SpiffeId, WorkloadApiClient, WorkloadApiError as ClientError};
 use tempfile::TempDir;
-use tonic::{Code, Request, Status, client::Grpc, transport::Channel};
+use tonic::{Code, Request, Status, client::Grpc, transport::Endpoint};
 use tonic_prost::ProstCodec;
 
 use super::{
@@ -172,7 +172,8 @@ struct Answered {
 
 /// A call of somebody who follows the wire format and nothing else.
 async fn raw(stage: &Stage, call: &str, headers: &[&'static str]) -> Result<Answered, Status> {
-    let channel = Channel::from_shared(stage.endpoint("decide")).unwrap().connect().await.unwrap();
+    let endpoint = Endpoint::from_shared(stage.endpoint("decide")).unwrap();
+    let channel = endpoint.connect().await.unwrap();
     let mut grpc = Grpc::new(channel);
     grpc.ready().await.unwrap();
     let mut request = Request::new(Asked { audience: vec![AUDIENCE.to_owned()] });

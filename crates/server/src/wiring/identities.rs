@@ -150,9 +150,13 @@ pub(super) struct Followed {
 impl Believed {
     /// Reads who is believed by the documents in force; all faults are reported together. Touches nothing.
     pub(super) fn read(config: &Config, documents: &Documents) -> Result<Self, CliError> {
-        let file = match root_text(config, documents, "identity_sources") {
-            Some(text) => parse_text(SOURCES, text)?,
-            None => SourcesFile::default(),
+        let file = match (root_text(config, documents, "identity_sources"), &config.identity_sources) {
+            (Some(text), _) => parse_text(SOURCES, text)?,
+            (None, None) => SourcesFile::default(),
+            // Without the file the local issuer would be believed instead of those that it names.
+            (None, Some(name)) => {
+                return Err(ConfigError::one(format!("{SOURCES}: {} is not there", name.display())).into());
+            }
         };
         let empty = Verifier::empty(config.trust_domain.clone(), config.audience.clone());
         let is_local = !file.trust_domains.iter().any(|entry| entry.name == config.trust_domain);

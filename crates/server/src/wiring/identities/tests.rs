@@ -165,6 +165,15 @@ workload_api:
 }
 
 #[test]
+fn a_file_that_is_not_there_does_not_bring_the_local_issuer_back() {
+    let stage = Stage::new();
+    let mut documents = stage.documents("");
+    documents.get_mut(&Control::Registry).unwrap().files.remove("identities.yaml");
+    let refused = Believed::read(&stage.config(""), &documents).err().unwrap();
+    assert_eq!(refused.to_string(), "identity_sources: identities.yaml is not there");
+}
+
+#[test]
 fn words_that_nobody_knows_are_refused() {
     let stage = Stage::new();
     let entry = |text: &str| format!("trust_domains: [{{name: b.example, {text}}}]");
