@@ -1,13 +1,15 @@
 //! Leases: dead at the end of the task, and proven so.
 
 use holdpoint_app::{
-    fake::{Deed, Effect, Failure, Issuing, Setup, When, schedule::poll_at_most},
+    fake::{Deed, Effect, Failure, Issuing, Setup, When, decider, schedule::poll_at_most, session},
     recover, revoke,
     run::run,
 };
-use holdpoint_domain::{Millis, flow::State, lease::MAX_LEASE_MS, record::Body};
+use holdpoint_domain::{
+    Id, Millis, actor::Identity, flow::State, id::kind, lease::MAX_LEASE_MS, record::Body,
+};
 
-use super::support::{audit, no_lease_lives, proposed, recovered, run_it, started, state, wait};
+use super::support::{audit, no_lease_lives, poll_until, proposed, recovered, run_it, started, state, wait};
 
 #[test]
 fn inv08_revocation_is_tried_until_it_is_proven() {
@@ -131,4 +133,55 @@ fn inv02_an_undo_after_the_lease_ended_gets_another() {
     assert_eq!(stage.world.thing("worker-1").content, 1);
     no_lease_lives(&stage);
     audit(&stage);
+}
+
+/// A run that was polled until it recorded `word`, whose lease a person then ended.
+fn revoked_at(word: &str, deed: Deed) -> (holdpoint_app::fake::Stage, State, Vec<&'static str>) {
+    let stage = started(Setup::default());
+    stage.world.apply(deed);
+    let plan = proposed(&stage, "flag.switch", "worker-1").id;
+    let mut running = Box::pin(run(&stage.gate, &plan));
+    poll_until(&stage, &mut running, word);
+    let lease = wait(revoke::live(&stage.gate)).unwrap()[0].info.id.clone();
+    assert_eq!(wait(revoke::ask(&stage.gate, &session("bob"), &lease)), Ok(true), "{word}");
+    let end = wait(running).unwrap();
+    recovered(&stage);
+    no_lease_lives(&stage);
+    audit(&stage);
+    let words = wait(stage.words(&plan));
+    (stage, end, words)
+}
+
+#[test]
+fn inv08_a_person_ends_a_lease_and_its_run_fails_safe() {
+    for word in ["leased", "rehearsed", "applying"] {
+        let (stage, end, words) = revoked_at(word, Deed::Works);
+        let effects = stage.world.thing("worker-1").effects;
+        // Whatever was under way: nothing was changed, or it is known that it was.
+        assert!(
+            end == State::Failed && effects == 0 || end == State::Succeeded && effects == 1,
+            "{word}: {end}"
+        );
+        assert!(words.contains(&"revocation_asked"), "{word}");
+    }
+    // After the effect a run needs its lease for nothing but the undo, which gets one of its own.
+    let (_, end, words) = revoked_at("applied", Deed::NoHelp);
+    assert_eq!(end, State::Undone);
+    assert!(words.contains(&"leased_again"));
+}
+
+#[test]
+fn t27_whoever_is_nobody_and_a_lease_that_is_none_end_nothing() {
+    let stage = started(Setup::default());
+    stage.world.issuing(Issuing { failing_revocations: 100, ..Issuing::default() });
+    let plan = proposed(&stage, "process.restart", "worker-1").id;
+    assert_eq!(run_it(&stage, &plan), Ok(State::Succeeded));
+    let lease = wait(revoke::live(&stage.gate)).unwrap()[0].info.id.clone();
+    let ask = |who: &Identity, lease: &Id<kind::Lease>| wait(revoke::ask(&stage.gate, who, lease));
+    assert_eq!(ask(&decider("holmes"), &lease).unwrap_err().rule, "not-a-person");
+    assert_eq!(ask(&session("mallory"), &lease).unwrap_err().rule, "unknown-person");
+    assert_eq!(ask(&session("bob"), &"lease-none".parse().unwrap()).unwrap_err().rule, "no-such-lease");
+    assert!(!wait(stage.words(&plan)).contains(&"revocation_asked"));
+    assert_eq!(ask(&session("bob"), &lease), Ok(false), "the backend still refuses");
+    assert!(wait(revoke::live(&stage.gate)).unwrap()[0].asked);
 }

@@ -32,6 +32,7 @@ pub const ALL: &[RequestBody] = &[
     RequestBody { path: "/v1/plans/{id}/resolution", read: strict::<wire::NewResolution> },
     RequestBody { path: "/v1/changes", read: strict::<wire::NewChange> },
     RequestBody { path: "/v1/changes/{id}/decisions", read: strict::<Signed<ChangeStatement>> },
+    RequestBody { path: "/v1/leases/{id}/revocation", read: strict::<wire::NewRevocation> },
     RequestBody { path: "/v1/halt", read: strict::<wire::NewHalt> },
     RequestBody { path: "/v1/resume", read: strict::<wire::Resume> },
     RequestBody { path: "/v1/probes", read: strict::<wire::NewProbe> },

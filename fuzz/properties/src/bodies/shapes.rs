@@ -142,6 +142,7 @@ const BODIES: &[(&str, Shape)] = &[
         "/v1/changes/{id}/decisions",
         Object(&[("statement", Must, CHANGE_STATEMENT), ("signature", Must, Text)]),
     ),
+    ("/v1/leases/{id}/revocation", Object(&[])),
     ("/v1/halt", Object(&[("reach", Must, Word(&["soft", "hard"]))])),
     ("/v1/resume", Object(&[])),
     ("/v1/probes", Object(&[("condition", Must, Text), ("target", Must, Text)])),
