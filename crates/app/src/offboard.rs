@@ -39,12 +39,12 @@ pub(crate) async fn sweep(gate: &Gate) -> Result<(), Refusal> {
     // Where there are more, the next look is a whole one again.
     let mut all = u32::try_from(waiting.len()).is_ok_and(|count| count < LIMIT);
     for row in waiting {
-        all &= done(&row, void_if_gone(gate, &row, whole).await);
+        all &= done(&row, &void_if_gone(gate, &row, whole).await);
     }
     for (plan, lease) in gate.ports.store.live_leases().await? {
         let row = gate.ports.store.plan(&plan).await?;
         let Some(row) = row.filter(|row| is_under_way(row.state)) else { continue };
-        all &= done(&row, end_if_gone(gate, &row, &lease, whole).await);
+        all &= done(&row, &end_if_gone(gate, &row, &lease, whole).await);
     }
     if all {
         *gate.swept() = Some((gate.inputs.registry, now));
@@ -53,8 +53,8 @@ pub(crate) async fn sweep(gate: &Gate) -> Result<(), Refusal> {
 }
 
 /// One plan that cannot be looked at keeps nobody else's.
-fn done(row: &PlanRow, result: Result<(), Refusal>) -> bool {
-    if let Err(err) = &result {
+fn done(row: &PlanRow, result: &Result<(), Refusal>) -> bool {
+    if let Err(err) = result {
         tracing::warn!(plan = %row.id, "whether the requester of plan {} has left is not known: {err}", row.id);
     }
     result.is_ok()
