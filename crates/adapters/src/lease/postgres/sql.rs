@@ -45,10 +45,9 @@ pub(super) fn create(role: &str, verifier: &str, life_ms: u64, warrants: &[Warra
         "DO $until$ BEGIN EXECUTE format('ALTER ROLE %I VALID UNTIL %L', {text}, \
          clock_timestamp() + {life_ms} * interval '1 millisecond'); END $until$"
     );
-    let mut sql = vec!["BEGIN".to_owned(), ONE_AT_A_TIME.to_owned(), made, until];
+    let mut sql = vec![ONE_AT_A_TIME.to_owned(), made, until];
     sql.extend(grants(&name, &text, warrants));
-    sql.push("COMMIT".to_owned());
-    sql.join(";\n")
+    format!("BEGIN;\n{};\nCOMMIT", sql.join(";\n"))
 }
 
 /// Keeps a role from logging in.
