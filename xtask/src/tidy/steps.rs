@@ -89,11 +89,6 @@ const EXCUSED: &[Excuse] = &[
         "ask",
         "a request is put together; it is sent in a step",
     ),
-    in_function(
-        "crates/adapters/src/lease/postgres/sql.rs",
-        "create",
-        "a text; what it says is done in a step",
-    ),
     in_function("crates/adapters/src/executor/memory.rs", "take", "a lock file, as above"),
     in_function("crates/adapters/src/executor/files/place.rs", "lock", "a lock file, as above"),
     in_function(

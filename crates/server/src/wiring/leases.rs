@@ -113,7 +113,10 @@ pub(super) fn checked(
 }
 
 /// The backends, each with the targets that it leases for.
-pub(super) struct LeaseBackends(Vec<(Arc<dyn Backend>, BTreeSet<Id<kind::Target>>)>);
+pub(super) struct LeaseBackends(Vec<Served>);
+
+/// A backend, and the targets that it leases for.
+type Served = (Arc<dyn Backend>, BTreeSet<Id<kind::Target>>);
 
 impl LeaseBackends {
     /// Opens them. Asks no server: one that is away at the start refuses leases, and nothing else.

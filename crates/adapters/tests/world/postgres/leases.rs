@@ -29,7 +29,7 @@ async fn inv08_a_psql_uses_a_lease_during_its_life_and_neither_before_nor_after(
     let desk = Desk::new(&postgres);
     let ticket = desk.ticket(1, TERMINATE, NOBODY).await;
     let (user, password) = ticket.login();
-    assert_eq!(roles(&postgres).await, [user.clone()]);
+    assert_eq!(roles(&postgres).await, std::slice::from_ref(&user));
 
     let during = postgres.psql(&user, &password, "SELECT session_user").output().unwrap();
     assert_eq!(String::from_utf8(during.stdout).unwrap().trim(), user);
@@ -158,14 +158,14 @@ async fn inv08_orphans_are_found_by_their_names_and_nothing_else_is_ours() {
         format!("{start}_{unique}0"),
         format!("{start}_{}", unique.replace('0', "G")),
         format!("hp_00000000_{unique}"),
-        format!("{start}"),
+        start.to_string(),
     ];
     for name in &strangers {
         admin.run(&format!("CREATE ROLE {}", quote_identifier(name))).await.unwrap();
     }
     // A restart: another issuer over the same server, which knows nothing but the ledger's origin and its key.
     let held = desk.issuer.held(&id("orders-pg")).await.unwrap();
-    assert_eq!(held, [ticket.lease.info.id.clone()]);
+    assert_eq!(held, std::slice::from_ref(&ticket.lease.info.id));
     desk.issuer.revoke(Some(&id("orders-pg")), &held[0]).await.unwrap();
     assert_eq!(desk.issuer.held(&id("orders-pg")).await.unwrap(), []);
     assert_eq!(roles(&postgres).await.len(), strangers.len());
