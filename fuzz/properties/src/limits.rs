@@ -101,7 +101,8 @@ fn is_full(budget: &Budget, next: &Footprint, past: &[PastRun<'_>], now: Timesta
 fn values(per: Per, run: &Footprint) -> BTreeSet<String> {
     match per {
         Per::Everything => BTreeSet::from([String::new()]),
-        Per::Agent => BTreeSet::from([run.agent.to_string()]),
+        // Whoever acts for another spends what both have.
+        Per::Agent => run.via.iter().chain([&run.agent]).map(ToString::to_string).collect(),
         Per::ActionClass => {
             run.actions.iter().map(|id| id.as_str().split('.').next().unwrap().to_owned()).collect()
         }
