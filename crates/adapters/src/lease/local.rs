@@ -17,23 +17,23 @@ use holdpoint_domain::{
 };
 use holdpoint_ledger::key::VerifierKey;
 
-use super::table::LeaseTable;
-use crate::{executor::Pins, step::Step, system::random};
+use super::book::LeaseBook;
+use crate::{executor::Pins, system::random};
 
-/// Mints bearer secrets of 256 bits into a [`LeaseTable`]. It believes nobody: the permit is opened again with the
+/// Mints bearer secrets of 256 bits into a [`LeaseBook`]. It believes nobody: the permit is opened again with the
 /// pinned key, the intent's receipt is checked again with the log's, and scope and life are bounded by the plan.
 pub struct LocalIssuer {
-    table: Arc<LeaseTable>,
+    book: Arc<dyn LeaseBook>,
     pins: Pins,
     log: VerifierKey,
     clock: Arc<dyn Clock>,
 }
 
 impl LocalIssuer {
-    /// An issuer over `table`, with its own pins and the key of the ledger's checkpoints.
+    /// An issuer over `book`, with its own pins and the key of the ledger's checkpoints.
     #[must_use]
-    pub fn new(table: Arc<LeaseTable>, pins: Pins, log: VerifierKey, clock: Arc<dyn Clock>) -> Self {
-        Self { table, pins, log, clock }
+    pub fn new(book: Arc<dyn LeaseBook>, pins: Pins, log: VerifierKey, clock: Arc<dyn Clock>) -> Self {
+        Self { book, pins, log, clock }
     }
 
     fn check(&self, info: &LeaseInfo, permit: &Permit, receipt: &Receipt, plan: &Plan) -> Result<(), String> {
@@ -91,9 +91,7 @@ impl Issuer for LocalIssuer {
         self.check(&info, permit, receipt, plan).map_err(IssueError::Refused)?;
         let secret = URL_SAFE_NO_PAD.encode(random::<32>());
         let digest = Digest::of_bytes(secret.as_bytes());
-        // If we stop after this, the lease died with the table and nobody has its secret.
-        let minted = |taken: &_| self.table.insert(info.clone(), digest, self.clock.now(), taken);
-        if !Step::LeaseMint.take(minted) {
+        if !self.book.admit(&info, digest, self.clock.now()).await.map_err(IssueError::Backend)? {
             return Err(IssueError::Refused(format!(
                 "lease: `{}` was used before, or too many are live",
                 info.id
@@ -103,8 +101,7 @@ impl Issuer for LocalIssuer {
     }
 
     async fn revoke(&self, lease: &Id<kind::Lease>) -> Result<(), IssueError> {
-        Step::LeaseEnd.take(|taken| self.table.end(lease, self.clock.now(), taken));
-        if self.table.is_live(lease) {
+        if self.book.end(lease, self.clock.now()).await.map_err(IssueError::Backend)? {
             return Err(IssueError::Backend(format!("lease `{lease}` still works")));
         }
         Ok(())
@@ -113,6 +110,6 @@ impl Issuer for LocalIssuer {
 
 impl fmt::Debug for LocalIssuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalIssuer").field("table", &self.table).finish_non_exhaustive()
+        f.debug_struct("LocalIssuer").finish_non_exhaustive()
     }
 }

@@ -29,6 +29,8 @@ pub enum KeyUse {
     Evidence,
     /// A witness, or a role, cosigns heads of the ledger.
     Cosign,
+    /// Secrets of leases are sealed to the executor.
+    Sealing,
     /// The local development issuer signs identities.
     Identity,
     /// A person signs approvals.
@@ -44,6 +46,7 @@ impl KeyUse {
             Self::Checkpoint => "checkpoint.key".to_owned(),
             Self::Evidence => "evidence.key".to_owned(),
             Self::Cosign => "cosign.key".to_owned(),
+            Self::Sealing => "sealing.key".to_owned(),
             Self::Identity => "identity.key".to_owned(),
             // The grammar of ids has no slash, so the name cannot leave the directory.
             Self::Approval(person) => format!("approval-{person}.key"),

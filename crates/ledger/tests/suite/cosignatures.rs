@@ -171,7 +171,7 @@ fn lines_of_strangers_are_left_out_and_forged_ones_refused() {
     let stranger = Cosignature::sign(&head(5), &signer("w2", 3), 7).unwrap();
     let keys = [VerifierKey::of_cosigner(&signer("w1", 2)).unwrap()];
     let lines = format!("{stranger}{made}");
-    assert_eq!(Cosignature::read(&head(5), &lines, &keys).unwrap(), [made.clone()]);
+    assert_eq!(Cosignature::read(&head(5), &lines, &keys).unwrap(), std::slice::from_ref(&made));
     assert_eq!(Cosignature::read(&head(5), &stranger.to_string(), &keys).unwrap(), []);
     assert!(Cosignature::read(&head(6), &made.to_string(), &keys).is_err());
     for bad in ["", "no line\n", "— w1 AAAA", "\n"] {

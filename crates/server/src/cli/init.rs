@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     os::unix::fs::DirBuilderExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::Args;
@@ -13,8 +13,11 @@ use holdpoint_adapters::{
     system::{Ed25519Key, KeyUse, Seed, durable},
 };
 
+use holdpoint_domain::signature::PublicKey;
+use holdpoint_ledger::VerifierKey;
+
 use super::{CliError, failed, say};
-use crate::config::{Config, ExecutorPins, load_inputs};
+use crate::config::{Config, ExecutorPins, Inputs, load_inputs};
 
 #[derive(Debug, Args)]
 pub(crate) struct InitOptions {
@@ -31,44 +34,74 @@ pub(crate) fn init(options: &InitOptions) -> Result<(), CliError> {
     options.drill.install(config.development)?;
     let inputs = load_inputs(&config)?;
     let keys = config.keys_dir();
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&keys).map_err(failed)?;
-    for purpose in [KeyUse::Checkpoint, KeyUse::Evidence, KeyUse::Permit] {
-        Seed::load_or_create(&purpose.path(&keys)).map_err(failed)?;
+    if config.roles.is_none() {
+        folder(&keys)?;
+        Seed::load_or_create(&KeyUse::Evidence.path(&keys)).map_err(failed)?;
     }
+    let made = keys_of_gate(&config)?;
+    let pins_path = config.path(&config.executor_pins);
+    if config.roles.is_none() {
+        // The pins are the executor's own: who may approve and what may be touched is not widened by running this again.
+        write_new(&pins_path, &serde_saphyr::to_string(&pins(&inputs, made.permit_key)).map_err(failed)?)?;
+    }
+    say(format_args!("keys       {}", keys.display()));
+    if config.roles.is_none() {
+        say(format_args!(
+            "executor   {} (what it trusts and may touch: read it, it is the last line)",
+            pins_path.display()
+        ));
+    }
+    say(format_args!("log key    {}", made.log_key));
+    Ok(())
+}
+
+/// The public halves of a gate's keys.
+pub(super) struct GateKeys {
+    /// Of permits.
+    pub(super) permit_key: PublicKey,
+    /// Of the ledger.
+    pub(super) log_key: VerifierKey,
+}
+
+/// Makes the keys of a gate that are not there yet, and tells their public halves.
+pub(super) fn keys_of_gate(config: &Config) -> Result<GateKeys, CliError> {
+    let keys = config.keys_dir();
+    folder(&keys)?;
+    let checkpoint = Seed::load_or_create(&KeyUse::Checkpoint.path(&keys)).map_err(failed)?;
+    let permit = Seed::load_or_create(&KeyUse::Permit.path(&keys)).map_err(failed)?;
     let issuer = DevIssuer::load_or_create(&KeyUse::Identity.path(&keys), config.trust_domain.clone())
         .map_err(failed)?;
     write_new(&config.identities(), &issuer.jwks())?;
+    let log_key = Ed25519Key::from_seed(&config.origin, &checkpoint)
+        .and_then(|key| key.verifier_key())
+        .map_err(failed)?;
+    write_new(&config.base.join("log.vkey"), &format!("{log_key}\n"))?;
+    Ok(GateKeys {
+        permit_key: Ed25519Key::from_seed("permit", &permit).map_err(failed)?.public_key(),
+        log_key,
+    })
+}
 
-    let permit = Seed::load(&KeyUse::Permit.path(&keys)).map_err(failed)?;
-    let checkpoint = Seed::load(&KeyUse::Checkpoint.path(&keys)).map_err(failed)?;
-    let pins_path = config.path(&config.executor_pins);
+/// What issuer and executor trust and may touch, by the inputs of today.
+pub(super) fn pins(inputs: &Inputs, permit_key: PublicKey) -> ExecutorPins {
     let people = inputs.registry.people();
     let mut executors = BTreeMap::<_, BTreeSet<_>>::new();
     for target in inputs.inventory.targets() {
         executors.entry(target.executor.clone()).or_default().insert(target.id.clone());
     }
-    let pins = ExecutorPins {
-        permit_key: Ed25519Key::from_seed("permit", &permit).map_err(failed)?.public_key(),
+    ExecutorPins {
+        permit_key,
         approvers: people.map(|person| (person.id.clone(), person.approval_key.clone())).collect(),
         executors,
-    };
-    // The pins are the executor's own: who may approve and what may be touched is not widened by running this again.
-    write_new(&pins_path, &serde_saphyr::to_string(&pins).map_err(failed)?)?;
-    let log_key = Ed25519Key::from_seed(&config.origin, &checkpoint)
-        .and_then(|key| key.verifier_key())
-        .map_err(failed)?;
-    write_new(&config.base.join("log.vkey"), &format!("{log_key}\n"))?;
-    say(format_args!("keys       {}", keys.display()));
-    say(format_args!(
-        "executor   {} (what it trusts and may touch: read it, it is the last line)",
-        pins_path.display()
-    ));
-    say(format_args!("log key    {log_key}"));
-    Ok(())
+    }
+}
+
+fn folder(path: &Path) -> Result<(), CliError> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)
 }
 
 /// Writes a file that is not there yet, and leaves one that is as it is. Whole or not at all: an empty one would stay.
-fn write_new(path: &std::path::Path, text: &str) -> Result<(), CliError> {
+fn write_new(path: &Path, text: &str) -> Result<(), CliError> {
     let written = durable::create(Step::InitFile, path, text.as_bytes(), 0o644);
     written.map_err(|err| CliError::Failed(format!("{}: {err}", path.display())))
 }

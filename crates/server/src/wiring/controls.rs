@@ -16,7 +16,7 @@ use holdpoint_app::{
 };
 use holdpoint_domain::{Digest, change::Control, facts::Inputs as Digests};
 
-use super::{Roles, Tokens, executors::Targets, units, verifier};
+use super::{Roles, Tokens, executors::Targets, units_of, verifier};
 use crate::{
     cli::{CliError, failed},
     config::{Config, Documents, Inputs, assemble, document, documents, is_builtin, names, root_text},
@@ -180,8 +180,8 @@ fn digests(clock: &Arc<dyn Clock>, inputs: Inputs) -> Result<Digests, CliError> 
 /// Whether the texts of the trust roots are what they should be; touches nothing.
 fn check_roots(config: &Config, documents: &Documents) -> Result<(), CliError> {
     verifier(config, documents)?;
-    units(config, root_text(config, documents, "units"))?;
-    Targets::parse(config, root_text(config, documents, "executors")).map(|_| ())
+    units_of(&config.base, root_text(config, documents, "units"))?;
+    Targets::parse(&config.base, root_text(config, documents, "executors")).map(|_| ())
 }
 
 /// The control inputs to start with: those on disk where they are what the ledger activated, or where there is no ledger yet;

@@ -1,6 +1,10 @@
 //! The executors of files, jobs and nginx: what each may touch stands in the operator's file, and nowhere else.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use holdpoint_adapters::executor::{
     files::{
@@ -14,7 +18,7 @@ use serde::Deserialize;
 
 use crate::{
     cli::{CliError, failed},
-    config::{Config, parse_text},
+    config::parse_text,
 };
 
 /// The file that `executors:` names.
@@ -122,8 +126,8 @@ struct NginxEntry {
     limit_ms: Millis,
 }
 
-/// What the executors work on, opened: each has its folder of memory for itself while the gate lives.
-pub(super) struct Machinery {
+/// What the executors work on, opened: each has its folder of memory for itself while the process lives.
+pub(crate) struct Machinery {
     pub(super) flags: Arc<Files<FlagTarget>>,
     pub(super) config: Arc<Files<ConfigTarget>>,
     pub(super) secret: Arc<Files<SecretTarget>>,
@@ -132,11 +136,11 @@ pub(super) struct Machinery {
 }
 
 impl Machinery {
-    /// Opens what the operator's file names. Relative paths are relative to the configuration's folder.
-    pub(super) fn open(config: &Config, text: Option<&str>) -> Result<Self, CliError> {
-        let Targets { flags, configs, secrets, jobs, servers } = Targets::parse(config, text)?;
+    /// Opens what the operator's file names.
+    pub(super) fn open(places: &Places, text: Option<&str>) -> Result<Self, CliError> {
+        let Targets { flags, configs, secrets, jobs, servers } = Targets::parse(&places.base, text)?;
         let dir = |name: &str| {
-            let dir = config.executor_dir(name);
+            let dir = places.memory(name);
             std::fs::create_dir_all(&dir).map_err(failed).map(|()| dir)
         };
         Ok(Self {
@@ -149,23 +153,44 @@ impl Machinery {
     }
 }
 
+/// Where a process finds what its executors touch, and keeps what they remember.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    /// The folder that paths of the operator's files are relative to.
+    pub(crate) base: PathBuf,
+    /// The folder of data.
+    pub(crate) data: PathBuf,
+}
+
+impl Places {
+    /// Where an executor keeps its memory.
+    pub(super) fn memory(&self, executor: &str) -> PathBuf {
+        self.data.join("executors").join(executor)
+    }
+
+    /// Where the supervisor keeps its memory.
+    pub(super) fn units(&self) -> PathBuf {
+        self.data.join("units")
+    }
+}
+
 /// What the operator's file names, checked.
 pub(super) struct Targets {
-    flags: Vec<FlagTarget>,
-    configs: Vec<ConfigTarget>,
-    secrets: Vec<SecretTarget>,
-    jobs: Vec<Job>,
-    servers: Vec<NginxServer>,
+    pub(super) flags: Vec<FlagTarget>,
+    pub(super) configs: Vec<ConfigTarget>,
+    pub(super) secrets: Vec<SecretTarget>,
+    pub(super) jobs: Vec<Job>,
+    pub(super) servers: Vec<NginxServer>,
 }
 
 impl Targets {
     /// Checks the text of the operator's file; touches nothing.
-    pub(super) fn parse(config: &Config, text: Option<&str>) -> Result<Self, CliError> {
+    pub(super) fn parse(base: &Path, text: Option<&str>) -> Result<Self, CliError> {
         let file: ExecutorsFile = match text {
             Some(text) => parse_text("executors", text)?,
             None => ExecutorsFile::default(),
         };
-        let base = std::path::absolute(&config.base).map_err(failed)?;
+        let base = std::path::absolute(base).map_err(failed)?;
         let at = |path: &PathBuf| base.join(path);
         let flags: Result<Vec<_>, _> = file
             .flags

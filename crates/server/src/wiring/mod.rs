@@ -1,48 +1,43 @@
 //! Wiring: the gate and its ports, put together from a configuration.
 //!
-//! All roles run in this one process, so that invariant 7 holds by construction only: the gate's side gets the keys of
-//! permits, checkpoints and evidence; the executor's side gets its pins, its lease table and the supervisor; neither is
-//! handed what belongs to the other.
+//! With all roles in one process invariant 7 holds by construction only: the gate's side gets the keys of permits, checkpoints and
+//! evidence; the executor's side ([`hands`]) gets its pins, its lease table and the supervisor; neither is handed what belongs to
+//! the other. With roles in processes of their own ([`apart`]) the gate has their addresses and the ids that it expects there.
 
+mod apart;
 mod controls;
 mod executors;
+mod hands;
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use holdpoint_adapters::{
     cosign::Kept,
-    executor::{
-        Authority, Dispatch, Pins,
-        files::{FileExecutor, FileObserver, SecretExecutor, SecretObserver},
-        http_job::{JobExecutor, JobObserver},
-        nginx::{NginxExecutor, NginxObserver},
-        process::{ProcessExecutor, ProcessObserver, Supervisor, Unit},
-    },
+    executor::{Pins, process::Supervisor},
     identity::{CachedVerifier, Jwks, Verifier},
     lease::{LeaseTable, LocalIssuer},
     probe::WorldProber,
+    remote::{PublicOnly, RemoteExecutor, RemoteIssuer, RemoteObserver, TellingLatch},
     store::{SqliteConfig, SqliteStore},
     system::{Ed25519Key, FileLatch, KeyUse, Seed, SystemClock, SystemIds},
 };
 use holdpoint_app::{
     gate::{Gate, Ports, Settings},
     judge::BundleJudge,
-    port::{Clock, Executor, Observer, Store},
+    port::{Clock, Executor, Issuer, Latch, Observer, Prober, Signer, Store},
 };
-use holdpoint_domain::{Id, Millis, actor::Identity, decision::Mode, id::kind};
+use holdpoint_domain::{actor::Identity, decision::Mode};
 use holdpoint_ledger::VerifierKey;
-use serde::Deserialize;
 
+pub(crate) use apart::{Neighbours, neighbours};
 pub(crate) use controls::InForce;
-use executors::Machinery;
+pub(crate) use executors::Places;
+use hands::units_of;
+pub(crate) use hands::{Eyes, Hands, executors};
 
 use crate::{
     cli::{CliError, failed},
-    config::{Config, Documents, Inputs, parse_text, root_text},
+    config::{Config, Documents, GateRoles, Inputs, root_text},
     service::{GateCell, Identify},
 };
 
@@ -57,27 +52,12 @@ pub(crate) struct Wired {
     pub(crate) in_force: Arc<InForce>,
     /// Who is calling.
     pub(crate) identify: Arc<dyn Identify>,
-    /// Starts units that are due; asked again and again while the gate serves.
-    pub(crate) supervisor: Arc<Supervisor>,
+    /// Starts units that are due; asked again and again while the gate serves. None where the executor is a process of its own.
+    pub(crate) supervisor: Option<Arc<Supervisor>>,
+    /// The roles in processes of their own.
+    pub(crate) neighbours: Option<Neighbours>,
     /// The newest cosigned head.
     pub(crate) cosigned: Arc<Kept>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UnitsFile {
-    units: Vec<UnitEntry>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UnitEntry {
-    id: Id<kind::Target>,
-    argv: Vec<String>,
-    #[serde(default)]
-    env: BTreeMap<String, String>,
-    cwd: PathBuf,
-    stop_grace_ms: Millis,
 }
 
 /// What the roles beside the gate hold, and how their parts are put together for the control inputs in force.
@@ -85,9 +65,29 @@ pub(crate) struct Roles {
     mode: Mode,
     clock: Arc<dyn Clock>,
     log_key: VerifierKey,
-    leases: Arc<LeaseTable>,
-    supervisor: Arc<Supervisor>,
-    machinery: Machinery,
+    side: Side,
+}
+
+/// Where the other roles are.
+enum Side {
+    /// In this process.
+    Here { hands: Hands, leases: Arc<LeaseTable> },
+    /// In processes of their own, with pins and catalogues that nothing here replaces.
+    Apart(Apart),
+}
+
+/// The ports of roles in processes of their own.
+struct Apart {
+    observer: Arc<RemoteObserver>,
+    issuer: Arc<RemoteIssuer>,
+    executor: Arc<RemoteExecutor>,
+}
+
+/// The ports whose other side is an observer, an issuer or an executor.
+struct Others {
+    observer: Arc<dyn Observer>,
+    issuer: Arc<dyn Issuer>,
+    executor: Arc<dyn Executor>,
 }
 
 impl Roles {
@@ -97,89 +97,41 @@ impl Roles {
 
     /// The ports under these control inputs; what they do not depend on stays.
     fn ports(&self, ports: &Ports, inputs: &Inputs) -> Result<Ports, CliError> {
-        let (dispatch, issuer) = self.hands(inputs)?;
-        Ok(Ports {
-            judge: self.judge(inputs),
-            observer: Arc::clone(&dispatch) as _,
-            issuer,
-            executor: dispatch,
-            ..ports.clone()
-        })
+        let Others { observer, issuer, executor } = self.others(inputs)?;
+        Ok(Ports { judge: self.judge(inputs), observer, issuer, executor, ..ports.clone() })
     }
 
     /// Executors, observers and the issuer, with the catalogue and the pins that they trust.
-    fn hands(&self, inputs: &Inputs) -> Result<(Arc<Dispatch>, Arc<LocalIssuer>), CliError> {
+    fn others(&self, inputs: &Inputs) -> Result<Others, CliError> {
+        let (hands, leases) = match &self.side {
+            Side::Here { hands, leases } => (hands, leases),
+            Side::Apart(Apart { observer, issuer, executor }) => {
+                return Ok(Others {
+                    observer: Arc::clone(observer) as _,
+                    issuer: Arc::clone(issuer) as _,
+                    executor: Arc::clone(executor) as _,
+                });
+            }
+        };
         let pinned = inputs.pins.clone();
         let pinned = pinned.ok_or_else(|| {
             CliError::Failed("there are no executor pins: run `holdpoint init` first".into())
         })?;
-        let catalogue = Arc::new(inputs.catalogue.clone());
         let pins = Pins {
-            gate: pinned.permit_key,
-            approvers: pinned.approvers,
-            catalogue: Arc::clone(&catalogue),
+            gate: pinned.permit_key.clone(),
+            approvers: pinned.approvers.clone(),
+            catalogue: Arc::new(inputs.catalogue.clone()),
             mode: self.mode,
         };
-        let (leases, clock) = (|| Arc::clone(&self.leases), || Arc::clone(&self.clock));
-        let mut dispatch = Dispatch::new(Arc::clone(&catalogue));
-        for (name, targets) in pinned.executors {
-            let actions = catalogue.actions().filter(|action| action.executor == name);
-            let authority = Authority {
-                name: name.clone(),
-                pins: pins.clone(),
-                actions: actions.map(|action| action.id.clone()).collect(),
-                targets,
-            };
-            let hands: (Arc<dyn Executor>, Arc<dyn Observer>) = match name.as_str() {
-                "process" => (
-                    Arc::new(ProcessExecutor::new(
-                        authority,
-                        leases(),
-                        Arc::clone(&self.supervisor),
-                        clock(),
-                    )),
-                    Arc::new(ProcessObserver::new(self.supervisor.reader())),
-                ),
-                "flags" => {
-                    let files = &self.machinery.flags;
-                    let executor = FileExecutor::new(authority, leases(), Arc::clone(files), clock());
-                    (Arc::new(executor), Arc::new(FileObserver::new(files.reader())))
-                }
-                "config" => {
-                    let files = &self.machinery.config;
-                    let executor = FileExecutor::new(authority, leases(), Arc::clone(files), clock());
-                    (Arc::new(executor), Arc::new(FileObserver::new(files.reader())))
-                }
-                "secret" => {
-                    let files = &self.machinery.secret;
-                    let executor = SecretExecutor::new(authority, leases(), Arc::clone(files), clock());
-                    (Arc::new(executor), Arc::new(SecretObserver::new(files.reader())))
-                }
-                "job" => {
-                    let jobs = &self.machinery.jobs;
-                    let executor = JobExecutor::new(authority, leases(), Arc::clone(jobs), clock());
-                    (Arc::new(executor), Arc::new(JobObserver::new(Arc::clone(jobs))))
-                }
-                "nginx" => {
-                    let servers = &self.machinery.nginx;
-                    let executor = NginxExecutor::new(authority, leases(), Arc::clone(servers), clock());
-                    (Arc::new(executor), Arc::new(NginxObserver::new(Arc::clone(servers))))
-                }
-                _ => {
-                    return Err(CliError::Failed(format!(
-                        "there is no executor `{name}`: see the executor pins"
-                    )));
-                }
-            };
-            dispatch = dispatch.with_executor(name.clone(), hands.0).with_observer(name, hands.1);
-        }
-        let issuer = LocalIssuer::new(leases(), pins, self.log_key.clone(), clock());
-        Ok((Arc::new(dispatch), Arc::new(issuer)))
+        let dispatch = Arc::new(executors(hands, &pinned, &pins, leases, &self.clock)?);
+        let book = Arc::clone(leases) as _;
+        let issuer = LocalIssuer::new(book, pins, self.log_key.clone(), Arc::clone(&self.clock));
+        Ok(Others { observer: Arc::clone(&dispatch) as _, issuer: Arc::new(issuer), executor: dispatch })
     }
 }
 
-/// Builds the gate.
-pub(crate) async fn wire(config: &Config) -> Result<Wired, CliError> {
+/// Builds the gate; `apart` with the other roles in processes of their own.
+pub(crate) async fn wire(config: &Config, apart: Option<&GateRoles>) -> Result<Wired, CliError> {
     let mode = if config.development { Mode::Development } else { Mode::Production };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let key = |purpose: &KeyUse, name: &str| -> Result<Ed25519Key, CliError> {
@@ -197,16 +149,35 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired, CliError> {
     // What is started, touched and believed comes from the activated texts, never from what happens to be on disk.
     let inputs = controls::in_force(config, &clock, store.as_ref()).await?;
     let root = |name: &str| root_text(config, &inputs.documents, name);
-    let units = units(config, root("units"))?;
-    let supervisor = Arc::new(Supervisor::open(&config.units_dir(), units).map_err(failed)?);
-    let roles = Arc::new(Roles {
-        mode,
-        clock: Arc::clone(&clock),
-        log_key: log_key.clone(),
-        leases: Arc::new(LeaseTable::new()),
-        supervisor: Arc::clone(&supervisor),
-        machinery: Machinery::open(config, root("executors"))?,
-    });
+    let neighbours = apart.map(|roles| neighbours(config, roles)).transpose()?;
+    let permit_key = key(&KeyUse::Permit, "permit")?;
+    let side = match &neighbours {
+        Some(neighbours) => Side::Apart(neighbours.ports(&store, permit_key.public_key())),
+        None => Side::Here {
+            hands: Hands::open(&config.places(), root("units"), root("executors"))?,
+            leases: Arc::new(LeaseTable::new()),
+        },
+    };
+    let supervisor = match &side {
+        Side::Here { hands, .. } => Some(Arc::clone(&hands.supervisor)),
+        Side::Apart(_) => None,
+    };
+    let prober: Arc<dyn Prober> = match &side {
+        Side::Here { hands, .. } => {
+            Arc::new(WorldProber::new(Arc::clone(&clock), Some(hands.supervisor.reader())).map_err(failed)?)
+        }
+        Side::Apart(apart) => Arc::clone(&apart.observer) as _,
+    };
+    let evidence_key: Arc<dyn Signer> = match apart {
+        Some(roles) => Arc::new(PublicOnly(roles.evidence_key.clone())),
+        None => Arc::new(key(&KeyUse::Evidence, "evidence")?),
+    };
+    let latch = FileLatch::new(config.latch());
+    let latch: Arc<dyn Latch> = match &neighbours {
+        Some(neighbours) => Arc::new(TellingLatch::new(latch, Arc::clone(&neighbours.changed))),
+        None => Arc::new(latch),
+    };
+    let roles = Arc::new(Roles { mode, clock: Arc::clone(&clock), log_key: log_key.clone(), side });
     for warning in &inputs.warnings {
         tracing::warn!("policy: {warning}");
     }
@@ -219,28 +190,27 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired, CliError> {
     });
     let documents = inputs.documents.clone();
     let in_force = Arc::new(InForce::new(config.clone(), Arc::clone(&roles), Arc::clone(&tokens), documents));
-    let (dispatch, issuer) = roles.hands(&inputs)?;
-    let prober = WorldProber::new(Arc::clone(&clock), Some(supervisor.reader())).map_err(failed)?;
+    let Others { observer, issuer, executor } = roles.others(&inputs)?;
     let ports = Ports {
         store,
         judge: roles.judge(&inputs),
         clock: Arc::clone(&clock),
         ids: Arc::new(SystemIds),
-        prober: Arc::new(prober),
-        observer: Arc::clone(&dispatch) as _,
+        prober,
+        observer,
         issuer,
-        executor: dispatch,
-        latch: Arc::new(FileLatch::new(config.latch())),
+        executor,
+        latch,
         inputs: Arc::clone(&in_force) as _,
-        permit_key: Arc::new(key(&KeyUse::Permit, "permit")?),
-        evidence_key: Arc::new(key(&KeyUse::Evidence, "evidence")?),
+        permit_key: Arc::new(permit_key),
+        evidence_key,
         log_key,
     };
     let gate = Gate::new(ports, controls::controls(inputs), settings(config, mode)).map_err(failed)?;
     let cell = Arc::new(GateCell::new(Arc::new(gate)));
     in_force.serve(&cell);
     let cosigned = Arc::new(Kept::open(&config.cosigned(), &cell.get().ports.log_key));
-    Ok(Wired { cell, in_force, identify: tokens, supervisor, cosigned })
+    Ok(Wired { cell, in_force, identify: tokens, supervisor, neighbours, cosigned })
 }
 
 fn settings(config: &Config, mode: Mode) -> Settings {
@@ -254,17 +224,6 @@ fn settings(config: &Config, mode: Mode) -> Settings {
     settings.review_ms = timings.review_ms.unwrap_or(settings.review_ms);
     settings.verify_every_ms = timings.verify_every_ms.unwrap_or(settings.verify_every_ms);
     settings
-}
-
-/// The supervised processes that a text names.
-fn units(config: &Config, text: Option<&str>) -> Result<Vec<Unit>, CliError> {
-    let Some(text) = text else { return Ok(Vec::new()) };
-    let file: UnitsFile = parse_text("units", text)?;
-    let unit = |entry: UnitEntry| {
-        let cwd = config.path(&entry.cwd);
-        Unit::new(entry.id, entry.argv, entry.env, cwd, entry.stop_grace_ms).map_err(failed)
-    };
-    file.units.into_iter().map(unit).collect()
 }
 
 /// Who is believed, by the keys in force.

@@ -7,5 +7,6 @@ mod disk;
 mod faults;
 mod ledger;
 mod people;
+mod roles;
 mod stage;
 mod witness;
