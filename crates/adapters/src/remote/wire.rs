@@ -181,8 +181,14 @@ pub enum Outcome {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tell {
-    /// The halt; none when there is none.
+    /// The halt; `null` when there is none. An object that does not say so lifts nothing.
+    #[serde(deserialize_with = "said")]
     pub halt: Option<Halt>,
+}
+
+/// A field that must be there, `null` or not: without it serde would read one that is missing as `null`.
+fn said<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Halt>, D::Error> {
+    Option::deserialize(deserializer)
 }
 
 /// Every answer that is not the one asked for.

@@ -177,6 +177,6 @@ async fn halt(
 pub(super) async fn told(apart: Arc<Apart>, ask: wire::Tell) -> Result<Json<wire::Done>, Problem> {
     let halted = ask.halt.is_some();
     blocking(move || apart.halts.told(ask.halt.as_ref())).await?.map_err(Problem::failed)?;
-    tracing::warn!("the gate says: {}", if halted { "halt" } else { "no halt" });
+    tracing::info!("the gate says that there is {}", if halted { "a halt" } else { "no halt" });
     Ok(Json(wire::Done {}))
 }

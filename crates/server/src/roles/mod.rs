@@ -123,9 +123,10 @@ impl Halts {
 
     /// Takes over what is in force at the gate. Whoever is asked to halt halts in memory even if the disk fails.
     fn told(&self, halt: Option<&holdpoint_domain::halt::Halt>) -> Result<(), String> {
-        match halt {
-            Some(halt) => self.gate.set(halt),
-            None => self.gate.clear(),
+        match (halt, self.gate.halt()) {
+            (Some(halt), _) => self.gate.set(halt),
+            (None, Some(_)) => self.gate.clear(),
+            (None, None) => Ok(()),
         }
     }
 }

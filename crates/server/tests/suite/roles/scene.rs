@@ -8,7 +8,6 @@ use std::{
 };
 
 use holdpoint_adapters::tls::{LiveSvid, SpiffeId, SvidFiles, client};
-use holdpoint_ledger::VerifierKey;
 
 use crate::suite::stage::{BINARY, PATIENCE, Stage, port};
 
@@ -103,11 +102,6 @@ impl Scene {
         child.wait().unwrap();
     }
 
-    /// Waits until a role has killed itself.
-    pub(super) fn died(&mut self, role: &str) {
-        assert!(!self.roles[Self::at(role)].take().unwrap().wait().unwrap().success());
-    }
-
     pub(super) fn log(&self, role: &str) -> String {
         fs::read_to_string(self.stage.path(&format!("{role}.log"))).unwrap_or_default()
     }
@@ -122,11 +116,6 @@ impl Scene {
     pub(super) fn client(&self, own: &SvidFiles, server: &str) -> reqwest::Client {
         let svid = Arc::new(LiveSvid::load(own.clone()).unwrap());
         client(&svid, id(server)).unwrap()
-    }
-
-    /// The key of the ledger.
-    pub(super) fn log_key(&self) -> VerifierKey {
-        fs::read_to_string(self.stage.path("roles/gate/log.vkey")).unwrap().trim().parse().unwrap()
     }
 }
 

@@ -210,7 +210,7 @@ async fn inv03_a_gate_that_is_killed_around_a_request_to_a_role_settles_what_it_
     use holdpoint_adapters::step::{Moment, Step};
     // Requests to roles of one run: among them the observer's, the lease, the rehearsal, the step, and its end.
     for moment in Moment::ALL {
-        for nth in [1, 4, 8, 12, 16] {
+        for nth in [2, 7, 12] {
             let mut scene = Scene::laid_out("T1", true);
             for role in OTHERS {
                 scene.start(role, None);
@@ -225,7 +225,8 @@ async fn inv03_a_gate_that_is_killed_around_a_request_to_a_role_settles_what_it_
             for plan in plans["plans"].as_array().unwrap() {
                 let ended = scene.stage.ended(plan["id"].as_str().unwrap()).await;
                 assert!(
-                    ["succeeded", "failed", "in_doubt", "void", "expired"].contains(&ended.as_str()),
+                    ["succeeded", "failed", "in_doubt", "void", "expired", "denied"]
+                        .contains(&ended.as_str()),
                     "{ended}"
                 );
             }
