@@ -79,9 +79,10 @@ impl RoleClient {
         body: &impl Serialize,
         limit: Duration,
     ) -> Result<A, CallError> {
-        let request = self.http.post(format!("{}{path}", self.base)).timeout(limit).json(body);
+        let url = format!("{}{path}", self.base);
         // If we stop around this, the role may have the request: the gate's records say what it was about.
-        let response = Step::RoleAsk.take_async(|_| request.send()).await.map_err(|err| {
+        let asked = Step::RoleAsk.take_async(|_| self.http.post(url).timeout(limit).json(body).send());
+        let response = asked.await.map_err(|err| {
             let sent = !err.is_connect() && !err.is_builder();
             let why = chain(&err.without_url());
             if sent { CallError::Unknown(why) } else { CallError::NotSent(why) }

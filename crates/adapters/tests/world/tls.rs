@@ -46,8 +46,9 @@ fn self_signed(params: &CertificateParams) -> Vec<u8> {
 #[test]
 fn inv07_each_property_of_a_leaf_alone_stops_it() {
     type Break = fn(&mut CertificateParams);
+    type Expected = fn(&SvidError) -> bool;
     assert_eq!(svid::leaf_id(&self_signed(&leaf())).unwrap().path(), "/holdpoint/gate");
-    let cases: &[(&str, Break, fn(&SvidError) -> bool)] = &[
+    let cases: &[(&str, Break, Expected)] = &[
         (
             "an authority",
             |p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
