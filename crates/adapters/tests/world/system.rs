@@ -99,6 +99,8 @@ fn each_purpose_has_a_file_of_its_own() {
         KeyUse::Checkpoint,
         KeyUse::Evidence,
         KeyUse::Identity,
+        KeyUse::Cosign,
+        KeyUse::Sealing,
         KeyUse::Approval(id("ada")),
         KeyUse::Approval(id("ben")),
     ];
