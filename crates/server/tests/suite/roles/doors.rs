@@ -10,14 +10,17 @@ use holdpoint_app::port::Clock as _;
 
 use super::scene::Scene;
 
-/// What each certificate gets at each door with an empty object: `400` is through, `403` is a door of somebody else's at the same
+/// What each certificate gets at each door with an empty object: `400` and `200` are through, `403` is a door of somebody else's at the same
 /// address, `-` is no connection at all. `other` is somebody of the same authority, `foreign` calls itself the gate by another one.
 const MATRIX: &str = "
 door                          gate observer issuer executor other foreign
 observer /v1/measure          400  -        -      -        -     -
 observer /v1/observe          400  -        -      -        -     -
 issuer   /v1/leases           400  -        -      -        -     -
+issuer   /v1/leases/terms     400  -        -      -        -     -
 issuer   /v1/leases/revoke    400  -        -      -        -     -
+issuer   /v1/leases/backends  200  -        -      -        -     -
+issuer   /v1/leases/held      400  -        -      -        -     -
 issuer   /v1/halt             400  -        -      -        -     -
 issuer   /add-checkpoint      400  -        -      -        -     -
 executor /v1/steps/rehearse   400  -        403    -        -     -

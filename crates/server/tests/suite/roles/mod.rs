@@ -4,3 +4,7 @@ mod doors;
 mod scene;
 mod story;
 mod thief;
+
+fn id<K: holdpoint_domain::id::Kind>(text: &str) -> holdpoint_domain::Id<K> {
+    holdpoint_domain::Id::parse(text).unwrap()
+}

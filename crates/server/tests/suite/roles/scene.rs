@@ -14,6 +14,21 @@ use crate::suite::stage::{BINARY, PATIENCE, Stage, port};
 /// The roles beside the gate.
 pub(super) const OTHERS: [&str; 3] = ["observer", "issuer", "executor"];
 
+/// A database that nobody answers for, and what leases for it.
+const BACKENDS: &str = "
+postgres:
+  orders-db:
+    server: {host: 127.0.0.1, port: 1, database: shop}
+    observer: {user: holdpoint_observer, password_file: observer}
+    lease: orders-pg
+leases:
+  postgres:
+    orders-pg:
+      server: {host: 127.0.0.1, port: 1, database: shop}
+      issuer: {user: holdpoint_issuer, password_file: issuer}
+      max_ttl_ms: 300000
+";
+
 pub(super) struct Scene {
     pub(super) stage: Stage,
     ports: [u16; 3],
@@ -23,7 +38,7 @@ pub(super) struct Scene {
 impl Scene {
     /// All four, started. `restart` has this tier in the catalogue.
     pub(super) fn started(tier: &str) -> Self {
-        let mut scene = Self::laid_out(tier, false);
+        let mut scene = Self::laid_out(tier, "");
         for role in OTHERS {
             scene.start(role, None);
         }
@@ -31,13 +46,14 @@ impl Scene {
         scene
     }
 
-    /// All folders; nothing is started.
-    pub(super) fn laid_out(tier: &str, development: bool) -> Self {
+    /// All folders, from a configuration with these lines more; nothing is started.
+    pub(super) fn laid_out(tier: &str, more: &str) -> Self {
         let mut stage = Stage::new();
+        stage.write("executors.yaml", BACKENDS);
         let catalogue = fs::read_to_string(stage.path("catalogue.yaml")).unwrap();
         stage.write("catalogue.yaml", &catalogue.replace("tier: T1", &format!("tier: {tier}")));
         let config = fs::read_to_string(stage.path("holdpoint.yaml")).unwrap();
-        stage.write("holdpoint.yaml", &format!("{config}\ndevelopment: {development}\n"));
+        stage.write("holdpoint.yaml", &format!("{config}\n{more}\n"));
         let ports = [port(), port(), port()];
         let at = ports.map(|port| format!("127.0.0.1:{port}"));
         let (config, roles) = (stage.path("holdpoint.yaml"), stage.path("roles"));

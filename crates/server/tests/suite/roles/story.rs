@@ -1,11 +1,19 @@
 //! The life of an action over four processes: proposed, approved, leased, applied, verified, revoked.
 
-use std::{fs, time::Instant};
+use std::{fs, path::Path, time::Instant};
 
+use holdpoint_adapters::{
+    remote::{CallError, RoleClient, wire},
+    system::{Ed25519Key, KeyUse, Seed},
+};
+use holdpoint_domain::lease::{Scope, Terms};
 use holdpoint_ledger::{SignedCheckpoint, VerifierKey, cosigners};
 use serde_json::{Value, json};
 
-use super::scene::{OTHERS, Scene};
+use super::{
+    id,
+    scene::{OTHERS, Scene},
+};
 use crate::suite::{
     approvals,
     stage::{PATIENCE, client},
@@ -141,9 +149,73 @@ async fn inv15_a_halt_is_honoured_by_the_roles_and_not_lifted_by_an_absent_gate(
     assert!(scene.log("executor").contains("halt"), "{}", scene.log("executor"));
 }
 
+#[tokio::test]
+async fn inv07_the_backends_of_leases_are_the_issuers_alone() {
+    let mut scene = Scene::laid_out("T1", "executors: executors.yaml");
+    for role in OTHERS {
+        scene.start(role, None);
+    }
+    // The roots of what is leased are derived in the issuer, and again after its restart.
+    scene.kill("issuer");
+    scene.start("issuer", None);
+    let has = |role: &str| scene.stage.root().join(format!("roles/{role}/data/keys/lease.key")).exists();
+    assert_eq!(["issuer", "executor", "observer", "gate"].map(has), [true, false, false, false]);
+    // Asked of the issuer each time: nothing of this stands in the gate's folder.
+    let http = scene.client(&scene.files("gate"), "issuer");
+    let issuer = RoleClient::new(http, &scene.url("issuer"));
+    let terms = async |target: &str| {
+        let scope = Scope { action: id("process.restart"), target: id(target) };
+        issuer.call::<Terms>("/v1/leases/terms", &wire::AskTerms { scope }, PATIENCE).await.unwrap()
+    };
+    assert_eq!(terms("worker").await, Terms::local());
+    let named = terms("orders-db").await;
+    assert_eq!((named.backend, named.max.span().ms()), (Some(id("orders-pg")), 300_000));
+    let ask = wire::AskBackends {};
+    let known: wire::Outliving = issuer.call("/v1/leases/backends", &ask, PATIENCE).await.unwrap();
+    assert_eq!(known.backends, [id("orders-pg")]);
+    // A server that does not answer proves the end of nothing, and neither does a backend that nobody has.
+    for name in ["orders-pg", "nobodys"] {
+        let ask = wire::Revoke { backend: Some(id(name)), lease: id("lease-1") };
+        let answer = issuer.call::<wire::Done>("/v1/leases/revoke", &ask, PATIENCE).await;
+        assert!(matches!(answer, Err(CallError::Answer(_))), "{name}: {answer:?}");
+        let ask = wire::AskHeld { backend: id(name) };
+        let answer = issuer.call::<wire::Held>("/v1/leases/held", &ask, PATIENCE).await;
+        assert!(matches!(answer, Err(CallError::Answer(_))), "{name}: {answer:?}");
+    }
+    // In the executor's own book the end of a lease is the end, known or not.
+    let ask = wire::Revoke { backend: None, lease: id("lease-1") };
+    let answer = issuer.call::<wire::Done>("/v1/leases/revoke", &ask, PATIENCE).await;
+    assert!(answer.is_ok(), "{answer:?}");
+}
+
+#[test]
+fn inv07_an_executor_without_its_own_key_does_not_start() {
+    let scene = Scene::laid_out("T1", "");
+    let keys = scene.stage.root().join("roles/executor/data/keys");
+    let own = KeyUse::Executor(id("process")).path(&keys);
+    let public = |path: &Path| {
+        let key = Ed25519Key::from_seed("process", &Seed::load(path).unwrap()).unwrap();
+        String::from(key.public_key())
+    };
+    for pins in ["gate/executor.yaml", "issuer/pins.yaml", "executor/pins.yaml"] {
+        let text = fs::read_to_string(scene.stage.path(&format!("roles/{pins}"))).unwrap();
+        assert!(text.contains(&public(&own)), "{pins}: {text}");
+    }
+    // Neither with another one, nor with none.
+    let refused = || {
+        let output = scene.command("executor").stderr(std::process::Stdio::piped()).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    fs::remove_file(&own).unwrap();
+    assert!(refused().contains("there is no key file"));
+    Seed::fresh().create(&own).unwrap();
+    assert!(refused().contains("holds another key"));
+}
+
 #[test]
 fn inv07_a_role_that_holds_what_is_anothers_does_not_start() {
-    let scene = Scene::laid_out("T1", false);
+    let scene = Scene::laid_out("T1", "");
     let stage = &scene.stage;
     let keys = |role: &str| stage.root().join(format!("roles/{role}/data/keys"));
     let refused = |role: &str| {
@@ -157,10 +229,12 @@ fn inv07_a_role_that_holds_what_is_anothers_does_not_start() {
     let of = [
         ("gate", "permit.key"),
         ("gate", "checkpoint.key"),
+        ("gate", "delegation.key"),
         ("observer", "evidence.key"),
         ("issuer", "cosign.key"),
         ("executor", "cosign.key"),
         ("executor", "sealing.key"),
+        ("executor", "executor-process.key"),
     ];
     for (owner, key) in of {
         for role in ["gate", "observer", "issuer", "executor"] {
@@ -211,7 +285,7 @@ async fn inv03_a_gate_that_is_killed_around_a_request_to_a_role_settles_what_it_
     // Requests to roles of one run: among them the observer's, the lease, the rehearsal, the step, and its end.
     for moment in Moment::ALL {
         for nth in [2, 7, 12] {
-            let mut scene = Scene::laid_out("T1", true);
+            let mut scene = Scene::laid_out("T1", "development: true");
             for role in OTHERS {
                 scene.start(role, None);
             }

@@ -1,7 +1,7 @@
 //! Somebody who took everything that the gate holds: its keys of permits and of the ledger, its certificate, its store. Each test
 //! breaks one thing, beside a control in which nothing is broken.
 
-use std::{collections::BTreeSet, fs, time::Duration};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 use holdpoint_adapters::{
     remote::{CallError, RoleClient, wire},
@@ -19,7 +19,7 @@ use holdpoint_domain::{
 use holdpoint_ledger::{Checkpoint, Hash, SignedCheckpoint, SourceError, TileSource, Tree, leaf_hash};
 use serde_json::Value;
 
-use super::scene::Scene;
+use super::{id, scene::Scene};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -151,7 +151,7 @@ impl Thief {
             permit: grant.id.clone(),
             nonce: grant.nonce.clone(),
             epoch: grant.epoch,
-            executors: grant.executors.clone(),
+            executors: grant.executors.keys().cloned().collect(),
             facts,
             footprint,
         };
@@ -189,6 +189,7 @@ impl Thief {
         };
         LeaseInfo {
             id: id(&format!("lease-of-{}", grant.id)),
+            backend: None,
             permit: grant.id.clone(),
             scopes: plan.steps().iter().map(scope).collect(),
             expires_at_ms: SystemClock::new().now().plus(Millis::secs(120)).unwrap().min(grant.undo_until_ms),
@@ -281,10 +282,6 @@ struct Page {
 #[derive(serde::Deserialize)]
 struct Entry {
     record: Box<serde_json::value::RawValue>,
-}
-
-fn id<K: holdpoint_domain::id::Kind>(text: &str) -> Id<K> {
-    Id::parse(text).unwrap()
 }
 
 /// Both must refuse, for this reason, and nothing may have happened.
@@ -444,7 +441,10 @@ async fn inv06_t09_a_stolen_gate_cannot_replay_a_permit_or_use_anothers() {
         // Each in a history of its own: issuer and executor take the first, so it must not come to their disks.
         (thief.act(&grant, &plan, &ledger, thief.entries.len()).await, grant)
     };
-    let ([_, done], _) = act(1, &|grant| grant.executors = BTreeSet::from([id("flags")])).await;
+    let ([_, done], _) = act(1, &|grant| {
+        grant.executors = BTreeMap::from([(id("flags"), thief.permit_key.public_key().thumbprint())])
+    })
+    .await;
     match done {
         Ok(wire::Outcome::Refused { why }) => assert!(why.contains("executor"), "{why}"),
         other => panic!("another executor's permit: {other:?}"),
