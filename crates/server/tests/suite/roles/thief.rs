@@ -9,7 +9,7 @@ use holdpoint_adapters::{
 };
 use holdpoint_app::port::Clock as _;
 use holdpoint_domain::{
-    Digest, Id, Millis, Tier, Timestamp,
+    Digest, Millis, Tier, Timestamp,
     approval::{Choice, HoldTerms, SignedStatement, Statement},
     lease::{LeaseInfo, Scope},
     permit::{Grant, Permit, compact},
