@@ -174,8 +174,9 @@ async fn inv07_the_backends_of_leases_are_the_issuers_alone() {
     let known: wire::Outliving = issuer.call("/v1/leases/backends", &ask, PATIENCE).await.unwrap();
     assert_eq!(known.backends, [id("orders-pg")]);
     // A server that does not answer proves the end of nothing, and neither does a backend that nobody has.
+    let lease = format!("lease-{:032x}", 1);
     for name in ["orders-pg", "nobodys"] {
-        let ask = wire::Revoke { backend: Some(id(name)), lease: id("lease-1") };
+        let ask = wire::Revoke { backend: Some(id(name)), lease: id(&lease) };
         let answer = issuer.call::<wire::Done>("/v1/leases/revoke", &ask, PATIENCE).await;
         assert!(matches!(answer, Err(CallError::Answer(_))), "{name}: {answer:?}");
         let ask = wire::AskHeld { backend: id(name) };
@@ -183,7 +184,7 @@ async fn inv07_the_backends_of_leases_are_the_issuers_alone() {
         assert!(matches!(answer, Err(CallError::Answer(_))), "{name}: {answer:?}");
     }
     // In the executor's own book the end of a lease is the end, known or not.
-    let ask = wire::Revoke { backend: None, lease: id("lease-1") };
+    let ask = wire::Revoke { backend: None, lease: id(&lease) };
     let answer = issuer.call::<wire::Done>("/v1/leases/revoke", &ask, PATIENCE).await;
     assert!(answer.is_ok(), "{answer:?}");
 }
