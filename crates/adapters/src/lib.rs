@@ -18,4 +18,3 @@ pub mod probe;
 pub mod step;
 pub mod store;
 pub mod system;
-pub mod tls;
