@@ -198,6 +198,12 @@ pub(crate) async fn measure(
     condition: &Condition,
     target: &Target,
 ) -> Result<SignedEvidence, Refusal> {
+    if let Some(signed) = gate.ports.prober.signed(condition, target).await {
+        return signed.map_err(|err| {
+            let next = "try again; nothing is decided on what was not measured";
+            Refusal::new(Blame::Peer, "target-unmeasured", err.to_string(), next)
+        });
+    }
     let readings = gate.ports.prober.measure(condition, target).await;
     let evidence = Evidence::new(condition, target.id.clone(), readings, gate.now());
     let signature = gate.ports.evidence_key.sign(&Purpose::Evidence.signing_bytes(&evidence.bytes()?));

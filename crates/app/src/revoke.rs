@@ -188,7 +188,12 @@ fn is_due(gate: &Gate, lease: &Id<kind::Lease>) -> bool {
 /// Ends what a backend holds of ours and the ledger does not know to be alive: what was minted and never answered, or was
 /// believed dead. One backend at a time waits for nobody but itself.
 pub async fn orphans(gate: &Gate) {
-    join_all(gate.ports.issuer.backends().iter().map(|backend| orphans_of(gate, backend))).await;
+    match gate.ports.issuer.backends().await {
+        Ok(backends) => {
+            join_all(backends.iter().map(|backend| orphans_of(gate, backend))).await;
+        }
+        Err(err) => tracing::warn!("the lease backends are not known: {err}"),
+    }
 }
 
 async fn orphans_of(gate: &Gate, backend: &Id<kind::Backend>) {

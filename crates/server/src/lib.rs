@@ -9,6 +9,7 @@ mod cli;
 mod config;
 mod demo;
 mod http;
+mod roles;
 mod serve;
 mod service;
 mod wiring;

@@ -17,10 +17,11 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
     cli::{CliError, DrillOptions, failed, say},
-    config::Config,
+    config::{Config, Role, RoleConfig},
     http,
+    roles::{self, telling},
     service::{GateCell, Runner, Service},
-    wiring::{self, InForce},
+    wiring::{self, InForce, Neighbours},
     witness::{self, Submitting},
 };
 
@@ -43,6 +44,9 @@ pub(crate) struct ServeOptions {
     /// The configuration
     #[arg(long, env = "HOLDPOINT_CONFIG")]
     config: PathBuf,
+    /// Run one role in this process, and no other; without it all of them
+    #[arg(long, value_enum)]
+    role: Option<Role>,
     /// Stop when standard input ends: whoever started the gate holds the other end of a pipe
     #[arg(long, hide = true)]
     attached: bool,
@@ -50,33 +54,55 @@ pub(crate) struct ServeOptions {
     drill: DrillOptions,
 }
 
-/// Runs the gate.
+/// Runs the gate, or another role.
 pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     logging();
+    if let Some(role) = options.role.filter(|role| *role != Role::Gate) {
+        let config = RoleConfig::load(&options.config, role)?;
+        options.drill.install(config.development)?;
+        return roles::serve_role(&config, options.attached).await;
+    }
     let config = Config::load(&options.config)?;
     options.drill.install(config.development)?;
+    let apart = match options.role {
+        Some(_) => Some(config.check_gate()?),
+        None if config.roles.is_some() => {
+            let why =
+                "the configuration names roles in processes of their own: start this one with `--role gate`";
+            return Err(CliError::Usage(why.to_owned()));
+        }
+        None => None,
+    };
     if config.development {
         tracing::warn!("DEVELOPMENT: signatures from the command line count as strong authentication");
     }
-    tracing::warn!(
-        "all roles in one process, and supervised processes under its user: separation by construction only"
-    );
-
+    if apart.is_none() {
+        tracing::warn!(
+            "all roles in one process, and supervised processes under its user: separation by construction only"
+        );
+    }
     if !config.listen.ip().is_loopback() {
         tracing::warn!(
             "the door is open beyond this machine and has no TLS: put a proxy with TLS in front of it"
         );
     }
 
-    let wired = wiring::wire(&config).await?;
+    let wired = wiring::wire(&config, apart).await?;
     let (cell, in_force) = (wired.cell, wired.in_force);
     let _workload_api = wired.workload_api;
     let gate = cell.get();
     // First of all: a gate whose inputs are not activated must not even settle open runs.
     start::start(&gate).await.map_err(|refusal| CliError::Failed(format!("{refusal}; {}", refusal.next)))?;
 
-    start_units(Arc::clone(&wired.supervisor)).await?;
-    let healing = tokio::spawn(healing(Arc::clone(&wired.supervisor)));
+    let healing = match &wired.supervisor {
+        Some(supervisor) => {
+            start_units(Arc::clone(supervisor)).await?;
+            Some(tokio::spawn(healing(Arc::clone(supervisor))))
+        }
+        None => None,
+    };
+    let telling =
+        wired.neighbours.as_ref().map(|roles| tokio::spawn(telling(Arc::clone(&cell), roles.told())));
 
     // Before anything starts: what is on disk and not in force suspends T1 and T2.
     in_force.look_at_disk(&gate).await;
@@ -98,7 +124,8 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
         http::Settings { hosts: hosts(&config), limits: http::Limits::default() },
     );
     let watching = tokio::spawn(watching(Arc::clone(&cell), in_force));
-    let witnessing = witnessing(&config, &service)?;
+    let others = wired.neighbours.as_ref().map(Neighbours::witnesses).unwrap_or_default();
+    let witnessing = witnessing(&config, &service, others)?;
     let clockwork = tokio::spawn(clockwork(Arc::clone(&service), runner.clone()));
     let (sweeping, gleaning) =
         (tokio::spawn(sweeping(Arc::clone(&cell))), tokio::spawn(gleaning(Arc::clone(&cell))));
@@ -111,13 +138,12 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     })
     .await;
     clockwork.abort();
-    if let Some(task) = witnessing {
+    for task in [witnessing, telling, healing].into_iter().flatten() {
         task.abort();
     }
     sweeping.abort();
     gleaning.abort();
     watching.abort();
-    healing.abort();
     let under_way = async {
         while runner.under_way() > 0 {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -136,15 +162,19 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, CliError>
 }
 
 /// The task that asks for cosignatures, if anybody is to be asked.
-fn witnessing(config: &Config, service: &Service) -> Result<Option<JoinHandle<()>>, CliError> {
+fn witnessing(
+    config: &Config,
+    service: &Service,
+    others: Vec<Witness>,
+) -> Result<Option<JoinHandle<()>>, CliError> {
     let witnesses = config.witnesses.parsed().map_err(|faults| CliError::Failed(faults.join("\n")))?;
-    if witnesses.is_empty() {
+    if witnesses.is_empty() && others.is_empty() {
         return Ok(None);
     }
     let http = Witness::plain_client().map_err(failed)?;
     let witness = |(url, key): (String, VerifierKey)| Witness::new(http.clone(), &url, key);
     let submitting = Submitting {
-        witnesses: witnesses.into_iter().map(witness).collect(),
+        witnesses: witnesses.into_iter().map(witness).chain(others).collect(),
         quorum: config.witnesses.quorum.unwrap_or(1),
         every: Duration::from_millis(config.witnesses.every_ms.map_or(WITNESS_EVERY_MS, Millis::ms)),
         kept: Arc::clone(&service.cosigned),
@@ -153,7 +183,7 @@ fn witnessing(config: &Config, service: &Service) -> Result<Option<JoinHandle<()
 }
 
 /// Starts the supervised processes that are due.
-async fn start_units(supervisor: Arc<Supervisor>) -> Result<(), CliError> {
+pub(crate) async fn start_units(supervisor: Arc<Supervisor>) -> Result<(), CliError> {
     let started = tokio::task::spawn_blocking(move || supervisor.ensure_started()).await.map_err(failed)?;
     for unit in started.map_err(failed)? {
         tracing::info!(%unit, "started {unit}");
@@ -163,7 +193,7 @@ async fn start_units(supervisor: Arc<Supervisor>) -> Result<(), CliError> {
 
 /// Starts supervised processes again that ended by themselves: what "heals itself" in the catalogue means. Never those
 /// that a permitted stop left stopped, nor those that a run has begun with and not finished.
-async fn healing(supervisor: Arc<Supervisor>) {
+pub(crate) async fn healing(supervisor: Arc<Supervisor>) {
     loop {
         tokio::time::sleep(HEAL).await;
         if let Err(err) = start_units(Arc::clone(&supervisor)).await {
@@ -255,7 +285,7 @@ pub(crate) async fn stop_asked() {
 }
 
 /// Whoever started an attached gate is gone; never, for another one.
-async fn starter_gone(attached: bool) {
+pub(crate) async fn starter_gone(attached: bool) {
     if !attached {
         return std::future::pending().await;
     }

@@ -26,11 +26,17 @@ const MAX_PAGE: u64 = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Notebook {
     dir: PathBuf,
+    // INVARIANT: empty without the directory's lock, so that nobody writes a page who does not hold it.
     locks: BTreeMap<Id<kind::Target>, Mutex<()>>,
-    _lock: DirectoryLock,
+    _lock: Option<DirectoryLock>,
 }
 
 impl Notebook {
+    /// The pages in `dir`, for whoever only looks: another process may hold them.
+    pub(super) fn to_look(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), locks: BTreeMap::new(), _lock: None }
+    }
+
     /// Opens the pages of `targets` in `dir`, and makes the directory where there is none. A second notebook over the
     /// same directory fails with `WouldBlock`.
     pub(super) fn open<'a>(
@@ -40,7 +46,7 @@ impl Notebook {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let lock = DirectoryLock::take(dir)?;
         let locks = targets.map(|id| (id.clone(), Mutex::new(()))).collect();
-        Ok(Self { dir: dir.to_owned(), locks, _lock: lock })
+        Ok(Self { dir: dir.to_owned(), locks, _lock: Some(lock) })
     }
 
     /// Waits for a target's lock, then opens its page; none where the notebook does not have the target.

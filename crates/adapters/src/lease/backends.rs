@@ -21,7 +21,7 @@ use holdpoint_domain::{
 };
 use holdpoint_ledger::key::VerifierKey;
 
-use super::{desk::Desk, local::Local, table::LeaseTable};
+use super::{book::LeaseBook, desk::Desk, local::Local};
 use crate::executor::Pins;
 
 /// How long a backend may take for one call, whatever the server behind it does.
@@ -58,21 +58,21 @@ pub trait Backend: fmt::Debug + Send + Sync {
     async fn held(&self) -> Result<Vec<Id<kind::Lease>>, IssueError>;
 }
 
-/// The issuer: one desk, and behind it the table of this machine and the operator's backends.
+/// The issuer: one desk, and behind it the book of bearer leases and the operator's backends.
 pub struct Backends {
     desk: Desk,
     local: Arc<dyn Backend>,
     named: BTreeMap<Id<kind::Backend>, Arc<dyn Backend>>,
-    /// Which backend leases for a target; the table for those that are not here.
+    /// Which backend leases for a target; the book for those that are not here.
     targets: BTreeMap<Id<kind::Target>, Id<kind::Backend>>,
 }
 
 impl Backends {
-    /// Bearer leases in `table` alone.
+    /// Bearer leases in `book` alone.
     #[must_use]
-    pub fn local(table: Arc<LeaseTable>, pins: Pins, log: VerifierKey, clock: Arc<dyn Clock>) -> Self {
+    pub fn local(book: Arc<dyn LeaseBook>, pins: Pins, log: VerifierKey, clock: Arc<dyn Clock>) -> Self {
         let desk = Desk::new(pins, log, Arc::clone(&clock));
-        let local = Arc::new(Local::new(table, clock));
+        let local = Arc::new(Local::new(book, clock));
         Self { desk, local, named: BTreeMap::new(), targets: BTreeMap::new() }
     }
 
@@ -115,7 +115,7 @@ async fn in_time<T>(what: &str, call: impl Future<Output = Result<T, IssueError>
 
 #[async_trait]
 impl Issuer for Backends {
-    fn terms(&self, scope: &Scope) -> Result<Terms, IssueError> {
+    async fn terms(&self, scope: &Scope) -> Result<Terms, IssueError> {
         Ok(self.backend(self.targets.get(&scope.target))?.terms())
     }
 
@@ -142,9 +142,9 @@ impl Issuer for Backends {
         in_time("revoke", self.backend(backend)?.end(lease)).await
     }
 
-    fn backends(&self) -> Vec<Id<kind::Backend>> {
+    async fn backends(&self) -> Result<Vec<Id<kind::Backend>>, IssueError> {
         let outliving = self.named.iter().filter(|(_, backend)| backend.outlives());
-        outliving.map(|(name, _)| name.clone()).collect()
+        Ok(outliving.map(|(name, _)| name.clone()).collect())
     }
 
     async fn held(&self, backend: &Id<kind::Backend>) -> Result<Vec<Id<kind::Lease>>, IssueError> {

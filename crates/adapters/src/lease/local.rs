@@ -1,4 +1,4 @@
-//! Bearer leases for executors on this machine.
+//! Bearer leases for executors that check them at every use, in this process or in one of their own.
 
 use std::{fmt, sync::Arc};
 
@@ -13,19 +13,19 @@ use holdpoint_domain::{
 
 use super::{
     backends::{Backend, Order},
-    table::LeaseTable,
+    book::LeaseBook,
 };
-use crate::{step::Step, system::random};
+use crate::system::random;
 
-/// Mints bearer secrets of 256 bits into a [`LeaseTable`].
+/// Mints bearer secrets of 256 bits into a [`LeaseBook`].
 pub(super) struct Local {
-    table: Arc<LeaseTable>,
+    book: Arc<dyn LeaseBook>,
     clock: Arc<dyn Clock>,
 }
 
 impl Local {
-    pub(super) const fn new(table: Arc<LeaseTable>, clock: Arc<dyn Clock>) -> Self {
-        Self { table, clock }
+    pub(super) const fn new(book: Arc<dyn LeaseBook>, clock: Arc<dyn Clock>) -> Self {
+        Self { book, clock }
     }
 }
 
@@ -43,9 +43,7 @@ impl Backend for Local {
         let info = order.info;
         let secret = URL_SAFE_NO_PAD.encode(random::<32>());
         let digest = Digest::of_bytes(secret.as_bytes());
-        // If we stop after this, the lease died with the table and nobody has its secret.
-        let minted = |taken: &_| self.table.insert(info.clone(), digest, order.now, taken);
-        if !Step::LeaseMint.take(minted) {
+        if !self.book.admit(info, digest, order.now).await.map_err(IssueError::Backend)? {
             return Err(IssueError::Refused(format!(
                 "lease: `{}` was used before, or too many are live",
                 info.id
@@ -55,8 +53,7 @@ impl Backend for Local {
     }
 
     async fn end(&self, lease: &Id<kind::Lease>) -> Result<(), IssueError> {
-        Step::LeaseEnd.take(|taken| self.table.end(lease, self.clock.now(), taken));
-        if self.table.is_live(lease) {
+        if self.book.end(lease, self.clock.now()).await.map_err(IssueError::Backend)? {
             return Err(IssueError::Backend(format!("lease `{lease}` still works")));
         }
         Ok(())
@@ -69,6 +66,6 @@ impl Backend for Local {
 
 impl fmt::Debug for Local {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Local").field("table", &self.table).finish_non_exhaustive()
+        f.debug_struct("Local").finish_non_exhaustive()
     }
 }

@@ -58,6 +58,9 @@ pub enum Step {
     CosignAsk,
     /// The newest cosigned head is kept beside the store. Before, after: the next one that is cosigned takes its place.
     CosignKeep,
+    /// A role in a process of its own is asked. Before: it knows of nothing. After: the records say what it was asked for; what has
+    /// an effect is never asked for again, and what is left of it is looked at.
+    RoleAsk,
     /// A lease is minted. Before: there is no credential. After: it died with the process, and its recorded id is revoked.
     LeaseMint,
     /// A lease is ended. Before, after: the sweep ends it again, until a failed use proves it.
@@ -132,7 +135,7 @@ pub struct Taken(());
 
 impl Step {
     /// All of them, in the order in which a gate comes to them.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::KeyFile,
         Self::InitFile,
         Self::StoreCreate,
@@ -151,6 +154,7 @@ impl Step {
         Self::CosignEvidence,
         Self::CosignAsk,
         Self::CosignKeep,
+        Self::RoleAsk,
         Self::LeaseMint,
         Self::LeaseEnd,
         Self::RoleMint,
@@ -204,6 +208,7 @@ impl Step {
             Self::CosignEvidence => "cosign-evidence",
             Self::CosignAsk => "cosign-ask",
             Self::CosignKeep => "cosign-keep",
+            Self::RoleAsk => "role-ask",
             Self::LeaseMint => "lease-mint",
             Self::LeaseEnd => "lease-end",
             Self::RoleMint => "role-mint",

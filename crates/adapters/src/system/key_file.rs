@@ -34,6 +34,8 @@ pub enum KeyUse {
     Evidence,
     /// A witness, or a role, cosigns heads of the ledger.
     Cosign,
+    /// Secrets of leases are sealed to the executor.
+    Sealing,
     /// The local development issuer signs identities.
     Identity,
     /// An executor proves that a permit is its own, and passes on less of it.
@@ -57,6 +59,7 @@ impl KeyUse {
             Self::Delegation => "delegation.key".to_owned(),
             Self::Evidence => "evidence.key".to_owned(),
             Self::Cosign => "cosign.key".to_owned(),
+            Self::Sealing => "sealing.key".to_owned(),
             Self::Identity => "identity.key".to_owned(),
             // The grammar of ids has no slash, so a name cannot leave the directory.
             Self::Executor(executor) => format!("executor-{executor}.key"),
@@ -64,6 +67,34 @@ impl KeyUse {
             Self::Authority => "authority.key".to_owned(),
             Self::Approval(person) => format!("approval-{person}.key"),
         })
+    }
+
+    /// What the key in a file is for, by the file's name; none for a name that no key has.
+    #[must_use]
+    pub fn of_file(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?.strip_suffix(".key")?;
+        let plain = [
+            Self::Permit,
+            Self::Checkpoint,
+            Self::Delegation,
+            Self::Evidence,
+            Self::Cosign,
+            Self::Sealing,
+            Self::Identity,
+            Self::Lease,
+            Self::Authority,
+        ];
+        if let Some(found) =
+            plain.into_iter().find(|key| key.path(Path::new("")).file_stem() == path.file_stem())
+        {
+            return Some(found);
+        }
+        match name.split_once('-')? {
+            ("permit", thumbprint) => Thumbprint::try_from(thumbprint.to_owned()).ok().map(Self::NextPermit),
+            ("executor", executor) => Id::parse(executor).ok().map(Self::Executor),
+            ("approval", person) => Id::parse(person).ok().map(Self::Approval),
+            _ => None,
+        }
     }
 }
 

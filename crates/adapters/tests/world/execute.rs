@@ -65,7 +65,7 @@ impl Stage {
         let (catalogue, clock) = (catalogue(), Arc::new(StoppedClock::new()));
         let table = Arc::new(LeaseTable::new());
         let log = key(ORIGIN).verifier_key().unwrap();
-        let issuer = Backends::local(Arc::clone(&table), pins(Arc::clone(&catalogue)), log, clock.clone());
+        let issuer = Backends::local(table.clone(), pins(Arc::clone(&catalogue)), log, clock.clone());
         let supervisor = Arc::new(Supervisor::open(yard.path(), units).unwrap());
         supervisor.ensure_started().unwrap();
         let authority = authority(Arc::clone(&catalogue), &["web-1", "web-2", "ghost"]);

@@ -137,7 +137,7 @@ impl Stage {
         // Nobody here has a passkey: strong is what the command line signs, as in development.
         pins.mode = Mode::Development;
         let log = key(ORIGIN).verifier_key().unwrap();
-        let issuer = Backends::local(Arc::clone(&leases), pins.clone(), log, clock.clone());
+        let issuer = Backends::local(leases.clone(), pins.clone(), log, clock.clone());
         let actions: BTreeSet<_> = catalogue.actions().map(|action| action.id.clone()).collect();
         let targets = targets.iter().map(|target| id(target)).collect();
         let authority =

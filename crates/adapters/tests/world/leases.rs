@@ -29,7 +29,7 @@ impl Desk {
     fn new() -> Self {
         let (table, clock) = (Arc::new(LeaseTable::new()), Arc::new(StoppedClock::new()));
         let log = key(ORIGIN).verifier_key().unwrap();
-        let issuer = Backends::local(Arc::clone(&table), pins(catalogue()), log, clock.clone());
+        let issuer = Backends::local(table.clone(), pins(catalogue()), log, clock.clone());
         let plan = plan(&catalogue(), "process.stop", "web-1", Digest::of_bytes(b"version"));
         let grant = grant(&plan, Tier::T2, 1);
         Self { issuer, table, clock, plan, grant }

@@ -96,15 +96,31 @@ fn a_key_file_is_made_once_and_read_again() {
 fn each_purpose_has_a_file_of_its_own() {
     let uses = [
         KeyUse::Permit,
+        KeyUse::NextPermit(public(&Seed::fresh()).thumbprint()),
         KeyUse::Checkpoint,
+        KeyUse::Delegation,
         KeyUse::Evidence,
         KeyUse::Identity,
+        KeyUse::Cosign,
+        KeyUse::Sealing,
+        KeyUse::Executor(id("process")),
+        KeyUse::Lease,
+        KeyUse::Authority,
         KeyUse::Approval(id("ada")),
         KeyUse::Approval(id("ben")),
     ];
     let paths: BTreeSet<_> = uses.iter().map(|purpose| purpose.path(Path::new("/keys"))).collect();
     assert_eq!(paths.len(), uses.len());
     assert!(paths.iter().all(|path| path.parent() == Some(Path::new("/keys"))));
+    // And a file tells what it is for, or that it is no key at all.
+    for purpose in &uses {
+        assert_eq!(KeyUse::of_file(&purpose.path(Path::new("/keys"))).as_ref(), Some(purpose));
+    }
+    for stranger in
+        ["permit", "permit.pem", "other.key", "permit-x.key", "executor-.key", ".key", "a/permit.key/.."]
+    {
+        assert_eq!(KeyUse::of_file(Path::new(stranger)), None, "{stranger}");
+    }
 }
 
 #[test]

@@ -36,10 +36,10 @@ impl From<IssueError> for NoLeases {
 }
 
 /// The least leases for some steps of a run, by backend.
-pub(super) fn least(bench: &Bench<'_>, run: &Run, steps: &[Step]) -> Result<Vec<LeaseInfo>, NoLeases> {
+pub(super) async fn least(bench: &Bench<'_>, run: &Run, steps: &[Step]) -> Result<Vec<LeaseInfo>, NoLeases> {
     let mut by_backend: BTreeMap<Option<Id<kind::Backend>>, (Terms, Vec<&Step>)> = BTreeMap::new();
     for step in steps {
-        let terms = bench.gate.ports.issuer.terms(&Scope::of(step))?;
+        let terms = bench.gate.ports.issuer.terms(&Scope::of(step)).await?;
         let (least, of) = by_backend.entry(terms.backend.clone()).or_insert((terms.clone(), Vec::new()));
         // One lease for all of them is not longer than any of them may have.
         least.max = least.max.min(terms.max);

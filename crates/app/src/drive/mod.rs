@@ -101,7 +101,7 @@ async fn announce(bench: &Bench<'_>, run: &Run) -> Result<(), Refusal> {
     if bench.gate.halted().is_some() {
         return bench.fail(FailWhy::Halted).await;
     }
-    match least(bench, run, run.view.plan.steps()) {
+    match least(bench, run, run.view.plan.steps()).await {
         Ok(leases) => bench.append(Actor::Issuer, announced(&leases, |lease| Body::Leased { lease })).await,
         Err(NoLeases::Ours(refusal)) => Err(refusal),
         Err(NoLeases::Not(why)) => {

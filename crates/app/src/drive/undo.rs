@@ -100,7 +100,7 @@ async fn rearm(bench: &Bench<'_>, run: &Run, purse: &mut Purse, number: u32) -> 
     revoke::leases_of(bench.gate, bench.view).await?;
     let owed = bench.view.plan.steps().iter().zip(0_u32..).filter(|(_, at)| *at <= number);
     let owed: Vec<_> = owed.map(|(step, _)| step.clone()).collect();
-    let leases = match least(bench, run, &owed) {
+    let leases = match least(bench, run, &owed).await {
         Ok(leases) => leases,
         Err(NoLeases::Ours(refusal)) => return Err(refusal),
         Err(NoLeases::Not(why)) => {

@@ -21,7 +21,7 @@ use crate::{
 
 #[async_trait]
 impl Issuer for FakeWorld {
-    fn terms(&self, _: &Scope) -> Result<Terms, IssueError> {
+    async fn terms(&self, _: &Scope) -> Result<Terms, IssueError> {
         Ok(Terms::local())
     }
 
@@ -81,8 +81,8 @@ impl Issuer for FakeWorld {
         Ok(())
     }
 
-    fn backends(&self) -> Vec<Id<kind::Backend>> {
-        Vec::new()
+    async fn backends(&self) -> Result<Vec<Id<kind::Backend>>, IssueError> {
+        Ok(Vec::new())
     }
 
     async fn held(&self, _: &Id<kind::Backend>) -> Result<Vec<Id<kind::Lease>>, IssueError> {

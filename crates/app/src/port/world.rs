@@ -11,7 +11,7 @@ use holdpoint_domain::{
     plan::Plan,
     signature::{PublicKey, Signature},
     target::Target,
-    trigger::{Condition, Reading},
+    trigger::{Condition, Reading, SignedEvidence},
 };
 
 use crate::receipt::Receipt;
@@ -53,7 +53,21 @@ pub trait Prober: Send + Sync {
     /// Asks every probe of a condition on a target, at once. Never fails: what cannot be measured is an indeterminate
     /// reading. Read-only and safe to repeat. Returns within the longest time limit of the probes, plus a second.
     async fn measure(&self, condition: &Condition, target: &Target) -> Vec<Reading>;
+
+    /// The same, signed by whoever measured. None where the measuring is done in this process, whose own key then signs.
+    async fn signed(
+        &self,
+        _condition: &Condition,
+        _target: &Target,
+    ) -> Option<Result<SignedEvidence, MeasureError>> {
+        None
+    }
 }
+
+/// The observer gave no evidence: it was not reached, or what it gave is not its own or not of what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the observer gave no evidence: {0}")]
+pub struct MeasureError(pub String);
 
 /// What the observer sees of a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,7 +155,7 @@ pub enum IssueError {
 #[async_trait]
 pub trait Issuer: Send + Sync {
     /// The backend that leases for a scope, and its terms. Asks no backend.
-    fn terms(&self, scope: &Scope) -> Result<Terms, IssueError>;
+    async fn terms(&self, scope: &Scope) -> Result<Terms, IssueError>;
 
     /// Mints a lease for a permit whose intent is in the ledger, as the receipt proves. The lease ends by itself at its
     /// `expires_at_ms`, even if nobody revokes it.
@@ -161,8 +175,8 @@ pub trait Issuer: Send + Sync {
         lease: &Id<kind::Lease>,
     ) -> Result<(), IssueError>;
 
-    /// The backends that outlive this process, by name.
-    fn backends(&self) -> Vec<Id<kind::Backend>>;
+    /// The backends that outlive this process, by name. Asks none of them.
+    async fn backends(&self) -> Result<Vec<Id<kind::Backend>>, IssueError>;
 
     /// The leases of ours that a backend holds, alive or half gone: what a crash may have left. Never what is not ours.
     async fn held(&self, backend: &Id<kind::Backend>) -> Result<Vec<Id<kind::Lease>>, IssueError>;

@@ -105,7 +105,10 @@ fn ls(options: &LsOptions) -> Result<(), CliError> {
         // The permit key that signs is the one that the executors believe.
         let public = match &pins {
             Some(pins) if key == GateKey::Permit => pins.permit_key.clone(),
-            Some(_) | None => key.find(&config, Making::Never)?.public_key(),
+            Some(_) | None => match &config.roles {
+                Some(roles) if key == GateKey::Evidence => roles.evidence_key.clone(),
+                Some(_) | None => key.find(&config, Making::Never)?.public_key(),
+            },
         };
         say(format_args!("{:<11} {}  {}", key.word(), String::from(public.clone()), public.thumbprint()));
     }

@@ -27,6 +27,7 @@ mod output;
 mod policy;
 mod propose;
 mod requests;
+mod roles;
 mod sign;
 #[cfg(test)]
 mod tests;
@@ -112,6 +113,9 @@ enum Command {
     /// A standalone witness: cosigns heads of ledgers
     #[command(subcommand)]
     Witness(witness::WitnessCommand),
+    /// The four roles in processes of their own: folders, keys, certificates for a first try
+    #[command(subcommand)]
+    Roles(roles::RolesCommand),
     /// Policy: check, schema, explain
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -234,6 +238,7 @@ async fn run(command: Command) -> Result<(), CliError> {
         Command::Status(options) => halt::status(options).await,
         Command::Ledger(command) => ledger::run(command).await,
         Command::Witness(command) => witness::run(command).await,
+        Command::Roles(command) => roles::run(&command),
         Command::Policy(command) => policy::run(command).await,
         Command::Completions(options) => generate::completions(&options),
         Command::Man(options) => generate::man(&options),

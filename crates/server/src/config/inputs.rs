@@ -238,6 +238,25 @@ fn catalogue(document: &Document) -> Result<Catalogue, ConfigError> {
     Catalogue::new(actions, conditions).map_err(|errors| all("catalogue", &errors))
 }
 
+/// The catalogue of a role's own files.
+pub(crate) fn read_catalogue(base: &Path, names: &[PathBuf]) -> Result<Catalogue, ConfigError> {
+    let (mut document, mut faults) = (Document::default(), Vec::new());
+    for name in names {
+        let builtin = BUILTIN.iter().find(|(builtin, _)| name == Path::new(builtin));
+        let text = builtin.map_or_else(|| read(&base.join(name)), |(_, text)| Ok((*text).to_owned()));
+        if let Some(text) = noted(text, &mut faults) {
+            document.files.insert(name.display().to_string(), text);
+        }
+    }
+    if faults.is_empty() { catalogue(&document) } else { Err(ConfigError(faults)) }
+}
+
+/// The inventory in a role's own file.
+pub(crate) fn read_inventory(path: &Path) -> Result<Inventory, ConfigError> {
+    let file: InventoryFile = parse_text(&path.display().to_string(), &read(path)?)?;
+    Inventory::new(file.services, file.targets).map_err(|errors| all("inventory", &errors))
+}
+
 fn inventory(config: &Config, document: &Document) -> Result<Inventory, ConfigError> {
     let file: InventoryFile = file(document, &config.inventory)?;
     Inventory::new(file.services, file.targets).map_err(|errors| all("inventory", &errors))

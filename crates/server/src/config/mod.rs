@@ -1,13 +1,16 @@
 //! Configuration: one file, typed, parsed once. Unknown keys are refused and all faults are reported together.
 
 mod inputs;
+mod roles;
 mod witness;
 
 pub(crate) use inputs::{
-    Documents, Inputs, assemble, document, documents, is_builtin, load_inputs, names, root_text, unmeasurable,
+    Documents, Inputs, assemble, document, documents, is_builtin, load_inputs, names, read_catalogue,
+    read_inventory, root_text, unmeasurable,
 };
 
-pub(crate) use witness::{WitnessConfig, Witnesses, cosigner_key};
+pub(crate) use roles::{GateRoles, PeerEntry, Role, RoleConfig, spiffe};
+pub(crate) use witness::{WitnessConfig, Witnesses, cosigner_key, log_key};
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,6 +21,8 @@ use std::{
 
 use holdpoint_domain::{Id, Millis, actor::TrustDomain, id::kind, permit::RetiredKey, signature::PublicKey};
 use serde::{Deserialize, Serialize};
+
+use crate::wiring::Places;
 
 /// Largest configuration or input file; what a person writes is far below.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
@@ -70,6 +75,9 @@ pub(crate) struct Config {
     /// Who cosigns the heads of the ledger; nobody by default.
     #[serde(default)]
     pub(crate) witnesses: Witnesses,
+    /// Where the other roles are, when they run in processes of their own.
+    #[serde(default)]
+    pub(crate) roles: Option<GateRoles>,
     /// Times, each with a default.
     #[serde(default)]
     pub(crate) timings: Timings,
@@ -190,6 +198,34 @@ impl Config {
         if faults.is_empty() { Ok(config) } else { Err(ConfigError(faults)) }
     }
 
+    /// Whether this is the file of a gate whose other roles run apart, and has nothing that only those may hold.
+    pub(crate) fn check_gate(&self) -> Result<&GateRoles, ConfigError> {
+        let mut faults = Vec::new();
+        let foreign = [
+            ("units", self.units.is_some(), "executor"),
+            ("executors", self.executors.is_some(), "executor"),
+            ("tokens.evidence", self.tokens.evidence.is_some(), "observer"),
+        ];
+        for (key, is_there, role) in foreign {
+            if is_there {
+                faults.push(format!(
+                    "`{key}` is nothing that the role `gate` may hold: it belongs to the {role}"
+                ));
+            }
+        }
+        if let Err(err) = Role::Gate.check_keys(&self.keys_dir()) {
+            faults.extend(err.0);
+        }
+        match &self.roles {
+            None => {
+                faults.push("`roles` is missing: the gate must know where the other roles are".to_owned())
+            }
+            Some(roles) if faults.is_empty() => return Ok(roles),
+            Some(_) => {}
+        }
+        Err(ConfigError(faults))
+    }
+
     /// A path of the configuration.
     pub(crate) fn path(&self, relative: &Path) -> PathBuf {
         self.base.join(relative)
@@ -210,9 +246,9 @@ impl Config {
         self.path(&self.data_dir).join("holdpoint.db")
     }
 
-    /// The folder of the supervisor's state.
-    pub(crate) fn units_dir(&self) -> PathBuf {
-        self.path(&self.data_dir).join("units")
+    /// Where executors of this process find what they touch, and keep what they remember.
+    pub(crate) fn places(&self) -> Places {
+        Places { base: self.base.clone(), data: self.path(&self.data_dir) }
     }
 
     /// Where a development person's approval key lies.
@@ -233,11 +269,6 @@ impl Config {
     /// The latch file of a halt.
     pub(crate) fn latch(&self) -> PathBuf {
         self.path(&self.data_dir).join("halt")
-    }
-
-    /// Where an executor keeps its memory.
-    pub(crate) fn executor_dir(&self, executor: &str) -> PathBuf {
-        self.path(&self.data_dir).join("executors").join(executor)
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use axum::{Router, serve::Listener};
+use holdpoint_adapters::tls::peer_of;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -22,6 +23,9 @@ use tokio::{
     task::JoinSet,
     time::{Instant, Sleep, sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
+
+use crate::roles::Peer;
 
 /// Connections at once: at least one for every request and follower, below the usual limit on open files.
 const MAX_CONNECTIONS: usize = 512;
@@ -41,17 +45,21 @@ pub(super) struct Limits {
     pub(super) connections: usize,
     /// How long a whole header may take.
     pub(super) header: Duration,
+    /// How long a connection may pass no byte in either direction.
+    pub(super) idle: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: MAX_CONNECTIONS, header: HEADER }
+        Self { connections: MAX_CONNECTIONS, header: HEADER, idle: IDLE }
     }
 }
 
 /// A connection with its place, cut off when it stands still.
 struct Watched {
     stream: TcpStream,
+    /// How long it may stand still.
+    span: Duration,
     /// Rings when it may have stood still for too long. Set anew only when it rings: setting it at every byte takes a lock that
     /// all connections share.
     idle: Pin<Box<Sleep>>,
@@ -65,6 +73,7 @@ pub(super) async fn serve(
     mut listener: TcpListener,
     router: Router,
     limits: Limits,
+    tls: Option<TlsAcceptor>,
     shutdown: impl Future<Output = ()>,
 ) {
     let mut http = http1::Builder::new();
@@ -76,14 +85,33 @@ pub(super) async fn serve(
     loop {
         let stream = tokio::select! {
             () = shutdown.as_mut() => break,
-            stream = accept(&mut listener, &places) => stream,
+            stream = accept(&mut listener, &places, limits.idle) => stream,
         };
         // Those that ended: what is kept of them is bounded by the places.
         while open.try_join_next().is_some() {}
-        let service = TowerToHyperService::new(router.clone());
-        let served = closing.watch(http.serve_connection(TokioIo::new(stream), service));
+        let (http, router, watcher, tls) = (http.clone(), router.clone(), closing.watcher(), tls.clone());
         open.spawn(async move {
-            if let Err(err) = served.await {
+            let served = match tls {
+                None => {
+                    let service = TowerToHyperService::new(router);
+                    watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await
+                }
+                // Whoever does not finish the handshake in time would keep a place for ever, as with headers.
+                Some(tls) => match timeout(limits.header, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => {
+                        let peer = peer_of(stream.get_ref().1.peer_certificates());
+                        let router = match peer {
+                            Some(peer) => router.layer(axum::Extension(Peer(peer))),
+                            None => router,
+                        };
+                        let service = TowerToHyperService::new(router);
+                        watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await
+                    }
+                    Ok(Err(err)) => return tracing::debug!("a handshake failed: {err}"),
+                    Err(_) => return,
+                },
+            };
+            if let Err(err) = served {
                 tracing::debug!("a connection broke off: {err}");
             }
         });
@@ -94,19 +122,19 @@ pub(super) async fn serve(
     }
 }
 
-async fn accept(listener: &mut TcpListener, places: &Arc<Semaphore>) -> Watched {
+async fn accept(listener: &mut TcpListener, places: &Arc<Semaphore>, span: Duration) -> Watched {
     // The semaphore is never closed. Whoever comes beyond the limit waits in the backlog of the operating system.
     let place = Arc::clone(places).acquire_owned().await.ok();
     // axum's, which goes on after an error: one client's does not matter, and one of ours (no file left) may pass.
     let (stream, _) = Listener::accept(listener).await;
-    Watched { stream, idle: Box::pin(sleep(IDLE)), until: sleep(IDLE).deadline(), _place: place }
+    Watched { stream, span, idle: Box::pin(sleep(span)), until: sleep(span).deadline(), _place: place }
 }
 
 impl Watched {
     /// Passes on what the stream did; cuts the connection off when it did nothing for too long.
     fn watch<T>(&mut self, ctx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if done.is_ready() {
-            self.until = sleep(IDLE).deadline();
+            self.until = sleep(self.span).deadline();
             return done;
         }
         loop {

@@ -36,10 +36,12 @@ pub(crate) mod wire;
 mod words;
 mod world;
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use axum::Router;
+use holdpoint_domain::lease::MAX_LEASE_MS;
 use tokio::net::TcpListener;
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::service::Service;
 
@@ -65,6 +67,20 @@ pub(crate) async fn serve(
     router: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    connection::serve(listener, router, connection::Limits::default(), shutdown).await;
+    connection::serve(listener, router, connection::Limits::default(), None, shutdown).await;
     Ok(())
+}
+
+/// How long a role may be silent while it works on a step: no longer than a lease lives.
+const STEP: Duration = Duration::from_millis(MAX_LEASE_MS);
+
+/// As [`serve`], for the door of a role: behind mutual TLS, and patient while a step is done.
+pub(crate) async fn serve_tls(
+    listener: TcpListener,
+    router: Router,
+    tls: Arc<ServerConfig>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) {
+    let limits = connection::Limits { idle: STEP, ..connection::Limits::default() };
+    connection::serve(listener, router, limits, Some(tls.into()), shutdown).await;
 }

@@ -16,7 +16,7 @@ use holdpoint_app::{
 };
 use holdpoint_domain::{Digest, change::Control, facts::Inputs as Digests};
 
-use super::{Roles, Tokens, executors::Targets, identities::Believed, units};
+use super::{Roles, Tokens, executors::Targets, identities::Believed, units_of};
 use crate::{
     cli::{CliError, failed},
     config::{Config, Documents, Inputs, assemble, document, documents, is_builtin, names, root_text},
@@ -186,8 +186,8 @@ fn digests(clock: &Arc<dyn Clock>, inputs: Inputs) -> Result<Digests, CliError> 
 /// Whether the texts of the trust roots are what they should be; touches nothing.
 fn check_roots(config: &Config, documents: &Documents) -> Result<(), CliError> {
     Believed::read(config, documents)?;
-    units(config, root_text(config, documents, "units"))?;
-    Targets::parse(config, root_text(config, documents, "executors")).map(|_| ())
+    units_of(&config.base, root_text(config, documents, "units"))?;
+    Targets::parse(&config.base, root_text(config, documents, "executors")).map(|_| ())
 }
 
 /// The control inputs to start with: those on disk where they are what the ledger activated, or where there is no ledger yet;

@@ -1,6 +1,10 @@
 //! The executors of files, jobs, nginx and databases, and the lease backends: what each may touch stands in the operator's file, and nowhere else.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use holdpoint_adapters::executor::{
     files::{
@@ -13,10 +17,10 @@ use holdpoint_adapters::executor::{
 use holdpoint_domain::{Id, Millis, action::ParamSpec, id::kind};
 use serde::Deserialize;
 
-use super::leases::{self, LeaseBackends};
+use super::leases;
 use crate::{
     cli::{CliError, failed},
-    config::{Config, parse_text},
+    config::parse_text,
 };
 
 /// The file that `executors:` names.
@@ -130,24 +134,23 @@ struct NginxEntry {
     limit_ms: Millis,
 }
 
-/// What the executors work on, opened: each has its folder of memory for itself while the gate lives.
-pub(super) struct Machinery {
+/// What the executors work on, opened: each has its folder of memory for itself while the process lives.
+pub(crate) struct Machinery {
     pub(super) flags: Arc<Files<FlagTarget>>,
     pub(super) config: Arc<Files<ConfigTarget>>,
     pub(super) secret: Arc<Files<SecretTarget>>,
     pub(super) jobs: Arc<Jobs>,
     pub(super) nginx: Arc<Servers>,
     pub(super) databases: Arc<Databases>,
-    pub(super) backends: LeaseBackends,
 }
 
 impl Machinery {
-    /// Opens what the operator's file names. Relative paths are relative to the configuration's folder.
-    pub(super) fn open(config: &Config, text: Option<&str>) -> Result<Self, CliError> {
-        let Targets { flags, configs, secrets, jobs, servers, databases, backends } =
-            Targets::parse(config, text)?;
+    /// Opens what the operator's file names.
+    pub(super) fn open(places: &Places, text: Option<&str>) -> Result<Self, CliError> {
+        let Targets { flags, configs, secrets, jobs, servers, databases, backends: _ } =
+            Targets::parse(&places.base, text)?;
         let dir = |name: &str| {
-            let dir = config.executor_dir(name);
+            let dir = places.memory(name);
             std::fs::create_dir_all(&dir).map_err(failed).map(|()| dir)
         };
         Ok(Self {
@@ -157,30 +160,51 @@ impl Machinery {
             jobs: Arc::new(Jobs::open(&dir("job")?, jobs).map_err(failed)?),
             nginx: Arc::new(Servers::open(&dir("nginx")?, servers).map_err(failed)?),
             databases: Arc::new(Databases::open(&dir("postgres")?, databases).map_err(failed)?),
-            backends: LeaseBackends::open(config, backends)?,
         })
+    }
+}
+
+/// Where a process finds what its executors touch, and keeps what they remember.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    /// The folder that paths of the operator's files are relative to.
+    pub(crate) base: PathBuf,
+    /// The folder of data.
+    pub(crate) data: PathBuf,
+}
+
+impl Places {
+    /// Where an executor keeps its memory.
+    pub(super) fn memory(&self, executor: &str) -> PathBuf {
+        self.data.join("executors").join(executor)
+    }
+
+    /// Where the supervisor keeps its memory.
+    pub(super) fn units(&self) -> PathBuf {
+        self.data.join("units")
     }
 }
 
 /// What the operator's file names, checked.
 pub(super) struct Targets {
-    flags: Vec<FlagTarget>,
-    configs: Vec<ConfigTarget>,
-    secrets: Vec<SecretTarget>,
-    jobs: Vec<Job>,
-    servers: Vec<NginxServer>,
-    databases: Vec<Database>,
-    backends: leases::Specs,
+    pub(super) flags: Vec<FlagTarget>,
+    pub(super) configs: Vec<ConfigTarget>,
+    pub(super) secrets: Vec<SecretTarget>,
+    pub(super) jobs: Vec<Job>,
+    pub(super) servers: Vec<NginxServer>,
+    pub(super) databases: Vec<Database>,
+    /// What leases for databases: the issuer's, and nothing that an executor opens.
+    pub(super) backends: leases::Specs,
 }
 
 impl Targets {
     /// Checks the text of the operator's file; touches nothing.
-    pub(super) fn parse(config: &Config, text: Option<&str>) -> Result<Self, CliError> {
+    pub(super) fn parse(base: &Path, text: Option<&str>) -> Result<Self, CliError> {
         let file: ExecutorsFile = match text {
             Some(text) => parse_text("executors", text)?,
             None => ExecutorsFile::default(),
         };
-        let base = std::path::absolute(&config.base).map_err(failed)?;
+        let base = std::path::absolute(base).map_err(failed)?;
         let at = |path: &PathBuf| base.join(path);
         let flags: Result<Vec<_>, _> = file
             .flags

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -15,10 +15,8 @@ use holdpoint_adapters::{
 use holdpoint_domain::{Id, id::kind, lease::Ttl};
 use serde::Deserialize;
 
-use crate::{
-    cli::{CliError, failed},
-    config::Config,
-};
+use super::executors::Targets;
+use crate::cli::{CliError, failed};
 
 /// Where a database is.
 #[derive(Debug, Deserialize)]
@@ -113,30 +111,37 @@ pub(super) fn checked(
 }
 
 /// The backends, each with the targets that it leases for.
-pub(super) struct LeaseBackends(Vec<Served>);
+pub(crate) struct LeaseBackends(Vec<Served>);
 
 /// A backend, and the targets that it leases for.
 type Served = (Arc<dyn Backend>, BTreeSet<Id<kind::Target>>);
 
 impl LeaseBackends {
-    /// Opens them. Asks no server: one that is away at the start refuses leases, and nothing else.
-    pub(super) fn open(config: &Config, specs: Specs) -> Result<Self, CliError> {
+    /// Opens those that the operator's file names, for the ledger of this origin. Asks no server: one that is away at the start
+    /// refuses leases, and nothing else.
+    pub(crate) fn open(
+        base: &Path,
+        executors: Option<&str>,
+        origin: &str,
+        keys: &Path,
+    ) -> Result<Self, CliError> {
+        let specs = Targets::parse(base, executors)?.backends;
         if specs.postgres.is_empty() {
             return Ok(Self(Vec::new()));
         }
         // One that is lost is made anew: what was leased before is then dropped all the same, and its end is shown by a login
         // with another password.
-        let key = Seed::load_or_create(&KeyUse::Lease.path(&config.keys_dir())).map_err(failed)?;
+        let key = Seed::load_or_create(&KeyUse::Lease.path(keys)).map_err(failed)?;
         let mut backends: Vec<(Arc<dyn Backend>, _)> = Vec::new();
         for (spec, targets) in specs.postgres {
-            let backend = PostgresRoles::new(spec, &config.origin, key.clone()).map_err(failed)?;
+            let backend = PostgresRoles::new(spec, origin, key.clone()).map_err(failed)?;
             backends.push((Arc::new(backend), targets));
         }
         Ok(Self(backends))
     }
 
     /// An issuer with these as well.
-    pub(super) fn add_to(&self, issuer: Backends) -> Backends {
+    pub(crate) fn add_to(&self, issuer: Backends) -> Backends {
         self.0.iter().fold(issuer, |issuer, (backend, targets)| issuer.with(Arc::clone(backend), targets))
     }
 }

@@ -1,56 +1,50 @@
 //! Wiring: the gate and its ports, put together from a configuration.
 //!
-//! All roles run in this one process, so that invariant 7 holds by construction only: the gate's side gets the keys of
-//! permits, checkpoints and evidence; the executor's side gets its pins, its lease table and the supervisor; neither is
-//! handed what belongs to the other.
+//! With all roles in one process invariant 7 holds by construction only: the gate's side gets the keys of permits, checkpoints and
+//! evidence; the executor's side ([`hands`]) gets its pins, its lease table and the supervisor; neither is handed what belongs to
+//! the other. With roles in processes of their own ([`apart`]) the gate has their addresses and the ids that it expects there.
 
+mod apart;
 mod controls;
 mod executors;
+mod hands;
 mod identities;
 mod keys;
 mod leases;
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use holdpoint_adapters::{
     cosign::Kept,
-    executor::{
-        Authority, Dispatch, Pins,
-        files::{FileExecutor, FileObserver, SecretExecutor, SecretObserver},
-        http_job::{JobExecutor, JobObserver},
-        nginx::{NginxExecutor, NginxObserver},
-        postgres::{DatabaseExecutor, DatabaseObserver},
-        process::{ProcessExecutor, ProcessObserver, Supervisor, Unit},
-    },
+    executor::{Pins, process::Supervisor},
     identity::WorkloadApi,
     lease::{Backends, LeaseTable},
     probe::WorldProber,
+    remote::{PublicOnly, TellingLatch},
     store::{SqliteConfig, SqliteStore},
     system::{FileLatch, SystemClock, SystemIds},
 };
 use holdpoint_app::{
     gate::{Gate, Ports, Settings},
     judge::BundleJudge,
-    port::{Clock, Executor, Observer, Store},
+    port::{Clock, Executor, Issuer, Latch, Observer, Prober, Signer, Store},
 };
-use holdpoint_domain::{
-    Id, Millis, decision::Mode, delegation::Naming, id::kind, permit::PermitKeys, signature::PublicKey,
-};
+use holdpoint_domain::{decision::Mode, delegation::Naming, permit::PermitKeys};
 use holdpoint_ledger::VerifierKey;
-use serde::Deserialize;
 
+use apart::Apart;
+pub(crate) use apart::{Neighbours, neighbours};
 pub(crate) use controls::InForce;
-use executors::Machinery;
+pub(crate) use executors::Places;
+use hands::units_of;
+pub(crate) use hands::{Eyes, Hands, executors};
 use identities::{Believed, Followed};
 pub(crate) use keys::{GateKey, Making, next_permit};
+pub(crate) use leases::LeaseBackends;
 
 use crate::{
     cli::{CliError, failed},
-    config::{Config, Inputs, parse_text, root_text},
+    config::{Config, ExecutorPins, GateRoles, Inputs, root_text},
     service::{GateCell, Identified, Identify},
 };
 
@@ -62,29 +56,14 @@ pub(crate) struct Wired {
     pub(crate) in_force: Arc<InForce>,
     /// Who is calling.
     pub(crate) identify: Arc<dyn Identify>,
-    /// Starts units that are due; asked again and again while the gate serves.
-    pub(crate) supervisor: Arc<Supervisor>,
+    /// Starts units that are due; asked again and again while the gate serves. None where the executor is a process of its own.
+    pub(crate) supervisor: Option<Arc<Supervisor>>,
+    /// The roles in processes of their own.
+    pub(crate) neighbours: Option<Neighbours>,
     /// The newest cosigned head.
     pub(crate) cosigned: Arc<Kept>,
     /// Gives identities to processes on this machine, as long as it is held.
     pub(crate) workload_api: Option<WorkloadApi>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UnitsFile {
-    units: Vec<UnitEntry>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UnitEntry {
-    id: Id<kind::Target>,
-    argv: Vec<String>,
-    #[serde(default)]
-    env: BTreeMap<String, String>,
-    cwd: PathBuf,
-    stop_grace_ms: Millis,
 }
 
 /// What the roles beside the gate hold, and how their parts are put together for the control inputs in force.
@@ -93,9 +72,22 @@ pub(crate) struct Roles {
     mode: Mode,
     clock: Arc<dyn Clock>,
     log_key: VerifierKey,
-    leases: Arc<LeaseTable>,
-    supervisor: Arc<Supervisor>,
-    machinery: Machinery,
+    side: Side,
+}
+
+/// Where the other roles are.
+enum Side {
+    /// In this process.
+    Here { hands: Hands, backends: LeaseBackends, leases: Arc<LeaseTable> },
+    /// In processes of their own, with pins and catalogues that nothing here replaces.
+    Apart(Apart),
+}
+
+/// The ports whose other side is an observer, an issuer or an executor.
+struct Others {
+    observer: Arc<dyn Observer>,
+    issuer: Arc<dyn Issuer>,
+    executor: Arc<dyn Executor>,
 }
 
 impl Roles {
@@ -105,113 +97,40 @@ impl Roles {
 
     /// The ports under these control inputs; what they do not depend on stays.
     fn ports(&self, ports: &Ports, inputs: &Inputs) -> Result<Ports, CliError> {
-        let (dispatch, issuer) = self.hands(inputs)?;
+        let Others { observer, issuer, executor } = self.others(inputs)?;
         // The executors believe the key that they have pinned: that is the one that signs.
-        let pinned = inputs.pins.as_ref().map(|pins| &pins.permit_key);
-        let permit_key = match pinned {
-            Some(pinned) if *pinned != ports.permit_key.public_key() => {
-                keys::permit(&self.config, pinned)?.signer()
-            }
-            Some(_) | None => Arc::clone(&ports.permit_key),
+        let pinned = &pinned(inputs)?.permit_key;
+        let permit_key = if *pinned == ports.permit_key.public_key() {
+            Arc::clone(&ports.permit_key)
+        } else {
+            keys::permit(&self.config, pinned)?.signer()
         };
-        Ok(Ports {
-            permit_key,
-            judge: self.judge(inputs),
-            observer: Arc::clone(&dispatch) as _,
-            issuer,
-            executor: dispatch,
-            ..ports.clone()
-        })
+        Ok(Ports { permit_key, judge: self.judge(inputs), observer, issuer, executor, ..ports.clone() })
     }
 
     /// Executors, observers and the issuer, with the catalogue and the pins that they trust.
-    fn hands(&self, inputs: &Inputs) -> Result<(Arc<Dispatch>, Arc<Backends>), CliError> {
-        let pinned = inputs.pins.clone();
-        let pinned = pinned.ok_or_else(|| {
-            CliError::Failed("there are no executor pins: run `holdpoint init` first".into())
-        })?;
-        let catalogue = Arc::new(inputs.catalogue.clone());
+    fn others(&self, inputs: &Inputs) -> Result<Others, CliError> {
+        let pinned = pinned(inputs)?;
+        let gate = PermitKeys::new(pinned.permit_key.clone(), pinned.retired_permit_keys.clone());
+        let (hands, backends, leases) = match &self.side {
+            Side::Here { hands, backends, leases } => (hands, backends, leases),
+            Side::Apart(apart) => return Ok(apart.others(gate)),
+        };
         let pins = Pins {
-            gate: PermitKeys::new(pinned.permit_key, pinned.retired_permit_keys),
-            approvers: pinned.approvers,
-            catalogue: Arc::clone(&catalogue),
+            gate,
+            approvers: pinned.approvers.clone(),
+            catalogue: Arc::new(inputs.catalogue.clone()),
             mode: self.mode,
         };
-        let (leases, clock) = (|| Arc::clone(&self.leases), || Arc::clone(&self.clock));
-        let mut dispatch = Dispatch::new(Arc::clone(&catalogue));
-        for (name, targets) in pinned.executors {
-            let actions = catalogue.actions().filter(|action| action.executor == name);
-            let Some(key) = pinned.executor_keys.get(&name).cloned() else {
-                // Pins from before permits were bound to keys: the gate starts, so that a change can add them.
-                tracing::warn!(
-                    "executor `{name}` runs nothing: it has no key in the executors' pins; add one of `holdpoint keygen` \
-                     to `executor_keys` by a change"
-                );
-                continue;
-            };
-            let authority = Authority {
-                name: name.clone(),
-                key,
-                pins: pins.clone(),
-                actions: actions.map(|action| action.id.clone()).collect(),
-                targets,
-            };
-            let hands: (Arc<dyn Executor>, Arc<dyn Observer>) = match name.as_str() {
-                "process" => (
-                    Arc::new(ProcessExecutor::new(
-                        authority,
-                        leases(),
-                        Arc::clone(&self.supervisor),
-                        clock(),
-                    )),
-                    Arc::new(ProcessObserver::new(self.supervisor.reader())),
-                ),
-                "flags" => {
-                    let files = &self.machinery.flags;
-                    let executor = FileExecutor::new(authority, leases(), Arc::clone(files), clock());
-                    (Arc::new(executor), Arc::new(FileObserver::new(files.reader())))
-                }
-                "config" => {
-                    let files = &self.machinery.config;
-                    let executor = FileExecutor::new(authority, leases(), Arc::clone(files), clock());
-                    (Arc::new(executor), Arc::new(FileObserver::new(files.reader())))
-                }
-                "secret" => {
-                    let files = &self.machinery.secret;
-                    let executor = SecretExecutor::new(authority, leases(), Arc::clone(files), clock());
-                    (Arc::new(executor), Arc::new(SecretObserver::new(files.reader())))
-                }
-                "job" => {
-                    let jobs = &self.machinery.jobs;
-                    let executor = JobExecutor::new(authority, leases(), Arc::clone(jobs), clock());
-                    (Arc::new(executor), Arc::new(JobObserver::new(Arc::clone(jobs))))
-                }
-                "nginx" => {
-                    let servers = &self.machinery.nginx;
-                    let executor = NginxExecutor::new(authority, leases(), Arc::clone(servers), clock());
-                    (Arc::new(executor), Arc::new(NginxObserver::new(Arc::clone(servers))))
-                }
-                "postgres" => {
-                    let databases = &self.machinery.databases;
-                    let executor = DatabaseExecutor::new(authority, Arc::clone(databases), clock());
-                    (Arc::new(executor), Arc::new(DatabaseObserver::new(Arc::clone(databases))))
-                }
-                _ => {
-                    return Err(CliError::Failed(format!(
-                        "there is no executor `{name}`: see the executor pins"
-                    )));
-                }
-            };
-            dispatch = dispatch.with_executor(name.clone(), hands.0).with_observer(name, hands.1);
-        }
-        let issuer = Backends::local(leases(), pins, self.log_key.clone(), clock());
-        let issuer = self.machinery.backends.add_to(issuer);
-        Ok((Arc::new(dispatch), Arc::new(issuer)))
+        let dispatch = Arc::new(executors(hands, pinned, &pins, leases, &self.clock)?);
+        let (book, clock) = (Arc::clone(leases) as _, Arc::clone(&self.clock));
+        let issuer = backends.add_to(Backends::local(book, pins, self.log_key.clone(), clock));
+        Ok(Others { observer: Arc::clone(&dispatch) as _, issuer: Arc::new(issuer), executor: dispatch })
     }
 }
 
-/// Builds the gate.
-pub(crate) async fn wire(config: &Config) -> Result<Wired, CliError> {
+/// Builds the gate; `apart` with the other roles in processes of their own.
+pub(crate) async fn wire(config: &Config, apart: Option<&GateRoles>) -> Result<Wired, CliError> {
     let mode = if config.development { Mode::Development } else { Mode::Production };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let key = |which: GateKey| which.find(config, Making::Never);
@@ -224,17 +143,41 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired, CliError> {
     // What is started, touched and believed comes from the activated texts, never from what happens to be on disk.
     let inputs = controls::in_force(config, &clock, store.as_ref()).await?;
     let root = |name: &str| root_text(config, &inputs.documents, name);
-    let units = units(config, root("units"))?;
-    let supervisor = Arc::new(Supervisor::open(&config.units_dir(), units).map_err(failed)?);
-    let roles = Arc::new(Roles {
-        config: config.clone(),
-        mode,
-        clock: Arc::clone(&clock),
-        log_key: log_key.clone(),
-        leases: Arc::new(LeaseTable::new()),
-        supervisor: Arc::clone(&supervisor),
-        machinery: Machinery::open(config, root("executors"))?,
-    });
+    let neighbours = apart.map(|roles| neighbours(config, roles)).transpose()?;
+    let side = match &neighbours {
+        Some(neighbours) => Side::Apart(neighbours.apart(&store)),
+        None => Side::Here {
+            hands: Hands::open(&config.places(), root("units"), root("executors"))?,
+            backends: LeaseBackends::open(
+                &config.base,
+                root("executors"),
+                &config.origin,
+                &config.keys_dir(),
+            )?,
+            leases: Arc::new(LeaseTable::new()),
+        },
+    };
+    let supervisor = match &side {
+        Side::Here { hands, .. } => Some(Arc::clone(&hands.supervisor)),
+        Side::Apart(_) => None,
+    };
+    let prober: Arc<dyn Prober> = match &side {
+        Side::Here { hands, .. } => {
+            Arc::new(WorldProber::new(Arc::clone(&clock), Some(hands.supervisor.reader())).map_err(failed)?)
+        }
+        Side::Apart(apart) => Arc::clone(&apart.observer) as _,
+    };
+    let evidence_key: Arc<dyn Signer> = match apart {
+        Some(roles) => Arc::new(PublicOnly(roles.evidence_key.clone())),
+        None => key(GateKey::Evidence)?.signer(),
+    };
+    let latch = FileLatch::new(config.latch());
+    let latch: Arc<dyn Latch> = match &neighbours {
+        Some(neighbours) => Arc::new(TellingLatch::new(latch, Arc::clone(&neighbours.changed))),
+        None => Arc::new(latch),
+    };
+    let (log, time) = (log_key.clone(), Arc::clone(&clock));
+    let roles = Arc::new(Roles { config: config.clone(), mode, clock: time, log_key: log, side });
     for warning in &inputs.warnings {
         tracing::warn!("policy: {warning}");
     }
@@ -252,35 +195,34 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired, CliError> {
         Arc::new(Tokens { followed: RwLock::new(believed.follow(&clock)), clock: Arc::clone(&clock) });
     let documents = inputs.documents.clone();
     let in_force = Arc::new(InForce::new(config.clone(), Arc::clone(&roles), Arc::clone(&tokens), documents));
-    let (dispatch, issuer) = roles.hands(&inputs)?;
-    let prober = WorldProber::new(Arc::clone(&clock), Some(supervisor.reader())).map_err(failed)?;
+    let Others { observer, issuer, executor } = roles.others(&inputs)?;
     let ports = Ports {
         store,
         judge: roles.judge(&inputs),
         clock: Arc::clone(&clock),
         ids: Arc::new(SystemIds),
-        prober: Arc::new(prober),
-        observer: Arc::clone(&dispatch) as _,
+        prober,
+        observer,
         issuer,
-        executor: dispatch,
-        latch: Arc::new(FileLatch::new(config.latch())),
+        executor,
+        latch,
         inputs: Arc::clone(&in_force) as _,
-        permit_key: keys::permit(config, pinned_key(&inputs)?)?.signer(),
+        permit_key: keys::permit(config, &pinned(&inputs)?.permit_key)?.signer(),
         delegation_key: key(GateKey::Delegation)?.signer(),
-        evidence_key: key(GateKey::Evidence)?.signer(),
+        evidence_key,
         log_key,
     };
     let gate = Gate::new(ports, controls::controls(inputs), settings(config, mode)).map_err(failed)?;
     let cell = Arc::new(GateCell::new(Arc::new(gate)));
     in_force.serve(&cell);
     let cosigned = Arc::new(Kept::open(&config.cosigned(), &cell.get().ports.log_key));
-    Ok(Wired { cell, in_force, identify: tokens, supervisor, cosigned, workload_api })
+    Ok(Wired { cell, in_force, identify: tokens, supervisor, neighbours, cosigned, workload_api })
 }
 
-/// The permit key that the executors believe.
-fn pinned_key(inputs: &Inputs) -> Result<&PublicKey, CliError> {
-    let pinned = inputs.pins.as_ref().map(|pins| &pins.permit_key);
-    pinned.ok_or_else(|| CliError::Failed("there are no executor pins: run `holdpoint init` first".into()))
+/// What the executors have pinned, as the gate knows it: the permit key that they believe, and their own keys.
+fn pinned(inputs: &Inputs) -> Result<&ExecutorPins, CliError> {
+    let none = || CliError::Failed("there are no executor pins: run `holdpoint init` first".into());
+    inputs.pins.as_ref().ok_or_else(none)
 }
 
 fn settings(config: &Config, mode: Mode) -> Settings {
@@ -298,17 +240,6 @@ fn settings(config: &Config, mode: Mode) -> Settings {
     settings.review_ms = timings.review_ms.unwrap_or(settings.review_ms);
     settings.verify_every_ms = timings.verify_every_ms.unwrap_or(settings.verify_every_ms);
     settings
-}
-
-/// The supervised processes that a text names.
-fn units(config: &Config, text: Option<&str>) -> Result<Vec<Unit>, CliError> {
-    let Some(text) = text else { return Ok(Vec::new()) };
-    let file: UnitsFile = parse_text("units", text)?;
-    let unit = |entry: UnitEntry| {
-        let cwd = config.path(&entry.cwd);
-        Unit::new(entry.id, entry.argv, entry.env, cwd, entry.stop_grace_ms).map_err(failed)
-    };
-    file.units.into_iter().map(unit).collect()
 }
 
 /// Tells who a token belongs to, by the rules in force and the keys that their sources published last.

@@ -8,5 +8,6 @@ mod faults;
 mod keys;
 mod ledger;
 mod people;
+mod roles;
 mod stage;
 mod witness;

@@ -19,6 +19,9 @@ pub(crate) struct Stage {
     dir: tempfile::TempDir,
     port: u16,
     gate: Option<Child>,
+    /// The gate's configuration below the stage, and how it is served.
+    config: String,
+    how: Vec<String>,
     /// Set for the gate, and for nothing else that is started.
     environment: Vec<(String, String)>,
 }
@@ -41,7 +44,14 @@ impl Stage {
     pub(crate) fn unmade() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = port();
-        let stage = Self { dir, port, gate: None, environment: Vec::new() };
+        let stage = Self {
+            dir,
+            port,
+            gate: None,
+            config: "holdpoint.yaml".to_owned(),
+            how: Vec::new(),
+            environment: Vec::new(),
+        };
         stage.write("alive", "");
         let ada = stage.cli(&["keygen", "--out", &stage.path("people/ada.key")]);
         let ben = stage.cli(&["keygen", "--out", &stage.path("people/ben.key")]);
@@ -77,6 +87,12 @@ impl Stage {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
+    /// Another gate at the same address, from the next start on.
+    pub(crate) fn set_gate(&mut self, config: &str, how: &[&str]) {
+        self.config = config.to_owned();
+        self.how = how.iter().map(|&word| word.to_owned()).collect();
+    }
+
     /// The environment of the gate, from its next start on.
     pub(crate) fn set_environment(&mut self, environment: Vec<(String, String)>) {
         self.environment = environment;
@@ -94,10 +110,15 @@ impl Stage {
 
     /// Starts a gate that has a drill, gives it something to do, and waits until it has killed itself.
     pub(crate) async fn start_to_die(&mut self) {
+        self.start_to_die_with("sleeper").await;
+    }
+
+    /// As [`Self::start_to_die`], with a plan for this target to do.
+    pub(crate) async fn start_to_die_with(&mut self, target: &str) {
         let token = self.agent();
         let mut gate = self.spawn();
         let since = Instant::now();
-        let body = json!({"action": "process.restart", "target": "sleeper", "trigger": "process.running"});
+        let body = json!({"action": "process.restart", "target": target, "trigger": "process.running"});
         while gate.try_wait().unwrap().is_none() {
             assert!(since.elapsed() < PATIENCE, "the gate lives on\n{}", self.log());
             // Whether it was heard is not asked: it may die under it.
@@ -109,7 +130,8 @@ impl Stage {
     fn spawn(&self) -> Child {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("gate.log")).unwrap();
         Command::new(BINARY)
-            .args(["serve", "--config", &self.path("holdpoint.yaml")])
+            .args(["serve", "--config", &self.path(&self.config)])
+            .args(&self.how)
             .envs(self.environment.clone())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -184,7 +206,7 @@ impl Stage {
     }
 
     pub(crate) fn token(&self, who: &[&str]) -> String {
-        let config = self.path("holdpoint.yaml");
+        let config = self.path(&self.config);
         let args: Vec<_> =
             ["identity", "issue", "--config", &config].into_iter().chain(who.iter().copied()).collect();
         self.must(&args).trim().to_owned()

@@ -123,6 +123,12 @@ impl Jobs {
         Ok(Self { jobs, notebook, dir: dir.to_owned(), client: client()? })
     }
 
+    /// The same jobs for whoever only looks at them, beside an executor in another process that holds their memory.
+    pub fn to_look(dir: &Path, jobs: Vec<Job>) -> Result<Self, JobsError> {
+        let jobs = job::by_id(jobs)?;
+        Ok(Self { jobs, notebook: Notebook::to_look(dir), dir: dir.to_owned(), client: client()? })
+    }
+
     fn runner(&self, target: &Id<kind::Target>) -> Option<Runner<'_>> {
         Some(Runner { client: &self.client, job: self.jobs.get(target)? })
     }

@@ -103,6 +103,12 @@ impl Servers {
             .map_err(|source| ServersError::Directory { dir: dir.to_owned(), source })?;
         Ok(Self { servers, notebook, dir: dir.to_owned(), changing: Mutex::new(()) })
     }
+
+    /// The same servers for whoever only looks at them, beside an executor in another process that holds their memory.
+    pub fn to_look(dir: &Path, servers: Vec<NginxServer>) -> Result<Self, ServersError> {
+        let notebook = Notebook::to_look(dir);
+        Ok(Self { servers: server::by_id(servers)?, notebook, dir: dir.to_owned(), changing: Mutex::new(()) })
+    }
 }
 
 /// What is remembered about the run that acted last.

@@ -102,10 +102,21 @@ enum Failed {
 impl Databases {
     /// Takes up databases whose memory is in `dir`, and makes the directory where there is none. Asks no server.
     pub fn open(dir: &Path, databases: Vec<Database>) -> io::Result<Self> {
-        let databases: BTreeMap<_, _> = databases.into_iter().map(|it| (it.id.clone(), it)).collect();
+        let databases = by_id(databases);
         let notebook = Notebook::open(dir, databases.keys())?;
         Ok(Self { databases, notebook, dir: dir.to_owned() })
     }
+
+    /// The same databases for whoever only looks at them, beside an executor in another process that holds their memory.
+    #[must_use]
+    pub fn to_look(dir: &Path, databases: Vec<Database>) -> Self {
+        let databases = by_id(databases);
+        Self { databases, notebook: Notebook::to_look(dir), dir: dir.to_owned() }
+    }
+}
+
+fn by_id(databases: Vec<Database>) -> BTreeMap<Id<kind::Target>, Database> {
+    databases.into_iter().map(|database| (database.id.clone(), database)).collect()
 }
 
 impl Database {

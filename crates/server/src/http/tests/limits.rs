@@ -282,9 +282,10 @@ async fn t30_a_header_that_never_ends_keeps_nobody_out() {
     let bench = Bench::new().await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let limits = connection::Limits { connections: 1, header: Duration::from_millis(50) };
+    let limits =
+        connection::Limits { connections: 1, header: Duration::from_millis(50), ..Default::default() };
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let served = tokio::spawn(connection::serve(listener, bench.router.clone(), limits, async {
+    let served = tokio::spawn(connection::serve(listener, bench.router.clone(), limits, None, async {
         let _ = stopped.await;
     }));
     // First in the queue, so it has the only place. It never stands still.

@@ -12,8 +12,8 @@ use super::{
     scene::{Scene, drill, was_killed},
 };
 
-/// The steps that are crashed here and not in the table, and those that are crashed beside the witnesses.
-pub(super) const STEPS: [Step; 9] = [
+/// The steps that are crashed here and not in the table, and those that are crashed beside witnesses and roles.
+pub(super) const STEPS: [Step; 10] = [
     Step::KeyFile,
     Step::InitFile,
     Step::StoreMend,
@@ -23,6 +23,7 @@ pub(super) const STEPS: [Step; 9] = [
     Step::CosignEvidence,
     Step::CosignAsk,
     Step::CosignKeep,
+    Step::RoleAsk,
 ];
 
 /// What `init` makes.
