@@ -219,13 +219,9 @@ impl Case<'_> {
     ) -> Result<Permit, Refusal> {
         let now = gate.now();
         let start_before = after(now, gate.settings.start_window_ms)?;
-        // Each step may take its time to settle, forth and back; the soak comes once, and the undo window after it.
-        let mut undo_until = start_before;
-        for step in &self.resolved.steps {
-            let action = step.action;
-            let run = [action.settle_ms, action.soak_ms, action.settle_ms, action.undo_window_ms];
-            undo_until = run.into_iter().try_fold(undo_until, after)?;
-        }
+        let mut steps = self.resolved.steps.iter();
+        let undo_until = steps.try_fold(start_before, |until, step| step.action.undoable_until(until));
+        let undo_until = undo_until.map_err(internal)?;
         let executors = self.resolved.steps.iter().map(|step| gate.bound(&step.action.executor));
         let executors = executors.collect::<Result<_, _>>()?;
         let parts = GrantParts {

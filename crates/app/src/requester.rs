@@ -3,7 +3,7 @@
 use holdpoint_domain::{
     Id, Timestamp,
     actor::{Party, Phase},
-    agent::Agent,
+    agent::{Agent, Person},
     delegation::Delegation,
     facts::{Deputy, Principal},
     id::kind,
@@ -19,6 +19,8 @@ use crate::{
 pub(crate) struct Askers<'a> {
     pub(crate) agent: &'a Agent,
     pub(crate) via: Vec<&'a Agent>,
+    /// The person at the head of the chain.
+    pub(crate) head: Option<&'a Person>,
 }
 
 /// Who a party is in a plan. The build is the one that its selectors attest now; the plan is bound to it.
@@ -60,14 +62,13 @@ pub(crate) fn resolve<'a>(
     let agent = known(gate, &requester.agent, phase)?;
     let via =
         requester.via.iter().map(|agent| known(gate, agent, Phase::Decide)).collect::<Result<_, _>>()?;
-    if let Some(head) = &requester.on_behalf_of
-        && gate.controls.registry.person(head).is_none()
-    {
+    let head = requester.on_behalf_of.as_ref().map(|head| (head, gate.controls.registry.person(head)));
+    if let Some((head, None)) = head {
         let fact = format!("person `{head}`, whom agent `{}` acts for, is not in the registry", agent.id);
         let next = "act for somebody who is there, or for nobody";
         return Err(Refusal::new(Blame::Forbidden, "unknown-delegator", fact, next));
     }
-    Ok(Askers { agent, via })
+    Ok(Askers { agent, via, head: head.and_then(|(_, person)| person) })
 }
 
 /// Whether everybody is still there, in their roles.
@@ -110,6 +111,7 @@ impl Askers<'_> {
             attested_build: requester.build.filter(|build| self.agent.attests(build)),
             accepted: self.agent.accepted && self.via.iter().all(|agent| agent.accepted),
             on_behalf_of: requester.on_behalf_of.clone(),
+            on_behalf_of_teams: self.head.map(|person| person.teams.clone()).unwrap_or_default(),
             via: self.via.iter().map(deputy).collect(),
         }
     }

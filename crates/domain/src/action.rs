@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Digest, Id, Millis, Tier,
+    Digest, Id, Millis, Tier, Timestamp,
     digest::DigestError,
     facts::ActionFacts,
     id::kind,
+    time::TimeError,
     trigger::{Condition, ConditionFault},
 };
 
@@ -346,6 +347,16 @@ pub enum CatalogueError {
 }
 
 impl Action {
+    /// Until when a step with this action that starts before `start` may have to be undone: it may take its time to settle, forth
+    /// and back; the soak comes between, and the undo window after it.
+    ///
+    /// # Errors
+    /// A time beyond what can be written.
+    pub fn undoable_until(&self, start: Timestamp) -> Result<Timestamp, TimeError> {
+        let run = [self.settle_ms, self.soak_ms, self.settle_ms, self.undo_window_ms];
+        run.into_iter().try_fold(start, Timestamp::plus)
+    }
+
     /// The groups of this action in policy: its own, and those generated from its facts.
     #[must_use]
     pub fn all_groups(&self) -> BTreeSet<Id<kind::ActionGroup>> {

@@ -96,6 +96,9 @@ pub struct Principal {
     pub accepted: bool,
     /// The person at the head of the delegation chain.
     pub on_behalf_of: Option<Id<kind::Person>>,
+    /// The teams that this person is in, for rules about them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub on_behalf_of_teams: BTreeSet<Id<kind::Team>>,
     /// The agents between that person and [`Self::agent`], the first one first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub via: Vec<Deputy>,

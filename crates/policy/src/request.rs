@@ -38,6 +38,8 @@ pub(crate) enum Unasked {
 /// takes time.
 pub(crate) struct Asked<'f> {
     principal: Entity,
+    /// The person whom an agent acts for, with their teams.
+    head: Option<Entity>,
     action: Entity,
     resource: EntityUid,
     within: Vec<EntityUid>,
@@ -69,13 +71,19 @@ impl<'f> Asked<'f> {
             ("phase", text(phase(facts.principal.phase))),
             ("via", Value::new_set(via)),
         ]);
+        let mut head = None;
         if let Some(person) = &facts.principal.on_behalf_of {
             let person = uid(&types.person, person.as_str());
-            attributes.push(("onBehalfOf".to_owned(), Value::new_entity_uid(person)));
+            attributes.push(("onBehalfOf".to_owned(), Value::new_entity_uid(person.clone())));
+            let teams = facts.principal.on_behalf_of_teams.iter();
+            let teams: Vec<_> = teams.map(|team| uid(&types.team, team.as_str())).collect();
+            head = Some(entity(person, Vec::new(), &teams)?);
         }
         let principal = entity(principal, attributes, std::slice::from_ref(&team))?;
         let about = About::Plan(schema, facts, target);
-        Ok(Self::on_target(schema, (principal, &[team]), (&known.entity, &known.group_uids), target, about))
+        let asked =
+            Self::on_target(schema, (principal, &[team]), (&known.entity, &known.group_uids), target, about);
+        Ok(Self { head, ..asked })
     }
 
     /// What a person would approve.
@@ -96,7 +104,8 @@ impl<'f> Asked<'f> {
             action: vec![action.uid()],
             resource: vec![resource.clone()],
         };
-        Ok(Self { principal: person, action, resource, within: Vec::new(), concerned, about: About::Bare })
+        let (head, within) = (None, Vec::new());
+        Ok(Self { principal: person, head, action, resource, within, concerned, about: About::Bare })
     }
 
     fn on_target(
@@ -117,7 +126,7 @@ impl<'f> Asked<'f> {
             action: with(&action.uid(), groups),
             resource: with(&resource, &within),
         };
-        Self { principal, action: action.clone(), resource, within, concerned, about }
+        Self { principal, head: None, action: action.clone(), resource, within, concerned, about }
     }
 
     /// The entities, of the resource's attributes only these.
@@ -132,7 +141,8 @@ impl<'f> Asked<'f> {
             About::Bare => Vec::new(),
         };
         let resource = entity(self.resource.clone(), attributes, &self.within)?;
-        Entities::from_entities([self.principal.clone(), self.action.clone(), resource], None).map_err(built)
+        let entities = [self.principal.clone(), self.action.clone(), resource].into_iter();
+        Entities::from_entities(entities.chain(self.head.clone()), None).map_err(built)
     }
 
     /// The request of an agent, of its context only these fields. The oversight is left out for rules that do not look at it.

@@ -242,6 +242,7 @@ pub(crate) fn facts_for(action: &Action) -> Facts {
             attested_build: Some(digest),
             accepted: true,
             on_behalf_of: None,
+            on_behalf_of_teams: BTreeSet::new(),
             via: Vec::new(),
         },
         action: ActionFacts::of(action).unwrap(),

@@ -8,8 +8,13 @@ use std::{
     time::Duration,
 };
 
+use axum::Router;
 use clap::Args;
-use holdpoint_adapters::{cosign::Witness, executor::process::Supervisor};
+use holdpoint_adapters::{
+    cosign::Witness,
+    executor::process::Supervisor,
+    tls::{self, LiveSvid, Peers},
+};
 use holdpoint_app::{halt, recover, revoke, start, strangers::Strangers};
 use holdpoint_domain::Millis;
 use holdpoint_ledger::VerifierKey;
@@ -17,7 +22,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
     cli::{CliError, DrillOptions, failed, say},
-    config::{Config, Role, RoleConfig},
+    config::{Config, Role, RoleConfig, WorkloadDoor},
     http,
     roles::{self, telling},
     service::{GateCell, Runner, Service},
@@ -119,10 +124,16 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
         cosigned: wired.cosigned,
     });
     let listener = listen(config.listen).await?;
-    let router = http::router(
-        Arc::clone(&service),
-        http::Settings { hosts: hosts(&config), limits: http::Limits::default() },
-    );
+    let settings = http::Settings {
+        hosts: hosts(&config),
+        agents_need_certificates: config.workloads.as_ref().is_some_and(|door| door.agents_only_here),
+        limits: http::Limits::default(),
+    };
+    let router = http::router(Arc::clone(&service), settings);
+    let for_workloads = match &config.workloads {
+        Some(door) => Some(tokio::spawn(workloads(&config, door, router.clone()).await?)),
+        None => None,
+    };
     let watching = tokio::spawn(watching(Arc::clone(&cell), in_force));
     let others = wired.neighbours.as_ref().map(Neighbours::witnesses).unwrap_or_default();
     let witnessing = witnessing(&config, &service, others)?;
@@ -138,7 +149,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     })
     .await;
     clockwork.abort();
-    for task in [witnessing, telling, healing].into_iter().flatten() {
+    for task in [witnessing, telling, healing, for_workloads].into_iter().flatten() {
         task.abort();
     }
     sweeping.abort();
@@ -153,6 +164,25 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
         tracing::warn!("runs are still under way: the next start settles them");
     }
     ended.map_err(failed)
+}
+
+/// Opens the door for workloads: what serves it, until it is aborted.
+async fn workloads(
+    config: &Config,
+    door: &WorkloadDoor,
+    router: Router,
+) -> Result<impl Future<Output = ()> + use<>, CliError> {
+    let svid = Arc::new(LiveSvid::load(door.tls.files(&config.base)).map_err(failed)?);
+    let (own, expected) = (svid.id(), config.trust_domain.as_str());
+    if own.trust_domain().as_str() != expected {
+        return Err(CliError::Failed(format!(
+            "workloads.tls: expected a certificate of trust domain `{expected}`, got `{own}`"
+        )));
+    }
+    let tls = tls::server_config(&svid, Peers::OwnDomain).map_err(failed)?;
+    let listener = listen(door.listen).await?;
+    say(format_args!("holdpoint serves workloads on https://{}", door.listen));
+    Ok(http::serve_workloads(listener, router, tls, std::future::pending()))
 }
 
 /// A listener.
@@ -204,12 +234,15 @@ pub(crate) async fn healing(supervisor: Arc<Supervisor>) {
 
 /// The names that the door answers to: its address, this machine's own names for it, and what the operator adds.
 fn hosts(config: &Config) -> BTreeSet<String> {
-    let own = match config.listen.ip() {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("[{ip}]"),
-    };
-    let local = config.listen.ip().is_loopback().then(|| "localhost".to_owned());
-    config.allowed_hosts.iter().cloned().chain([own]).chain(local).collect()
+    let doors = [Some(config.listen), config.workloads.as_ref().map(|door| door.listen)];
+    let own = doors.into_iter().flatten().flat_map(|door| {
+        let name = match door.ip() {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        };
+        [Some(name), door.ip().is_loopback().then(|| "localhost".to_owned())]
+    });
+    config.allowed_hosts.iter().cloned().chain(own.flatten()).collect()
 }
 
 /// Does what is due, and starts what has a permit, for ever.

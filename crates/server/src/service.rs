@@ -9,10 +9,13 @@ use holdpoint_adapters::cosign::Kept;
 use holdpoint_app::{gate::Gate, recover, refusal::Refusal, run, strangers::Strangers};
 use holdpoint_domain::{Id, actor::Identity, flow::State, id::kind};
 
-/// Tells who a bearer token belongs to.
+/// Tells who a bearer token belongs to, or a certificate.
 pub(crate) trait Identify: Send + Sync {
     /// Whoever showed a sound token, or why nobody did: one line, without the token.
     fn identify(&self, bearer: &str) -> Result<Identified, String>;
+
+    /// Whoever proved a SPIFFE id of our own trust domain by an X.509-SVID, or why it names nobody here.
+    fn workload(&self, id: &str) -> Result<Identified, String>;
 }
 
 /// Whoever showed a sound token.

@@ -141,6 +141,7 @@ fn facts(action: &Action, choices: &mut Choices<'_>) -> Facts {
             attested_build: choices.yes().then_some(digest),
             accepted: choices.yes(),
             on_behalf_of: choices.yes().then(|| Id::parse("ada").unwrap()),
+            on_behalf_of_teams: choices.yes().then(|| Id::parse("payments").unwrap()).into_iter().collect(),
             via: Vec::new(),
         },
         action: ActionFacts::of(action).unwrap(),

@@ -86,8 +86,11 @@ pub enum Refusal {
     /// A step that whoever passed the permit on kept.
     #[error("step {0} was not passed on with the permit")]
     NotPassedOn(usize),
-    /// Start too long after the grant, or an undo that ends before the start.
-    #[error("expected granted < start_before <= undo_until and a start within {MAX_START_MS} ms")]
+    /// Start too long after the grant, or an undo that ends before the start or later than the catalogue gives the steps.
+    #[error(
+        "expected granted < start_before <= undo_until, a start within {MAX_START_MS} ms, and an undo no later than the \
+         catalogue here gives the steps"
+    )]
     Life,
     /// A permit of a gate in development, where only the real thing is taken.
     #[error(
@@ -244,9 +247,14 @@ impl Pins {
         if grant.development && self.mode == Mode::Production {
             return Err(Refusal::Development);
         }
-        let mut floor = Tier::T0;
+        let (mut floor, mut longest) = (Tier::T0, start);
         for step in plan.steps() {
             floor = floor.max(self.floor_of(plan, step)?);
+            longest = self.entry(step)?.undoable_until(longest).map_err(|_| Refusal::Life)?;
+        }
+        // Later steps start until the end of the undo, so it is no longer than the catalogue here gives these steps.
+        if end > longest {
+            return Err(Refusal::Life);
         }
         if grant.tier < floor {
             return Err(Refusal::BelowFloor { tier: grant.tier, floor });

@@ -2,11 +2,11 @@
 
 use std::{
     cmp::Ordering,
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{PoisonError, RwLock},
 };
 
-use holdpoint_domain::{Digest, Timestamp};
+use holdpoint_domain::{Digest, Timestamp, actor::Identity};
 
 use super::{
     keyring::SourceStatus,
@@ -78,6 +78,11 @@ impl CachedVerifier {
         }
         good.tokens.insert(digest, Checked { verified: verified.clone(), at: now, until });
         Ok(verified)
+    }
+
+    /// As [`Verifier::workload`]: there is no signature to be checked, and nothing to remember.
+    pub fn workload(&self, id: &str) -> Result<(Identity, BTreeSet<String>), TokenError> {
+        self.verifier.workload(id)
     }
 
     /// What is known of the sources of keys.

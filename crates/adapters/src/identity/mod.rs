@@ -27,7 +27,7 @@ pub use jwks::{Bundle, Jwks, JwksError, Uses};
 pub use key::{Algorithm, KeyError, PublicKey};
 pub use keyring::{Keyring, SourceStatus, WentBack};
 pub use rules::{Issuer, IssuerKind, MAX_ISSUER_LIFETIME, Rule, RuleError};
-pub use source::{Feed, HttpsError, Pace, Source, SourceError, WorkloadError};
+pub use source::{Feed, HttpsError, Pace, Source, SourceError, WorkloadError, fetch_token};
 pub use token::{MAX_LIFETIME, MAX_SKEW, MAX_TOKEN_LEN, TokenError, Verified};
 pub use verifier::{Domain, DomainError, Verifier};
 pub use workload_api::{Registration, WorkloadApi, WorkloadApiError, program_digest};

@@ -122,6 +122,14 @@ impl Verifier {
         self.check(token, now).map(|(verified, _)| verified)
     }
 
+    /// Whom a workload of our own trust domain is that proved its SPIFFE id by an X.509-SVID, and what is known of it: the same
+    /// as of its JWT-SVID.
+    pub fn workload(&self, id: &str) -> Result<(Identity, BTreeSet<String>), TokenError> {
+        let domain = domain_of(id).filter(|domain| *domain == self.own).ok_or(TokenError::NoRule)?;
+        let named = self.domains.get(&domain).map(|domain| &domain.named);
+        self.named(&domain, named, id)
+    }
+
     /// What is known of the sources of keys.
     #[must_use]
     pub fn sources(&self) -> Vec<SourceStatus> {
@@ -174,11 +182,20 @@ impl Verifier {
         domain: &Domain,
         claims: &Map<String, Value>,
     ) -> Result<(Identity, BTreeSet<String>), TokenError> {
-        let subject = subject(claims, "a SPIFFE id")?;
+        self.named(name, Some(&domain.named), subject(claims, "a SPIFFE id")?)
+    }
+
+    /// Whom a SPIFFE id of a domain is, by what is `named` there or by itself.
+    fn named(
+        &self,
+        name: &TrustDomain,
+        named: Option<&BTreeMap<SpiffeId, Identity>>,
+        subject: &str,
+    ) -> Result<(Identity, BTreeSet<String>), TokenError> {
         let mut selectors =
             BTreeSet::from([format!("spiffe_id:{subject}"), format!("trust_domain:{}", name.as_str())]);
-        let named = SpiffeId::parse(subject).ok().and_then(|id| domain.named.get(&id));
-        if let Some(identity) = named {
+        let known = SpiffeId::parse(subject).ok().and_then(|id| named?.get(&id));
+        if let Some(identity) = known {
             return Ok((identity.clone(), selectors));
         }
         if *name != self.own {

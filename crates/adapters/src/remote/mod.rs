@@ -10,6 +10,7 @@
 
 mod book;
 mod call;
+mod consents;
 mod executor;
 mod intent;
 mod issuer;
@@ -20,6 +21,7 @@ pub mod wire;
 
 pub use book::RemoteBook;
 pub use call::{CallError, RoleClient};
+pub use consents::{ConsentError, Consents};
 pub use executor::RemoteExecutor;
 pub use intent::{IntentError, Witnessed};
 pub use issuer::RemoteIssuer;

@@ -58,6 +58,9 @@ pub enum Step {
     CosignAsk,
     /// The newest cosigned head is kept beside the store. Before, after: the next one that is cosigned takes its place.
     CosignKeep,
+    /// An issuer in a process of its own writes down which permit some consents became. Before: nothing was leased. After: the same
+    /// permit is leased for again, and no other.
+    ConsentKeep,
     /// A role in a process of its own is asked. Before: it knows of nothing. After: the records say what it was asked for; what has
     /// an effect is never asked for again, and what is left of it is looked at.
     RoleAsk,
@@ -135,7 +138,7 @@ pub struct Taken(());
 
 impl Step {
     /// All of them, in the order in which a gate comes to them.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 49] = [
         Self::KeyFile,
         Self::InitFile,
         Self::StoreCreate,
@@ -154,6 +157,7 @@ impl Step {
         Self::CosignEvidence,
         Self::CosignAsk,
         Self::CosignKeep,
+        Self::ConsentKeep,
         Self::RoleAsk,
         Self::LeaseMint,
         Self::LeaseEnd,
@@ -208,6 +212,7 @@ impl Step {
             Self::CosignEvidence => "cosign-evidence",
             Self::CosignAsk => "cosign-ask",
             Self::CosignKeep => "cosign-keep",
+            Self::ConsentKeep => "consent-keep",
             Self::RoleAsk => "role-ask",
             Self::LeaseMint => "lease-mint",
             Self::LeaseEnd => "lease-end",

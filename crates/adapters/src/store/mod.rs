@@ -51,7 +51,7 @@ use holdpoint_app::{
 use holdpoint_domain::{Commitment, Digest, Id, facts::Inputs, halt::Halt, id::kind, lease::LeaseInfo};
 use holdpoint_ledger::{
     hash::Hash,
-    key::NoteSigner,
+    key::{NoteSigner, VerifierKey},
     tile::TilePath,
     tree::{Tree, TreeError},
 };
@@ -79,6 +79,8 @@ pub struct SqliteConfig {
     pub origin: String,
     /// How much room to set aside for what must be recorded on a full disk.
     pub reserve_bytes: u64,
+    /// The key that the log is about to rotate to: every new head has its signature as well, under the same name.
+    pub next_signer: Option<Box<dyn NoteSigner + Send>>,
     /// Faults on demand, for tests; none in a gate.
     pub faults: Option<Box<dyn Faults>>,
 }
@@ -87,7 +89,8 @@ impl SqliteConfig {
     /// The store at `path` for the log `origin`, with everything else as usual.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>, origin: impl Into<String>) -> Self {
-        Self { path: path.into(), origin: origin.into(), reserve_bytes: DEFAULT_RESERVE_BYTES, faults: None }
+        let (path, origin) = (path.into(), origin.into());
+        Self { path, origin, reserve_bytes: DEFAULT_RESERVE_BYTES, next_signer: None, faults: None }
     }
 }
 
@@ -108,7 +111,7 @@ impl SqliteStore {
     /// # Errors
     /// Whatever makes it doubtful that this is the newest sound copy of this log; see [`OpenError`].
     pub fn open(config: SqliteConfig, signer: Box<dyn NoteSigner + Send>) -> Result<Self, OpenError> {
-        let SqliteConfig { path, origin, reserve_bytes, faults } = config;
+        let SqliteConfig { path, origin, reserve_bytes, next_signer, faults } = config;
         let lock = open::take(&path)?;
         let opened = open::open(&path, &origin, signer.as_ref(), Missing::Refuse)?;
         let Opened { conn, head, tree, scalars, remembered } = opened;
@@ -117,6 +120,7 @@ impl SqliteStore {
         let writer = Writer {
             conn,
             signer,
+            next_signer,
             tree,
             scalars,
             shared: Arc::clone(&shared),
@@ -146,6 +150,16 @@ impl SqliteStore {
     pub fn danger_accept_head(path: &Path, origin: &str, signer: &dyn NoteSigner) -> Result<Head, OpenError> {
         let _lock = open::take(path)?;
         Ok(open::open(path, origin, signer, Missing::Accept)?.head)
+    }
+
+    /// Whether the head of the store at `path` has the signature of the key that the log is to rotate to: only then does that key
+    /// open it at the next start. Takes the store: no gate may have it.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`], where the head has no such signature among them.
+    pub fn check_rotation(path: &Path, origin: &str, next: &VerifierKey) -> Result<(), OpenError> {
+        let _lock = open::take(path)?;
+        open::check_head(path, origin, next)
     }
 
     /// A proof out of the last durable tree and the stored tiles.

@@ -10,7 +10,7 @@ use holdpoint_ledger::{
     key::{NoteSigner, VerifierKey},
     tree::Tree,
 };
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use super::error::OpenError;
 use super::fold::{Fold, is_history_sound};
@@ -67,7 +67,7 @@ pub(super) fn open(
         return Err(OpenError::SignerName { expected, got });
     }
     let key = VerifierKey::of(signer)?;
-    let empty = sign(origin, &Tree::new(), signer).map_err(OpenError::Sign)?;
+    let empty = sign(origin, &Tree::new(), signer, None).map_err(OpenError::Sign)?;
     let conn = open_writer(path, &empty.checkpoint)?;
     let (signed, note) = stored_head(&conn, origin, &key)?;
 
@@ -95,6 +95,17 @@ pub(super) fn open(
     let remembered = Remembered::open(&head_path, &note)?;
     let head = Head { origin: origin.to_owned(), size: tree.size(), root: tree.root(), checkpoint: note };
     Ok(Opened { conn, head, tree, scalars, remembered })
+}
+
+/// Whether this key opens both the head in the store and what is remembered beside it.
+pub(super) fn check_head(path: &Path, origin: &str, key: &VerifierKey) -> Result<(), OpenError> {
+    let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let (signed, _) = stored_head(&conn, origin, key)?;
+    let head_path = remembered::path_of(path);
+    match remembered::read(&head_path, origin, key)?.first() {
+        Some(newest) if newest.size() == signed.size() => Ok(()),
+        Some(_) | None => Err(OpenError::NothingRemembered { path: head_path, size: signed.size() }),
+    }
 }
 
 /// The head that the store claims, with a signature of our key.

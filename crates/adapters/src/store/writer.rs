@@ -81,6 +81,7 @@ impl Request {
 pub(super) struct Writer {
     pub(super) conn: Connection,
     pub(super) signer: Box<dyn NoteSigner + Send>,
+    pub(super) next_signer: Option<Box<dyn NoteSigner + Send>>,
     pub(super) tree: Tree,
     pub(super) scalars: Scalars,
     pub(super) shared: Arc<Shared>,
@@ -198,8 +199,8 @@ impl Writer {
             self.shared.published().head.as_ref().clone()
         } else {
             let origin = self.signer.name().to_owned();
-            let head =
-                sign(&origin, &tree, self.signer.as_ref()).map_err(|err| Failure::Broken(err.to_string()))?;
+            let head = sign(&origin, &tree, self.signer.as_ref(), self.next_signer.as_deref())
+                .map_err(|err| Failure::Broken(err.to_string()))?;
             let sql = "UPDATE head SET checkpoint = ?1 WHERE one = 1";
             conn.prepare_cached(sql)?.execute([head.checkpoint.as_str()])?;
             head
@@ -291,10 +292,17 @@ fn wait_for_more(queue: &mut mpsc::Receiver<Request>, batch: &mut Vec<Request>) 
     }
 }
 
-/// The signed head of a tree.
-pub(super) fn sign(origin: &str, tree: &Tree, signer: &dyn NoteSigner) -> Result<Head, CheckpointError> {
+/// The signed head of a tree; by the next key as well, while the log's is rotated.
+pub(super) fn sign(
+    origin: &str,
+    tree: &Tree,
+    signer: &dyn NoteSigner,
+    next: Option<&(dyn NoteSigner + Send)>,
+) -> Result<Head, CheckpointError> {
     let checkpoint = Checkpoint::new(origin, tree.size(), tree.root())?;
-    let signed = SignedCheckpoint::sign(&checkpoint, &[signer])?;
+    let signers: Vec<&dyn NoteSigner> =
+        std::iter::once(signer).chain(next.map(|next| next as &dyn NoteSigner)).collect();
+    let signed = SignedCheckpoint::sign(&checkpoint, &signers)?;
     Ok(Head {
         origin: origin.to_owned(),
         size: tree.size(),

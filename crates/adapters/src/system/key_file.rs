@@ -13,7 +13,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use holdpoint_domain::{Id, id::kind, signature::Thumbprint};
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 
-use super::random;
+use super::{durable::sync_folder_of, random};
 use crate::step::{Step, Taken};
 
 /// Largest key file: a P-256 key with its envelope needs a few hundred bytes.
@@ -28,6 +28,8 @@ pub enum KeyUse {
     NextPermit(Thumbprint),
     /// The gate signs checkpoints of the ledger.
     Checkpoint,
+    /// The gate signs checkpoints beside that key, until it takes its place.
+    NextCheckpoint,
     /// The gate signs who acts for whom.
     Delegation,
     /// The observer signs evidence.
@@ -56,6 +58,7 @@ impl KeyUse {
             Self::Permit => "permit.key".to_owned(),
             Self::NextPermit(thumbprint) => format!("permit-{thumbprint}.key"),
             Self::Checkpoint => "checkpoint.key".to_owned(),
+            Self::NextCheckpoint => "checkpoint-next.key".to_owned(),
             Self::Delegation => "delegation.key".to_owned(),
             Self::Evidence => "evidence.key".to_owned(),
             Self::Cosign => "cosign.key".to_owned(),
@@ -76,6 +79,7 @@ impl KeyUse {
         let plain = [
             Self::Permit,
             Self::Checkpoint,
+            Self::NextCheckpoint,
             Self::Delegation,
             Self::Evidence,
             Self::Cosign,
@@ -193,6 +197,20 @@ impl Seed {
     /// Writes the seed to a key file that is not there yet.
     pub fn create(&self, path: &Path) -> Result<(), KeyFileError> {
         create(path, &self.0)
+    }
+
+    /// Puts the key file `next` in the place of `path`, durably: what was there is gone.
+    ///
+    /// # Errors
+    /// No key in `next`, or a file system that does not do it.
+    pub fn supersede(next: &Path, path: &Path) -> Result<(), KeyFileError> {
+        Self::load(next)?;
+        let renamed = Step::KeyFile.take(|taken| {
+            // If we stop before this, both keys are where they were.
+            fs::rename(next, path)?;
+            sync_folder_of(path, taken)
+        });
+        renamed.map_err(|source| KeyFileError::Io { path: path.to_owned(), source })
     }
 
     /// Reads the seed of a key file, and makes a fresh one where there is none.

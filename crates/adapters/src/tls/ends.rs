@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use holdpoint_domain::Timestamp;
 use reqwest::{Client, redirect, retry};
 use rustls::{
     ClientConfig, ServerConfig, client::Resumption, pki_types::CertificateDer,
@@ -9,7 +10,11 @@ use rustls::{
 };
 use spiffe::SpiffeId;
 
-use super::{live::LiveSvid, svid, verify::PeerVerifier};
+use super::{
+    live::LiveSvid,
+    svid,
+    verify::{PeerVerifier, Peers},
+};
 
 /// How long a connection to a role may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -25,11 +30,11 @@ pub enum EndError {
     Http(#[from] reqwest::Error),
 }
 
-/// A server that only these clients get through to.
+/// A server that only these clients get through to, each with an X.509-SVID.
 ///
 /// # Errors
 /// No TLS 1.3 to be had.
-pub fn server_config(own: &Arc<LiveSvid>, clients: Vec<SpiffeId>) -> Result<Arc<ServerConfig>, EndError> {
+pub fn server_config(own: &Arc<LiveSvid>, clients: Peers) -> Result<Arc<ServerConfig>, EndError> {
     let verifier = Arc::new(PeerVerifier::new(Arc::clone(own), clients));
     let builder =
         ServerConfig::builder_with_provider(Arc::clone(own.provider())).with_protocol_versions(&[&TLS13])?;
@@ -47,7 +52,7 @@ pub fn server_config(own: &Arc<LiveSvid>, clients: Vec<SpiffeId>) -> Result<Arc<
 /// # Errors
 /// No TLS 1.3 to be had.
 pub fn client_config(own: &Arc<LiveSvid>, server: SpiffeId) -> Result<ClientConfig, EndError> {
-    let verifier = Arc::new(PeerVerifier::new(Arc::clone(own), vec![server]));
+    let verifier = Arc::new(PeerVerifier::new(Arc::clone(own), Peers::These(vec![server])));
     let builder =
         ClientConfig::builder_with_provider(Arc::clone(own.provider())).with_protocol_versions(&[&TLS13])?;
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
@@ -71,8 +76,18 @@ pub fn client(own: &Arc<LiveSvid>, server: SpiffeId) -> Result<Client, EndError>
     Ok(builder.pool_max_idle_per_host(0).connect_timeout(CONNECT).user_agent(agent).build()?)
 }
 
+/// The other end of an established connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Who it is.
+    pub id: SpiffeId,
+    /// When its certificate ends, and with it what the connection proves.
+    pub until: Timestamp,
+}
+
 /// Who the other end of an established connection is. Its certificate was verified when it was made.
 #[must_use]
-pub fn peer_of(certificates: Option<&[CertificateDer<'_>]>) -> Option<SpiffeId> {
-    svid::leaf_id(certificates?.first()?).ok()
+pub fn peer_of(certificates: Option<&[CertificateDer<'_>]>) -> Option<Peer> {
+    let leaf = certificates?.first()?;
+    Some(Peer { id: svid::leaf_id(leaf).ok()?, until: svid::ends_at(leaf).ok()? })
 }

@@ -4,7 +4,10 @@
 //! [`client_config`] take whom the other end may be; what a certificate must look like stands in [`svid`]. [`DevCa`] makes
 //! certificates for a first try; in production SPIRE brings them.
 //!
-//! Never here: a resumed session, which would skip the look at the certificate; a peer that is merely of the trust domain.
+//! Roles take exactly the configured peers. The door for workloads takes everybody of its trust domain, and the id that they prove
+//! counts as an identity token's would.
+//!
+//! Never here: a resumed session, which would skip the look at the certificate; a decision about who may do what.
 
 mod ca;
 mod ends;
@@ -13,7 +16,9 @@ pub mod svid;
 mod verify;
 
 pub use ca::{CaError, DevCa, Made};
-pub use ends::{EndError, client, client_config, peer_of, server_config};
+pub use ends::{EndError, Peer, client, client_config, peer_of, server_config};
 pub use live::{LiveSvid, LoadError, SvidFiles};
 pub use spiffe::SpiffeId;
 pub use svid::SvidError;
+pub use verify::Peers;
+pub(crate) use verify::svid_of;

@@ -1,5 +1,6 @@
 //! What a certificate of SPIFFE must look like (X.509-SVID specification, sections 2 to 5), beside its chain and its dates.
 
+use holdpoint_domain::Timestamp;
 use spiffe::{SpiffeId, SpiffeIdError};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
@@ -68,6 +69,17 @@ pub fn leaf_id(der: &[u8]) -> Result<SpiffeId, SvidError> {
     let [uri] = uris.as_slice() else { return Err(SvidError::Uris { got: uris.len() }) };
     let id = SpiffeId::new(uri)?;
     if id.path().is_empty() { Err(SvidError::NoPath) } else { Ok(id) }
+}
+
+/// When a certificate ends: that millisecond is too late.
+///
+/// # Errors
+/// No certificate, or an end before 1970.
+pub(super) fn ends_at(der: &[u8]) -> Result<Timestamp, SvidError> {
+    let seconds = u64::try_from(parse(der)?.validity().not_after.timestamp()).ok();
+    // The last second of its validity is still in it (RFC 5280 section 4.1.2.5).
+    let ms = seconds.and_then(|seconds| seconds.checked_add(1)?.checked_mul(1000));
+    ms.and_then(|ms| Timestamp::from_ms(ms).ok()).ok_or(SvidError::Malformed)
 }
 
 /// Whether a certificate may sign others.

@@ -7,7 +7,7 @@ use rustls::{
     SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime},
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
 use spiffe::SpiffeId;
@@ -21,17 +21,26 @@ use super::{
 /// Longest chain below an authority: SPIRE nests a few.
 const MAX_INTERMEDIATES: usize = 8;
 
+/// Whom an end talks with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peers {
+    /// These, and nobody else.
+    These(Vec<SpiffeId>),
+    /// Every workload of its own trust domain: who may do what is decided afterwards, by the id.
+    OwnDomain,
+}
+
 /// Checks the other end's certificate, at either end.
 #[derive(Debug)]
 pub(super) struct PeerVerifier {
     own: Arc<LiveSvid>,
-    expected: Vec<SpiffeId>,
+    expected: Peers,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 /// Why the other end is not let in.
 #[derive(Debug, thiserror::Error)]
-enum PeerError {
+pub(crate) enum PeerError {
     #[error("the certificate is no leaf of SPIFFE: {0}")]
     Leaf(#[source] SvidError),
     #[error("a certificate of the chain may not sign: {0}")]
@@ -40,6 +49,8 @@ enum PeerError {
     TrustDomain { expected: String, got: String },
     #[error("the chain has more than {MAX_INTERMEDIATES} certificates")]
     Long,
+    #[error("the certificate's chain does not stand: {0}")]
+    Chain(#[from] webpki::Error),
     #[error("`{0}` is not whom this end talks with")]
     Other(SpiffeId),
 }
@@ -53,8 +64,29 @@ impl ExtendedKeyUsageValidator for LookedAt {
     }
 }
 
+/// Whose X.509-SVID this is: a leaf of SPIFFE, below one of these authorities, valid now. The authorities vouch for one trust
+/// domain; whether the id is of that one says the caller.
+pub(crate) fn svid_of(
+    leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    authorities: &[TrustAnchor<'_>],
+    algorithms: WebPkiSupportedAlgorithms,
+    now: UnixTime,
+) -> Result<SpiffeId, PeerError> {
+    let id = svid::leaf_id(leaf).map_err(PeerError::Leaf)?;
+    if intermediates.len() > MAX_INTERMEDIATES {
+        return Err(PeerError::Long);
+    }
+    for certificate in intermediates {
+        svid::check_signing(certificate).map_err(PeerError::Signing)?;
+    }
+    let end = EndEntityCert::try_from(leaf)?;
+    end.verify_for_usage(algorithms.all, authorities, intermediates, now, LookedAt, None, None)?;
+    Ok(id)
+}
+
 impl PeerVerifier {
-    pub(super) fn new(own: Arc<LiveSvid>, expected: Vec<SpiffeId>) -> Self {
+    pub(super) fn new(own: Arc<LiveSvid>, expected: Peers) -> Self {
         let algorithms = own.provider().signature_verification_algorithms;
         Self { own, expected, algorithms }
     }
@@ -65,26 +97,21 @@ impl PeerVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
-        let id = svid::leaf_id(leaf).map_err(|err| refused(PeerError::Leaf(err)))?;
-        if intermediates.len() > MAX_INTERMEDIATES {
-            return Err(refused(PeerError::Long));
-        }
-        for certificate in intermediates {
-            svid::check_signing(certificate).map_err(|err| refused(PeerError::Signing(err)))?;
-        }
         let own = self.own.current();
+        let anchors = own.roots.iter().map(webpki::anchor_from_trusted_cert);
+        let anchors = anchors.collect::<Result<Vec<_>, _>>().map_err(|err| refused(err.into()))?;
+        let id = svid_of(leaf, intermediates, &anchors, self.algorithms, now).map_err(refused)?;
         // The bundle is of one trust domain: it vouches for nobody else, whatever a certificate below it says.
         if id.trust_domain() != own.id.trust_domain() {
             let (expected, got) = (own.id.trust_domain().to_string(), id.trust_domain().to_string());
             return Err(refused(PeerError::TrustDomain { expected, got }));
         }
-        let anchors = own.roots.iter().map(webpki::anchor_from_trusted_cert);
-        let anchors = anchors.collect::<Result<Vec<_>, _>>().map_err(chain)?;
-        let end = EndEntityCert::try_from(leaf).map_err(chain)?;
-        end.verify_for_usage(self.algorithms.all, &anchors, intermediates, now, LookedAt, None, None)
-            .map_err(chain)?;
         // Last of all: whoever is nobody learns nothing about who may come.
-        if self.expected.contains(&id) { Ok(()) } else { Err(refused(PeerError::Other(id))) }
+        match &self.expected {
+            Peers::OwnDomain => Ok(()),
+            Peers::These(ids) if ids.contains(&id) => Ok(()),
+            Peers::These(_) => Err(refused(PeerError::Other(id))),
+        }
     }
 
     fn verify_signature(
@@ -99,11 +126,6 @@ impl PeerVerifier {
 
 fn refused(err: PeerError) -> Error {
     tracing::warn!("a connection is refused: {err}");
-    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(err))))
-}
-
-fn chain(err: webpki::Error) -> Error {
-    tracing::warn!("a connection is refused: the certificate's chain does not stand: {err}");
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(err))))
 }
 

@@ -288,6 +288,7 @@ impl Life {
                 attested_build: None,
                 accepted: true,
                 on_behalf_of: None,
+                on_behalf_of_teams: BTreeSet::new(),
                 via: Vec::new(),
             },
             action: ActionFacts {

@@ -74,7 +74,7 @@ fn catalogue() -> Arc<Catalogue> {
     let action = |id: &str, executor: &str, undo: &str, more: Value| -> Action {
         let mut entry = json!({
             "id": id, "title": "a test", "executor": executor, "reversibility": "reversible", "idempotent": true,
-            "tier": "T2", "undo": undo, "undo_window_ms": 60_000, "verify": "up", "triggers": ["hung"],
+            "tier": "T2", "undo": undo, "undo_window_ms": 3_600_000, "verify": "up", "triggers": ["hung"],
             "soak_ms": 1, "settle_ms": 1,
             "cap": {"targets": 1, "services": 1, "critical": 1, "replica_share_percent": 100},
         });

@@ -49,7 +49,7 @@ pub(crate) fn catalogue() -> Arc<Catalogue> {
     let action = |id: &str, executor: &str, tier: &str, reversibility: &str, undo: &str| -> Action {
         serde_json::from_value(json!({
             "id": id, "title": "a test", "executor": executor, "reversibility": reversibility, "idempotent": true,
-            "tier": tier, "undo": undo, "undo_window_ms": 60_000, "verify": "up", "triggers": ["hung"],
+            "tier": tier, "undo": undo, "undo_window_ms": 3_600_000, "verify": "up", "triggers": ["hung"],
             "soak_ms": 1, "settle_ms": 1,
             "cap": {"targets": 1, "services": 1, "critical": 1, "replica_share_percent": 100},
         }))

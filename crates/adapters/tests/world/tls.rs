@@ -4,7 +4,7 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use holdpoint_adapters::{
     system::SystemClock,
-    tls::{self, DevCa, LiveSvid, LoadError, SpiffeId, SvidError, SvidFiles, svid},
+    tls::{self, DevCa, LiveSvid, LoadError, Peers, SpiffeId, SvidError, SvidFiles, svid},
 };
 use holdpoint_app::port::Clock as _;
 use rcgen::{
@@ -241,7 +241,7 @@ async fn meet(client: &Arc<LiveSvid>, server: &Arc<LiveSvid>) -> Result<SpiffeId
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let (near, far) = tokio::io::duplex(64 * 1024);
     let connector = TlsConnector::from(Arc::new(tls::client_config(client, id("issuer")).unwrap()));
-    let acceptor = TlsAcceptor::from(tls::server_config(server, vec![id("gate")]).unwrap());
+    let acceptor = TlsAcceptor::from(tls::server_config(server, Peers::These(vec![id("gate")])).unwrap());
     let asking = async {
         let name = ServerName::try_from("192.0.2.1").unwrap();
         let mut stream = connector.connect(name, near).await.map_err(|err| err.to_string())?;
@@ -256,7 +256,7 @@ async fn meet(client: &Arc<LiveSvid>, server: &Arc<LiveSvid>) -> Result<SpiffeId
         stream.read_exact(&mut byte).await.map_err(|err| err.to_string())?;
         stream.write_all(&byte).await.map_err(|err| err.to_string())?;
         stream.flush().await.map_err(|err| err.to_string())?;
-        Ok::<_, String>(peer)
+        Ok::<_, String>(peer.id)
     };
     let (asked, served) = tokio::join!(asking, serving);
     asked?;

@@ -83,6 +83,7 @@ pub(crate) fn facts() -> Facts {
             attested_build: Some(digest("build")),
             accepted: true,
             on_behalf_of: Some(id("dee")),
+            on_behalf_of_teams: BTreeSet::new(),
             via: Vec::new(),
         },
         action: ActionFacts {

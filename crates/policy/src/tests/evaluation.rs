@@ -110,6 +110,21 @@ fn inv10_an_answer_that_falls_while_oversight_rises_is_a_denial() {
     assert_eq!(answer(&sample::facts(), &answers), Answer::Deny);
 }
 
+#[test]
+fn a_rule_may_ask_for_the_team_of_the_person_whom_an_agent_acts_for() {
+    let bundle = load(
+        "@id(\"theirs\") permit (principal is Agent, action, resource) when {
+           principal has onBehalfOf && principal.onBehalfOf in Team::\"payments\" };",
+    );
+    let mut facts = sample::facts();
+    assert_eq!(allows(&bundle, &facts), [false; 4]);
+    facts.principal.on_behalf_of = Some(sample::id("alice"));
+    facts.principal.on_behalf_of_teams = sample::ids(&["oncall"]);
+    assert_eq!(allows(&bundle, &facts), [false; 4]);
+    facts.principal.on_behalf_of_teams = sample::ids(&["oncall", "payments"]);
+    assert!(allows(&bundle, &facts)[3]);
+}
+
 /// What is built without a schema check fits the schema.
 #[test]
 fn requests_fit_the_schema() {
@@ -117,6 +132,7 @@ fn requests_fit_the_schema() {
     let schema = &bundle.schema().cedar;
     let mut facts = sample::facts();
     facts.principal.on_behalf_of = Some(sample::id("alice"));
+    facts.principal.on_behalf_of_teams = sample::ids(&["oncall"]);
     let person = sample::person("alice", &["oncall", "payments"], 1);
     let plan = crate::request::Asked::plan(bundle.schema(), &facts).unwrap();
     let approving = crate::request::Asked::consent(bundle.schema(), &consent(&person, &facts)).unwrap();

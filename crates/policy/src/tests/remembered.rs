@@ -16,6 +16,8 @@ const RULES: &str = "
     @id(\"phase\") forbid (principal is Agent, action, resource) when { principal.phase == \"observe\" };
     @id(\"team\") forbid (principal in Team::\"payments\", action, resource);
     @id(\"person\") forbid (principal is Agent, action, resource) when { principal has onBehalfOf };
+    @id(\"persons-team\") forbid (principal is Agent, action, resource) when {
+      principal has onBehalfOf && principal.onBehalfOf in Team::\"payments\" };
     @id(\"down\") forbid (principal is Agent, action, resource) when { resource.down };
     @id(\"stateless\") forbid (principal is Agent, action, resource) when { !resource.stateless };
     @id(\"place\") forbid (principal is Agent, action, resource in Environment::\"staging\");
@@ -31,10 +33,14 @@ const RULES: &str = "
 
 /// The facts, and what they are with one field changed.
 fn variants() -> Vec<Facts> {
-    let changes: [fn(&mut Facts); 14] = [
+    let changes: [fn(&mut Facts); 15] = [
         |facts| facts.principal.phase = Phase::Observe,
         |facts| facts.principal.team = sample::id("payments"),
         |facts| facts.principal.on_behalf_of = Some(sample::id("alice")),
+        |facts| {
+            facts.principal.on_behalf_of = Some(sample::id("alice"));
+            facts.principal.on_behalf_of_teams = [sample::id("payments")].into();
+        },
         |facts| facts.target.as_mut().unwrap().down = true,
         |facts| facts.target.as_mut().unwrap().stateless = false,
         |facts| facts.target.as_mut().unwrap().environment = sample::id("staging"),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use holdpoint_adapters::{
-    identity::DevIssuer,
+    identity::{DevIssuer, fetch_token},
     system::{Ed25519Key, KeyUse, Seed, SystemClock},
 };
 use holdpoint_app::port::Clock as _;
@@ -16,12 +16,23 @@ use holdpoint_domain::{
 use super::{CliError, failed, say};
 use crate::config::Config;
 
-/// The local development issuer: identities for a first day and for tests. Whoever can read its key can be anybody, so it
-/// is no issuer for production.
+/// Identities of workloads and people.
 #[derive(Debug, Subcommand)]
 pub(crate) enum IdentityCommand {
-    /// Print a token
+    /// Print a token of the local development issuer. Whoever can read its key can be anybody, so it is no issuer for production
     Issue(IssueOptions),
+    /// Print the JWT-SVID that a Workload API gives to this process
+    Fetch(FetchOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FetchOptions {
+    /// The Workload API, as `unix:///path/of/a/socket`
+    #[arg(long, env = "SPIFFE_ENDPOINT_SOCKET")]
+    socket: String,
+    /// The audience of the gate, as its `audience` says
+    #[arg(long)]
+    audience: String,
 }
 
 #[derive(Debug, Args)]
@@ -51,8 +62,14 @@ pub(crate) struct KeygenOptions {
 }
 
 /// Runs an identity command.
-pub(crate) fn run(command: &IdentityCommand) -> Result<(), CliError> {
-    let IdentityCommand::Issue(options) = command;
+pub(crate) async fn run(command: &IdentityCommand) -> Result<(), CliError> {
+    let options = match command {
+        IdentityCommand::Issue(options) => options,
+        IdentityCommand::Fetch(options) => {
+            say(fetch_token(&options.socket, &options.audience).await.map_err(failed)?);
+            return Ok(());
+        }
+    };
     let identity = match (&options.agent, &options.phase, &options.person) {
         (Some(agent), Some(phase), None) => {
             let phase = Phase::ALL.into_iter().find(|known| known.as_str() == phase);

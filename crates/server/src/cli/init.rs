@@ -50,6 +50,9 @@ pub(crate) fn init(options: &InitOptions) -> Result<(), CliError> {
     Ok(())
 }
 
+/// The file of the log's public key, beside the configuration.
+pub(crate) const LOG_KEY: &str = "log.vkey";
+
 /// The public halves of a gate's keys.
 pub(super) struct GateKeys {
     /// Of permits.
@@ -71,7 +74,7 @@ pub(super) fn keys_of_gate(config: &Config) -> Result<GateKeys, CliError> {
         .map_err(failed)?;
     write_new(&config.identities(), &issuer.jwks())?;
     let log_key = GateKey::Checkpoint.find(config, Making::Never)?.verifier_key()?;
-    write_new(&config.base.join("log.vkey"), &format!("{log_key}\n"))?;
+    write_new(&config.base.join(LOG_KEY), &format!("{log_key}\n"))?;
     Ok(GateKeys { permit_key: GateKey::Permit.find(config, Making::Never)?.public_key(), log_key })
 }
 

@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
-use holdpoint_adapters::system::{Ed25519Key, KeyUse, Seed, SystemClock};
+use clap::{Args, Subcommand, ValueEnum};
+use holdpoint_adapters::{
+    step::Step,
+    store::SqliteStore,
+    system::{Ed25519Key, KeyUse, Seed, SystemClock, durable},
+};
 use holdpoint_app::port::Clock as _;
 use holdpoint_domain::{
     Millis,
@@ -12,17 +16,19 @@ use holdpoint_domain::{
 };
 use serde::Serialize;
 
-use super::{CliError, failed, say};
+use super::{CliError, LOG_KEY, failed, say};
 use crate::{
     config::{Config, load_inputs},
-    wiring::{GateKey, Making, next_permit},
+    wiring::{GateKey, Making, make_next_checkpoint, next_checkpoint, next_permit},
 };
 
 /// The gate's keys
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
-    /// Make a permit key to rotate to, and print what to change in the executors' pins
+    /// Make a key to rotate to, and print what to do with it
     New(NewOptions),
+    /// Put the next key of the ledger in the place of the one before it; the gate must be stopped
+    Switch(LsOptions),
     /// List the gate's public keys
     Ls(LsOptions),
 }
@@ -34,11 +40,23 @@ pub(crate) struct LsOptions {
     config: PathBuf,
 }
 
+/// What a key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Purpose {
+    /// Signs permits; the executors' pins name it
+    Permit,
+    /// Signs the heads of the ledger
+    Checkpoint,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct NewOptions {
     /// The gate's configuration
     #[arg(long, env = "HOLDPOINT_CONFIG")]
     config: PathBuf,
+    /// What the key is for
+    #[arg(long = "for", value_enum, default_value = "permit")]
+    purpose: Purpose,
     /// How long from now on permits of the old key still open. The change must be in force by then; 0 if the key was stolen
     #[arg(long, default_value_t = 48)]
     overlap_hours: u32,
@@ -54,7 +72,11 @@ struct Rotation {
 /// Runs a keys command.
 pub(crate) fn run(command: &KeysCommand) -> Result<(), CliError> {
     match command {
-        KeysCommand::New(options) => new(options),
+        KeysCommand::New(options) => match options.purpose {
+            Purpose::Permit => new(options),
+            Purpose::Checkpoint => new_checkpoint(options),
+        },
+        KeysCommand::Switch(options) => switch(options),
         KeysCommand::Ls(options) => ls(options),
     }
 }
@@ -78,6 +100,53 @@ fn new(options: &NewOptions) -> Result<(), CliError> {
         config.executor_pins.display()
     ));
     say(serde_saphyr::to_string(&rotation).map_err(failed)?.trim_end());
+    Ok(())
+}
+
+fn new_checkpoint(options: &NewOptions) -> Result<(), CliError> {
+    let config = Config::load(&options.config)?;
+    if config.tokens.checkpoint.is_some() && config.tokens.next_checkpoint.is_none() {
+        let next =
+            "the log's key is in a token: name another label in `tokens.next_checkpoint`, and try again";
+        return Err(CliError::Usage(next.into()));
+    }
+    let key = make_next_checkpoint(&config)?.verifier_key()?;
+    say("# Start the gate anew: from then on every head has this key's signature beside that of today's.");
+    say(
+        "# Have witnesses, roles and readers of exports take this key, then stop the gate: `holdpoint keys switch`.",
+    );
+    say(key);
+    Ok(())
+}
+
+/// First it is shown that the next key opens the log; a crash in between leaves both keys in force.
+fn switch(options: &LsOptions) -> Result<(), CliError> {
+    let config = Config::load(&options.config)?;
+    let Some(next) = next_checkpoint(&config)? else {
+        let none =
+            "there is no key of the ledger to switch to: `holdpoint keys new --for checkpoint` makes one";
+        return Err(CliError::Usage(none.into()));
+    };
+    let key = next.verifier_key()?;
+    SqliteStore::check_rotation(&config.store_path(), &config.origin, &key).map_err(|err| {
+        CliError::Failed(format!(
+            "{}; stop the gate with a last head that the next key signed as well: start it, have it record something, stop it",
+            failed(err)
+        ))
+    })?;
+    let path = config.base.join(LOG_KEY);
+    durable::replace(Step::InitFile, &path, format!("{key}\n").as_bytes(), 0o644)
+        .map_err(|err| CliError::Failed(format!("{}: {err}", path.display())))?;
+    if let Some(token) = &config.tokens.next_checkpoint {
+        say(format_args!(
+            "{key} opens the log. Name `{}` under `tokens.checkpoint`, remove `tokens.next_checkpoint`, and start the gate",
+            token.label
+        ));
+        return Ok(());
+    }
+    let keys = config.keys_dir();
+    Seed::supersede(&KeyUse::NextCheckpoint.path(&keys), &KeyUse::Checkpoint.path(&keys)).map_err(failed)?;
+    say(format_args!("{key} is the key of the log now, also in {}: start the gate", path.display()));
     Ok(())
 }
 
@@ -111,6 +180,10 @@ fn ls(options: &LsOptions) -> Result<(), CliError> {
             },
         };
         say(format_args!("{:<11} {}  {}", key.word(), String::from(public.clone()), public.thumbprint()));
+    }
+    if let Some(next) = next_checkpoint(&config)? {
+        let public = next.public_key();
+        say(format_args!("{:<11} {}  {}", "next head", String::from(public.clone()), public.thumbprint()));
     }
     Ok(())
 }

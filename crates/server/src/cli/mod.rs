@@ -44,6 +44,7 @@ use holdpoint_adapters::step::Drill;
 use crate::{demo, serve};
 
 pub(crate) use error::{CliError, failed};
+pub(crate) use init::LOG_KEY;
 
 /// The hold point between an AI agent's diagnosis and production.
 #[derive(Debug, Parser)]
@@ -218,7 +219,7 @@ async fn run(command: Command) -> Result<(), CliError> {
         Command::Init(options) => init::init(&options),
         Command::Keygen(options) => identity::keygen(&options),
         Command::Keys(command) => keys::run(&command),
-        Command::Identity(command) => identity::run(&command),
+        Command::Identity(command) => identity::run(&command).await,
         Command::Delegate(options) => delegate::delegate(options).await,
         Command::Propose(options) => propose::propose(options).await,
         Command::Get(options) => get::get(options).await,

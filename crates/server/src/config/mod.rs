@@ -9,7 +9,7 @@ pub(crate) use inputs::{
     read_inventory, root_text, unmeasurable,
 };
 
-pub(crate) use roles::{GateRoles, PeerEntry, Role, RoleConfig, spiffe};
+pub(crate) use roles::{GateRoles, PeerEntry, Role, RoleConfig, TlsEntry, spiffe};
 pub(crate) use witness::{WitnessConfig, Witnesses, cosigner_key, log_key};
 
 use std::{
@@ -78,6 +78,9 @@ pub(crate) struct Config {
     /// Where the other roles are, when they run in processes of their own.
     #[serde(default)]
     pub(crate) roles: Option<GateRoles>,
+    /// A door for workloads that prove who they are by X.509-SVIDs; without it there is none.
+    #[serde(default)]
+    pub(crate) workloads: Option<WorkloadDoor>,
     /// Times, each with a default.
     #[serde(default)]
     pub(crate) timings: Timings,
@@ -86,12 +89,27 @@ pub(crate) struct Config {
     pub(crate) base: PathBuf,
 }
 
+/// The door for workloads, behind mutual TLS.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WorkloadDoor {
+    /// Address and port.
+    pub(crate) listen: SocketAddr,
+    /// The gate's own certificate at this door, and the bundle that workloads are checked with.
+    pub(crate) tls: TlsEntry,
+    /// Agents are taken at this door alone: a token of theirs is worth nothing without their certificate.
+    #[serde(default)]
+    pub(crate) agents_only_here: bool,
+}
+
 /// Keys in PKCS #11 tokens, by purpose. A key that is not named here is in a file of `data_dir/keys`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Tokens {
     /// The key of the ledger's checkpoints.
     pub(crate) checkpoint: Option<Token>,
+    /// The key that the log rotates to: while it stands here, every head has both signatures.
+    pub(crate) next_checkpoint: Option<Token>,
     /// The key of delegations.
     pub(crate) delegation: Option<Token>,
     /// The key of evidence.

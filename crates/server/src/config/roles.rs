@@ -50,6 +50,7 @@ impl Role {
             KeyUse::Permit
             | KeyUse::NextPermit(_)
             | KeyUse::Checkpoint
+            | KeyUse::NextCheckpoint
             | KeyUse::Delegation
             | KeyUse::Identity
             | KeyUse::Authority => self == Self::Gate,

@@ -10,6 +10,7 @@ use super::{
     acts::{Play, REMEMBERED, differs},
     stage,
 };
+use crate::cli::LOG_KEY;
 
 /// Where the log is exported to, below the demo's folder.
 const EXPORT: &str = "export";
@@ -29,7 +30,7 @@ pub(super) async fn is_verified(play: &Play<'_>) -> Result<(), DemoError> {
     screen.command(&demo.program.line(&args));
     demo.program.must(&args, "").await?;
 
-    let (key, kept) = (demo.arg(stage::LOG_KEY), demo.arg(REMEMBERED));
+    let (key, kept) = (demo.arg(LOG_KEY), demo.arg(REMEMBERED));
     let args = ["ledger", "verify", &export, "--key", &key, "--against", &kept];
     screen.command(&demo.program.line(&args));
     let said = demo.program.must(&args, "").await?;
@@ -49,7 +50,7 @@ pub(super) async fn shows_a_lie(play: &Play<'_>) -> Result<(), DemoError> {
     let shown = changed.strip_prefix(&demo.dir).unwrap_or(&changed);
     screen.bad("changed", format_args!("one bit of the denial, in {}", shown.display()));
 
-    let (key, copy) = (demo.arg(stage::LOG_KEY), demo.arg(CHANGED));
+    let (key, copy) = (demo.arg(LOG_KEY), demo.arg(CHANGED));
     let args = ["ledger", "verify", &copy, "--key", &key];
     screen.command(&demo.program.line(&args));
     let said = demo.program.run(&args, "").await?;

@@ -17,7 +17,7 @@ mod stage;
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     process::ExitStatus,
     time::Duration,
@@ -25,6 +25,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
+use holdpoint_adapters::identity::program_digest;
 
 pub(crate) use parts::{PartOptions, part};
 
@@ -217,15 +218,20 @@ impl Demo {
             self.program.must(&["keygen", "--out", &file], "").await.map(|key| key.trim().to_owned())
         };
         let (ada, bob, cleo) = tokio::try_join!(key("ada"), key("bob"), key("cleo"))?;
+        let program = |source| DemoError::File { path: self.program.path().to_owned(), source };
         let setting = Setting {
+            uid: fs::metadata(&self.dir).map_err(program)?.uid(),
+            digest: program_digest(self.program.path()).map_err(program)?,
             dir: &self.dir,
             program: self.program.path(),
             ports: self.ports,
             people: [&ada, &bob, &cleo],
             token: &fresh_token()?,
         };
-        let shop = self.path(stage::SHOP);
-        fs::create_dir(&shop).map_err(|source| DemoError::File { path: shop, source })?;
+        for folder in [stage::SHOP, stage::RUN].map(|name| self.path(name)) {
+            let mut private = fs::DirBuilder::new();
+            private.mode(0o700).create(&folder).map_err(|source| DemoError::File { path: folder, source })?;
+        }
         for (name, text) in stage::files(&setting) {
             self.write(name, text)?;
         }

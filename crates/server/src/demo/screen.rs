@@ -5,6 +5,7 @@ use std::{fmt::Display, io::IsTerminal as _};
 
 use holdpoint_adapters::system::SystemClock;
 use holdpoint_app::port::Clock as _;
+use holdpoint_domain::Millis;
 
 /// Width that names of facts are padded to.
 const NAME_WIDTH: usize = 10;
@@ -38,9 +39,14 @@ impl Screen {
         Self { colour, clock: SystemClock::new() }
     }
 
+    /// The time since the demo began.
+    pub(super) fn elapsed(&self) -> Millis {
+        self.clock.elapsed()
+    }
+
     /// Seconds since the demo began.
     pub(super) fn seconds(&self) -> String {
-        let ms = self.clock.elapsed().ms();
+        let ms = self.elapsed().ms();
         let tenths = ms.checked_div(100).unwrap_or(0);
         format!("{}.{} s", tenths.checked_div(10).unwrap_or(0), tenths.checked_rem(10).unwrap_or(0))
     }

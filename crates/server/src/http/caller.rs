@@ -8,6 +8,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use holdpoint_adapters::tls::Peer;
 use holdpoint_app::{delegate, gate::Gate};
 use holdpoint_domain::{
     Id, Timestamp,
@@ -108,7 +109,7 @@ pub(super) async fn admit(State(guard): State<Guard>, request: Request, next: Ne
 }
 
 /// Rules that turn away whoever the gate does not know, before any handler.
-const STRANGE: [&str; 3] = ["unauthenticated", "invalid-token", "not-registered"];
+const STRANGE: [&str; 4] = ["unauthenticated", "invalid-token", "invalid-certificate", "not-registered"];
 
 /// Counts a request of nobody that the gate knows; the clockwork writes the counts down.
 fn count(door: &Door, rule: &'static str) {
@@ -131,7 +132,7 @@ async fn prepare(guard: &Guard, mut request: Request) -> Result<(Request, Place)
     let Guard { door, who, max_body } = guard;
     let (mut caller, mut asker) = (None, None);
     if *who != Who::Anyone {
-        let identified = identify(door, request.headers())?;
+        let identified = identify(door, &request)?;
         caller = Some(permit(door, *who, identified.identity.clone())?);
         if matches!(who, Who::Proposer | Who::Delegator) {
             asker = Some(acting(door, identified, request.headers()).await?);
@@ -152,13 +153,45 @@ async fn prepare(guard: &Guard, mut request: Request) -> Result<(Request, Place)
     Ok((request, place))
 }
 
-fn identify(door: &Door, headers: &HeaderMap) -> Result<Identified, Problem> {
+/// Who is calling: by the certificate of its connection, by its token, or by both, which must then name the same.
+fn identify(door: &Door, request: &Request) -> Result<Identified, Problem> {
+    let Some(peer) = request.extensions().get::<Peer>() else {
+        let identified = by_token(door, request.headers())?;
+        if door.agents_need_certificates() && matches!(identified.identity, Identity::Agent { .. }) {
+            let detail = "agents are known by their certificates here: ask at the door for workloads";
+            return Err(Problem::unauthenticated(INVALID, "certificate-required", detail.to_owned()));
+        }
+        return Ok(identified);
+    };
+    let refused = |detail: String| Problem::unauthenticated(INVALID, "invalid-certificate", detail);
+    if door.service.gate().ports.clock.now() >= peer.until {
+        return Err(refused(
+            "the certificate of this connection has ended: connect with the new one".to_owned(),
+        ));
+    }
+    let known = door.service.identify.workload(&peer.id.to_string());
+    let known = known.map_err(|why| refused(format!("the certificate names nobody here: {}", echo(&why))))?;
+    if !request.headers().contains_key(header::AUTHORIZATION) {
+        return Ok(known);
+    }
+    let token = by_token(door, request.headers())?;
+    if token.identity == known.identity {
+        return Ok(token);
+    }
+    // A token that somebody else's workload shows was stolen, or is in the wrong hands.
+    let detail = format!(
+        "the token names somebody else than `{}`, whom the certificate of this connection proves",
+        peer.id
+    );
+    Err(Problem::unauthenticated(INVALID, "invalid-token", detail))
+}
+
+/// The challenge to whoever showed something that does not hold.
+const INVALID: &str = "Bearer realm=\"holdpoint\", error=\"invalid_token\"";
+
+fn by_token(door: &Door, headers: &HeaderMap) -> Result<Identified, Problem> {
     let missing = |detail: &str| {
         Problem::unauthenticated("Bearer realm=\"holdpoint\"", "unauthenticated", detail.to_owned())
-    };
-    let invalid = |detail: String| {
-        let challenge = "Bearer realm=\"holdpoint\", error=\"invalid_token\"";
-        Problem::unauthenticated(challenge, "invalid-token", detail)
     };
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().ok_or_else(|| missing("no `Authorization` header"))?;
@@ -167,7 +200,9 @@ fn identify(door: &Door, headers: &HeaderMap) -> Result<Identified, Problem> {
         return Err(missing("more than one `Authorization` header"));
     }
     let token = value.to_str().ok().and_then(bearer).ok_or_else(|| missing("not a bearer token"))?;
-    let refused = |why: String| invalid(format!("the token is refused: {}", echo(&why)));
+    let refused = |why: String| {
+        Problem::unauthenticated(INVALID, "invalid-token", format!("the token is refused: {}", echo(&why)))
+    };
     door.service.identify.identify(token).map_err(refused)
 }
 

@@ -25,8 +25,6 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::roles::Peer;
-
 /// Connections at once: at least one for every request and follower, below the usual limit on open files.
 const MAX_CONNECTIONS: usize = 512;
 /// How long a whole header may take, from the connection or the last answer on: whoever sends one byte at a time never
@@ -101,7 +99,7 @@ pub(super) async fn serve(
                     Ok(Ok(stream)) => {
                         let peer = peer_of(stream.get_ref().1.peer_certificates());
                         let router = match peer {
-                            Some(peer) => router.layer(axum::Extension(Peer(peer))),
+                            Some(peer) => router.layer(axum::Extension(peer)),
                             None => router,
                         };
                         let service = TowerToHyperService::new(router);

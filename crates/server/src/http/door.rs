@@ -35,6 +35,8 @@ pub(crate) struct Settings {
     /// Names that the API answers to, as in `Host` without the port: lower case, IPv6 addresses in brackets. A page of
     /// somebody else whose name was pointed at us (DNS rebinding) sends another one.
     pub(crate) hosts: BTreeSet<String>,
+    /// Whether an agent's token counts only beside the certificate of its workload.
+    pub(crate) agents_need_certificates: bool,
     /// Limits.
     pub(crate) limits: Limits,
 }
@@ -87,6 +89,10 @@ pub(super) struct Place {
 }
 
 impl Door {
+    pub(super) const fn agents_need_certificates(&self) -> bool {
+        self.settings.agents_need_certificates
+    }
+
     pub(super) fn new(service: Arc<Service>, settings: Settings) -> Self {
         let semaphore = |places: usize| Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
         let Limits { requests, people, followers, probes, .. } = settings.limits;

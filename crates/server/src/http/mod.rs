@@ -75,7 +75,7 @@ pub(crate) async fn serve(
 const STEP: Duration = Duration::from_millis(MAX_LEASE_MS);
 
 /// As [`serve`], for the door of a role: behind mutual TLS, and patient while a step is done.
-pub(crate) async fn serve_tls(
+pub(crate) async fn serve_role(
     listener: TcpListener,
     router: Router,
     tls: Arc<ServerConfig>,
@@ -83,4 +83,14 @@ pub(crate) async fn serve_tls(
 ) {
     let limits = connection::Limits { idle: STEP, ..connection::Limits::default() };
     connection::serve(listener, router, limits, Some(tls.into()), shutdown).await;
+}
+
+/// As [`serve`], for workloads that prove who they are by certificates.
+pub(crate) async fn serve_workloads(
+    listener: TcpListener,
+    router: Router,
+    tls: Arc<ServerConfig>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) {
+    connection::serve(listener, router, connection::Limits::default(), Some(tls.into()), shutdown).await;
 }

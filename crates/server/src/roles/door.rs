@@ -10,13 +10,9 @@ use axum::{
 };
 use holdpoint_adapters::{
     remote::{IntentError, wire},
-    tls::SpiffeId,
+    tls::{Peer, SpiffeId},
 };
 use serde::de::DeserializeOwned;
-
-/// The other end of the connection, as its certificate says.
-#[derive(Debug, Clone)]
-pub(crate) struct Peer(pub(crate) SpiffeId);
 
 /// Who may ask.
 #[derive(Debug, Clone)]
@@ -25,8 +21,8 @@ pub(super) struct Allowed(pub(super) SpiffeId);
 /// Lets one peer through. The connection may be of another one that has paths of its own here.
 pub(super) async fn admit(State(Allowed(peer)): State<Allowed>, request: Request, next: Next) -> Response {
     match request.extensions().get::<Peer>() {
-        Some(Peer(id)) if *id == peer => next.run(request).await,
-        Some(Peer(id)) => {
+        Some(Peer { id, .. }) if *id == peer => next.run(request).await,
+        Some(Peer { id, .. }) => {
             tracing::warn!(path = request.uri().path(), "`{id}` asked for what only `{peer}` may ask for");
             Problem::new(StatusCode::FORBIDDEN, "other-peer", format!("this is for `{peer}`")).into_response()
         }

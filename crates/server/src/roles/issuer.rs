@@ -10,7 +10,7 @@ use axum::{
 };
 use holdpoint_adapters::{
     lease::Backends,
-    remote::{RemoteBook, RoleClient, SealTo, wire},
+    remote::{ConsentError, Consents, RemoteBook, RoleClient, SealTo, wire},
     tls::{self, LiveSvid, SpiffeId},
 };
 use holdpoint_app::port::{IssueError, Issuer as _};
@@ -30,6 +30,7 @@ use crate::{
 struct Issuer {
     apart: Arc<Apart>,
     issuer: Backends,
+    consents: Arc<Consents>,
     seal_to: SealTo,
 }
 
@@ -45,7 +46,8 @@ pub(super) fn router(config: &RoleConfig, svid: &Arc<LiveSvid>, gate: &SpiffeId)
     let issuer = Backends::local(Arc::new(book), apart.pins.clone(), log, Arc::clone(&apart.clock));
     let issuer = backends.add_to(issuer);
     let cosigner = Arc::clone(apart.witnessed.cosigner());
-    let state = Issuer { apart, issuer, seal_to: peer.sealing_key.parse().map_err(failed)? };
+    let consents = Arc::new(Consents::open(&config.data().join("consents")).map_err(failed)?);
+    let state = Issuer { apart, issuer, consents, seal_to: peer.sealing_key.parse().map_err(failed)? };
     let router = Router::new()
         .route("/v1/leases", post(issue))
         .route("/v1/leases/terms", post(terms))
@@ -69,10 +71,12 @@ async fn issue(
         if issuer.apart.halts.reach() == Some(Reach::Hard) {
             return Err(Problem::refused("halt: a hard halt is in force here"));
         }
-        let (apart, wire::Issue { info, jws, plan, intent }) = (Arc::clone(&issuer.apart), ask);
+        let (apart, consents) = (Arc::clone(&issuer.apart), Arc::clone(&issuer.consents));
+        let wire::Issue { info, jws, plan, intent } = ask;
         let checked = blocking(move || {
             let chain = apart.pins.open(&jws, &plan).map_err(|refusal| Problem::refused(refusal.line()))?;
             let receipt = apart.witnessed.intent(&intent, chain.permit())?;
+            consents.spend(chain.permit(), apart.clock.now())?;
             Ok::<_, Problem>((chain, receipt, plan))
         });
         let (chain, receipt, plan) = checked.await??;
@@ -123,6 +127,19 @@ impl From<IssueError> for Problem {
                 tracing::warn!("the lease backend failed: {why}");
                 Self::new(StatusCode::BAD_GATEWAY, "backend", why)
             }
+        }
+    }
+}
+
+impl From<ConsentError> for Problem {
+    fn from(err: ConsentError) -> Self {
+        match err {
+            ConsentError::Spent(_) => {
+                tracing::error!("A SECOND PERMIT OF THE SAME CONSENTS: {err}");
+                Self::refused(format!("approvals: {err}"))
+            }
+            ConsentError::Time(_) => Self::refused(format!("approvals: {err}")),
+            ConsentError::Memory { .. } | ConsentError::Io { .. } => Self::failed(err.to_string()),
         }
     }
 }

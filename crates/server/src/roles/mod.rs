@@ -20,7 +20,7 @@ use holdpoint_adapters::{
     executor::Pins,
     remote::Witnessed,
     system::{Ed25519Key, FileLatch, KeyUse, Seed, SystemClock},
-    tls::{self, LiveSvid, SpiffeId},
+    tls::{self, LiveSvid, Peers, SpiffeId},
 };
 use holdpoint_app::port::{Clock, Latch as _};
 use holdpoint_domain::{action::Catalogue, decision::Mode, halt::Reach, permit::PermitKeys};
@@ -32,7 +32,6 @@ use crate::{
     http, serve,
 };
 
-pub(crate) use door::Peer;
 pub(crate) use telling::{Roles, telling};
 
 /// Runs a role other than the gate.
@@ -53,7 +52,7 @@ pub(crate) async fn serve_role(config: &RoleConfig, attached: bool) -> Result<()
         }
         Role::Gate => return Err(CliError::Usage("the gate has a configuration of its own".to_owned())),
     };
-    let tls = tls::server_config(&svid, clients).map_err(failed)?;
+    let tls = tls::server_config(&svid, Peers::These(clients)).map_err(failed)?;
     let listener = serve::listen(config.listen).await?;
     say(format_args!("holdpoint {} serves on https://{}", config.role, config.listen));
     let stop = async move {
@@ -62,7 +61,7 @@ pub(crate) async fn serve_role(config: &RoleConfig, attached: bool) -> Result<()
             () = serve::starter_gone(attached) => {}
         }
     };
-    http::serve_tls(listener, router, tls, stop).await;
+    http::serve_role(listener, router, tls, stop).await;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use holdpoint_adapters::system::{Ed25519Key, KeyUse, Seed, TokenKey, TokenSpec};
+use holdpoint_adapters::system::{Ed25519Key, KeyFileError, KeyUse, Seed, TokenKey, TokenSpec};
 use holdpoint_app::port::Signer;
 use holdpoint_domain::signature::PublicKey;
 use holdpoint_ledger::{VerifierKey, key::NoteSigner};
@@ -142,6 +142,30 @@ pub(super) fn permit(config: &Config, pinned: &PublicKey) -> Result<Found, CliEr
 /// The key to rotate to in a token, which is made where it is missing.
 pub(crate) fn next_permit(config: &Config, token: &Token) -> Result<TokenKey, CliError> {
     TokenKey::open_or_create(GateKey::Permit.name(config), &spec(config, token)).map_err(failed)
+}
+
+/// The key of checkpoints that the log is about to rotate to, where there is one.
+pub(crate) fn next_checkpoint(config: &Config) -> Result<Option<Found>, CliError> {
+    let name = GateKey::Checkpoint.name(config);
+    if let Some(token) = &config.tokens.next_checkpoint {
+        return TokenKey::open(name, &spec(config, token)).map(|key| Some(Found::Token(key))).map_err(failed);
+    }
+    match Seed::load(&KeyUse::NextCheckpoint.path(&config.keys_dir())) {
+        Ok(seed) => Ed25519Key::from_seed(name, &seed).map(|key| Some(Found::File(key))).map_err(failed),
+        Err(KeyFileError::Missing(_)) => Ok(None),
+        Err(err) => Err(failed(err)),
+    }
+}
+
+/// Makes the key of checkpoints to rotate to, where it is missing: in the token that is named for it, or in a file.
+pub(crate) fn make_next_checkpoint(config: &Config) -> Result<Found, CliError> {
+    let name = GateKey::Checkpoint.name(config);
+    if let Some(token) = &config.tokens.next_checkpoint {
+        return TokenKey::open_or_create(name, &spec(config, token)).map(Found::Token).map_err(failed);
+    }
+    let path = KeyUse::NextCheckpoint.path(&config.keys_dir());
+    let seed = Seed::load_or_create(&path).map_err(failed)?;
+    Ed25519Key::from_seed(name, &seed).map(Found::File).map_err(failed)
 }
 
 fn spec(config: &Config, token: &Token) -> TokenSpec {

@@ -39,7 +39,7 @@ pub(crate) use executors::Places;
 use hands::units_of;
 pub(crate) use hands::{Eyes, Hands, executors};
 use identities::{Believed, Followed};
-pub(crate) use keys::{GateKey, Making, next_permit};
+pub(crate) use keys::{GateKey, Making, make_next_checkpoint, next_checkpoint, next_permit};
 pub(crate) use leases::LeaseBackends;
 
 use crate::{
@@ -136,7 +136,14 @@ pub(crate) async fn wire(config: &Config, apart: Option<&GateRoles>) -> Result<W
     let key = |which: GateKey| which.find(config, Making::Never);
     let checkpoint_key = key(GateKey::Checkpoint)?;
     let log_key = checkpoint_key.verifier_key()?;
-    let store_config = SqliteConfig::new(config.store_path(), config.origin.clone());
+    let mut store_config = SqliteConfig::new(config.store_path(), config.origin.clone());
+    if let Some(next) = keys::next_checkpoint(config)? {
+        tracing::info!(
+            "the log's key is rotated: every new head has the signature of {} too",
+            next.verifier_key()?
+        );
+        store_config.next_signer = Some(next.note_signer());
+    }
     let store = SqliteStore::open(store_config, checkpoint_key.note_signer()).map_err(failed)?;
     let store: Arc<dyn Store> = Arc::new(store);
 
@@ -261,5 +268,11 @@ impl Identify for Tokens {
         let followed = self.followed.read().unwrap_or_else(PoisonError::into_inner);
         let verified = followed.verifier.verify(bearer, self.clock.now()).map_err(|err| err.to_string())?;
         Ok(Identified { identity: verified.identity().clone(), selectors: Arc::clone(verified.selectors()) })
+    }
+
+    fn workload(&self, id: &str) -> Result<Identified, String> {
+        let followed = self.followed.read().unwrap_or_else(PoisonError::into_inner);
+        let (identity, selectors) = followed.verifier.workload(id).map_err(|err| err.to_string())?;
+        Ok(Identified { identity, selectors: Arc::new(selectors) })
     }
 }

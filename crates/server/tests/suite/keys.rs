@@ -169,3 +169,58 @@ async fn t29_a_gate_signs_with_keys_that_never_leave_their_token() {
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(said.contains("log in") && !said.contains("11111111"), "{said}");
 }
+
+/// The text of an export's latest head.
+fn head_of(export: &str) -> String {
+    std::fs::read_to_string(format!("{export}/checkpoint")).unwrap()
+}
+
+#[tokio::test]
+async fn inv11_the_key_of_the_ledger_is_rotated_and_both_keys_open_what_was_signed() {
+    let mut stage = Stage::started();
+    signed_by(&stage).await;
+    let (config, vkey) = (stage.path("holdpoint.yaml"), stage.path("log.vkey"));
+    let old = std::fs::read_to_string(&vkey).unwrap();
+    stage.write("old.vkey", &old);
+    let early = stage.path("early");
+    by(&stage, "ada", &["ledger", "export", &early]);
+    let switch = |stage: &Stage| {
+        let output = stage.cli(&["keys", "switch", "--config", &config]);
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (done, said) = switch(&stage);
+    assert!(!done && said.contains("keys new --for checkpoint"), "{said}");
+    let printed = stage.must(&["keys", "new", "--for", "checkpoint", "--config", &config]);
+    let new = printed.lines().last().unwrap().to_owned();
+    stage.write("new.vkey", &new);
+    // Its turn has not come: a head that it did not sign would not open with it, and a gate that runs has its store.
+    let (done, said) = switch(&stage);
+    assert!(!done && said.contains("stop the"), "{said}");
+    stage.kill();
+    let (done, said) = switch(&stage);
+    assert!(!done && said.contains("the last head") || said.contains("next key signed"), "{said}");
+    assert_eq!(std::fs::read_to_string(&vkey).unwrap(), old);
+    // Both sign from the next start on: whoever has either key verifies the whole log.
+    stage.start();
+    signed_by(&stage).await;
+    let both = stage.path("both");
+    by(&stage, "ada", &["ledger", "export", &both]);
+    assert_eq!(head_of(&both).matches("\u{2014} test.example/log ").count(), 2, "{}", head_of(&both));
+    for key in ["old.vkey", "new.vkey"] {
+        stage.must(&["ledger", "verify", &both, "--key", &stage.path(key)]);
+    }
+    stage.kill();
+    let (done, said) = switch(&stage);
+    assert!(done, "{said}");
+    assert_eq!(std::fs::read_to_string(&vkey).unwrap().trim(), new);
+    assert!(!stage.root().join("data/keys/checkpoint-next.key").exists());
+    // The new key alone signs, over everything that the old one did, and continues it.
+    stage.start();
+    signed_by(&stage).await;
+    let late = stage.path("late");
+    by(&stage, "ada", &["ledger", "export", &late]);
+    assert_eq!(head_of(&late).matches("\u{2014} test.example/log ").count(), 1);
+    stage.must(&["ledger", "verify", &late, "--key", &vkey, "--against", &format!("{both}/checkpoint")]);
+    assert!(!stage.cli(&["ledger", "verify", &late, "--key", &stage.path("old.vkey")]).status.success());
+    stage.must(&["ledger", "verify", &early, "--key", &stage.path("old.vkey")]);
+}

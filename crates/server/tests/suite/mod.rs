@@ -11,3 +11,4 @@ mod people;
 mod roles;
 mod stage;
 mod witness;
+mod workloads;

@@ -13,13 +13,14 @@ use rustls::{
     },
     pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime, pem::PemObject as _},
 };
-use webpki::{EndEntityCert, KeyUsage};
-use x509_parser::{extensions::GeneralName, prelude::FromDer as _};
 
 use super::SourceError;
-use crate::identity::{
-    jwks::{Bundle, JwksError, MAX_JWKS_LEN, Uses},
-    keyring::Keyring,
+use crate::{
+    identity::{
+        jwks::{Bundle, JwksError, MAX_JWKS_LEN, Uses},
+        keyring::Keyring,
+    },
+    tls::svid_of,
 };
 
 /// How long one question may take, connecting included.
@@ -171,14 +172,9 @@ impl ServerCertVerifier for Shown {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let refused = |err: CertificateError| rustls::Error::InvalidCertificate(err);
-        let bad = |_| refused(CertificateError::BadEncoding);
-        let certificate = EndEntityCert::try_from(end_entity).map_err(bad)?;
-        let (algs, usage) = (self.algorithms.all, KeyUsage::server_auth());
-        // A chain to the bundle's authorities, in time, for a server, and not an authority itself.
-        certificate
-            .verify_for_usage(algs, &self.anchors, intermediates, now, usage, None, None)
+        let shown = svid_of(end_entity, intermediates, &self.anchors, self.algorithms, now)
             .map_err(|err| refused(CertificateError::Other(OtherError(Arc::new(err)))))?;
-        if is_svid_of(end_entity, &self.id) {
+        if shown.to_string() == self.id.as_str() {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(refused(CertificateError::NotValidForName))
@@ -206,21 +202,4 @@ impl ServerCertVerifier for Shown {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
-}
-
-/// What the X.509-SVID standard wants of a leaf beyond its chain: exactly one URI, which is the SPIFFE id, and a key that signs
-/// neither certificates nor lists of withdrawn ones.
-fn is_svid_of(der: &[u8], id: &SpiffeId) -> bool {
-    let Ok((_, certificate)) = x509_parser::certificate::X509Certificate::from_der(der) else { return false };
-    let names = certificate.subject_alternative_name().ok().flatten();
-    let uris: Vec<_> = names
-        .iter()
-        .flat_map(|names| &names.value.general_names)
-        .filter_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None })
-        .collect();
-    let usage = certificate.key_usage().ok().flatten();
-    let signs = usage.is_some_and(|usage| {
-        usage.value.digital_signature() && !usage.value.key_cert_sign() && !usage.value.crl_sign()
-    });
-    uris == [id.as_str()] && signs && !certificate.is_ca()
 }

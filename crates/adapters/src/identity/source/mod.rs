@@ -11,7 +11,7 @@ use holdpoint_domain::actor::{SpiffeId, TrustDomain};
 use tokio::task::JoinHandle;
 
 pub use https::HttpsError;
-pub use workload::WorkloadError;
+pub use workload::{WorkloadError, fetch_token};
 
 use super::{
     jwks::{Bundle, JwksError, Uses, read},

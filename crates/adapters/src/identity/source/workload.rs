@@ -33,6 +33,15 @@ pub(super) fn check(endpoint: &str) -> Result<(), WorkloadError> {
     }
 }
 
+/// A JWT-SVID of the process that asks, for one audience: what an agent shows at the gate's door.
+pub async fn fetch_token(endpoint: &str, audience: &str) -> Result<String, WorkloadError> {
+    check(endpoint)?;
+    let failed = |err| WorkloadError::Api(Box::new(err));
+    let client = WorkloadApiClient::connect_to(endpoint).await.map_err(failed)?;
+    let svid = client.fetch_jwt_svid([audience], None).await.map_err(failed)?;
+    Ok(svid.token().to_owned())
+}
+
 /// Hands over every bundle of `domain` that is streamed, until the stream ends.
 pub(super) async fn follow(
     endpoint: &str,

@@ -69,7 +69,7 @@ async fn signed_by_the_agent(play: &Play<'_>, held: &Held) -> Result<(), DemoErr
         signature: Signature::from_bytes([7; 64]),
     };
     let path = format!("/v1/holds/{}/decisions", held.hold);
-    match play.api.post::<Value>(&path, &play.decide, &forged).await? {
+    match play.api.post::<Value>(&path, &play.agent("decide").await?, &forged).await? {
         Answered::Yes(decided) => Err(differs(5, "an agent's approval to be refused", decided)),
         Answered::No(problem) if problem.rule == "approver-is-an-agent" => {
             play.demo.screen.bad(

@@ -74,7 +74,8 @@ pub(in crate::demo) fn epilogue(demo: &Demo) {
     screen.say("In another terminal, let worker-3 hang, and be the agent:");
     screen.command(&format!("curl -X POST http://127.0.0.1:{}/hang", demo.ports.worker_3));
     screen.command(&format!("export HOLDPOINT_CONFIG={config}"));
-    let token = line(&["identity", "issue", "--agent", "medic", "--phase", "decide"]);
+    let socket = format!("unix://{}/{}/decide.sock", demo.dir.display(), stage::RUN);
+    let token = line(&["identity", "fetch", "--socket", &socket, "--audience", stage::AUDIENCE]);
     screen.command(&format!("export HOLDPOINT_TOKEN=$({token})"));
     screen.command(&line(&["propose", "process.restart", "worker-3", "--trigger", "process.hung", "--wait"]));
     screen.say("Be Ada, and look around:");

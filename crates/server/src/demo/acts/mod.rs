@@ -12,7 +12,8 @@ mod worker;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use holdpoint_domain::{Id, Tier, decision::Answer, flow::State, id::kind};
+use holdpoint_domain::{Id, Millis, Tier, decision::Answer, flow::State, id::kind};
+use tokio::sync::Mutex;
 
 use super::{
     Demo, DemoError,
@@ -31,6 +32,8 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub(super) const MAX_LOOKS: u32 = 200;
 /// How long a page of the stage may take to answer before it counts as silent.
 const SILENCE: Duration = Duration::from_millis(500);
+/// How long a token of the agent is used: it lives for five minutes.
+const FRESH: Millis = Millis::secs(120);
 /// The checkpoint that somebody outside kept, early on.
 pub(super) const REMEMBERED: &str = "remembered.checkpoint";
 
@@ -38,10 +41,8 @@ pub(super) const REMEMBERED: &str = "remembered.checkpoint";
 pub(super) struct Play<'a> {
     pub(super) demo: &'a Demo,
     pub(super) api: Api,
-    /// The agent's identity for looking.
-    observe: String,
-    /// The agent's identity for proposing.
-    decide: String,
+    /// The agent's tokens by phase, each with the time of the demo at which it was fetched.
+    tokens: Mutex<BTreeMap<&'static str, (Millis, String)>>,
     /// Ada's identity, for reading what agents may not. Her key is another matter.
     person: String,
     /// The plans so far, with a word for people, by incident.
@@ -106,14 +107,28 @@ impl Play<'_> {
         seen.await?.map(|_| ()).ok_or_else(|| differs(act, expected, "something else"))
     }
 
+    /// A token of the agent in a phase, as an agent gets it from SPIRE: it lives for minutes, and is fetched anew before its end.
+    pub(super) async fn agent(&self, phase: &'static str) -> Result<String, DemoError> {
+        let (now, mut tokens) = (self.demo.screen.elapsed(), self.tokens.lock().await);
+        let fresh = |since: Millis| now.ms().saturating_sub(since.ms()) < FRESH.ms();
+        if let Some((_, token)) = tokens.get(phase).filter(|(since, _)| fresh(*since)) {
+            return Ok(token.clone());
+        }
+        let socket = format!("unix://{}/{}/{phase}.sock", self.demo.dir.display(), stage::RUN);
+        let args = ["identity", "fetch", "--socket", &socket, "--audience", stage::AUDIENCE];
+        let token = self.demo.program.must(&args, "").await?.trim().to_owned();
+        tokens.insert(phase, (now, token.clone()));
+        Ok(token)
+    }
+
     /// A plan, seen with the agent's identity for looking.
     pub(super) async fn look(&self, plan: &Id<kind::Plan>) -> Result<PlanDetail, DemoError> {
-        self.api.plan(&self.observe, plan).await
+        self.api.plan(&self.agent("observe").await?, plan).await
     }
 
     /// Proposes, and keeps the plan for the timeline.
     async fn asks(&mut self, ask: Ask, summary: &str, reason: &str) -> Result<Answered<Proposed>, DemoError> {
-        let answered = self.api.propose(&self.decide, &ask.plan(summary, reason)?).await?;
+        let answered = self.api.propose(&self.agent("decide").await?, &ask.plan(summary, reason)?).await?;
         let plan = match &answered {
             Answered::Yes(proposed) => Some(proposed.id.clone()),
             Answered::No(problem) => problem.decision.as_ref().map(|denial| denial.plan.clone()),

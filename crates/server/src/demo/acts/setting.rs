@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tokio::sync::Mutex;
+
 use super::{LOOK_EVERY, MAX_LOOKS, Play, REMEMBERED, SILENCE, differs, page};
 use crate::demo::{
     Demo, DemoError,
@@ -25,12 +27,10 @@ pub(super) async fn is_set<'a>(demo: &'a Demo, gate: &mut Option<Gate>) -> Resul
         let args = [&["identity", "issue", "--config", &config, "--ttl-secs", "3600"], who].concat();
         demo.program.must(&args, "").await.map(|token| token.trim().to_owned())
     };
-    let (observe, decide, person) = tokio::try_join!(
-        token(&["--agent", "medic", "--phase", "observe"]),
-        token(&["--agent", "medic", "--phase", "decide"]),
-        token(&["--person", "ada"]),
-    )?;
-    let play = Play { demo, api, observe, decide, person, plans: BTreeMap::new() };
+    let person = token(&["--person", "ada"]).await?;
+    let play = Play { demo, api, tokens: Mutex::default(), person, plans: BTreeMap::new() };
+    // Nobody is let in who is not whom the Workload API says.
+    play.agent("observe").await?;
 
     let everything_runs = until(MAX_LOOKS, LOOK_EVERY, async || {
         let mut up = play.api.answers(&play.checkout("/healthz"), SILENCE).await;
@@ -56,7 +56,7 @@ pub(super) async fn is_set<'a>(demo: &'a Demo, gate: &mut Option<Gate>) -> Resul
     screen.fact("carts", "3 in checkout's memory, and nowhere else");
     screen.fact(
         "agent",
-        "medic, with one identity to look (observe) and one to propose (decide); none to execute",
+        "medic, told who it is over the SPIFFE Workload API: one identity to look (observe), one to propose (decide), none to execute",
     );
     screen.fact("people", "ada and bob are on call; cleo is an administrator and answers for medic");
     demo.write(REMEMBERED, play.api.checkpoint().await?)?;

@@ -20,6 +20,10 @@ pub(super) const POLICY: &str = "policy.cedar";
 pub(super) const SHOP: &str = "shop";
 /// Its flags.
 pub(super) const FLAGS: &str = "shop/flags.json";
+/// The folder of the sockets on which the agent is told who it is.
+pub(super) const RUN: &str = "run";
+/// Whom the agent's tokens are for.
+pub(super) const AUDIENCE: &str = "holdpoint-demo";
 /// Checkout's settings.
 pub(super) const SETTINGS: &str = "shop/checkout.env";
 /// Checkout's token for payments.
@@ -28,8 +32,6 @@ pub(super) const TOKEN: &str = "shop/payments.token";
 pub(super) const ACCEPTED: &str = "shop/accepted.json";
 /// What checkout writes down.
 pub(super) const SHOP_LOG: &str = "shop/checkout.log";
-/// The public key of the log, which `holdpoint init` writes beside the configuration.
-pub(super) const LOG_KEY: &str = "log.vkey";
 /// Locked by the demo while it lives.
 pub(super) const ALIVE: &str = "demo.lock";
 
@@ -58,6 +60,10 @@ pub(super) struct Setting<'a> {
     pub(super) people: [&'a str; 3],
     /// Checkout's first token.
     pub(super) token: &'a str,
+    /// The user that this program runs as.
+    pub(super) uid: u32,
+    /// The digest of this program.
+    pub(super) digest: Digest,
 }
 
 impl Ports {
@@ -104,6 +110,7 @@ pub(super) fn files(setting: &Setting<'_>) -> Vec<(&'static str, String)> {
         ("limits.yaml", text(include_str!("limits.yaml"))),
         ("executors.yaml", text(include_str!("executors.yaml"))),
         ("registry.yaml", text(include_str!("registry.yaml"))),
+        ("identities.yaml", text(include_str!("identities.yaml"))),
         ("units.yaml", text(include_str!("units.yaml"))),
         // The policy that ships, as it is.
         (POLICY, include_str!("../../../../../policies/starter.cedar").to_owned()),
@@ -124,7 +131,7 @@ fn accepted(token: &str) -> String {
 }
 
 fn values(setting: &Setting<'_>) -> Vec<(&'static str, String)> {
-    let Setting { dir, program, ports, people: [ada, bob, cleo], token: _ } = setting;
+    let Setting { dir, program, ports, people: [ada, bob, cleo], token: _, uid, digest } = setting;
     // A JSON string is a YAML string, whatever is in it.
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let path = |path: &Path| quoted(&path.to_string_lossy());
@@ -144,6 +151,8 @@ fn values(setting: &Setting<'_>) -> Vec<(&'static str, String)> {
         ("{{ada-key}}", quoted(ada)),
         ("{{bob-key}}", quoted(bob)),
         ("{{cleo-key}}", quoted(cleo)),
+        ("{{uid}}", uid.to_string()),
+        ("{{digest}}", digest.to_string()),
     ]
 }
 

@@ -30,6 +30,8 @@ fn setting_in(dir: &Path) -> Vec<(&'static str, String)> {
         ports: Ports::free(1).unwrap(),
         people: [&public_key(1), &public_key(2), &public_key(3)],
         token: "a-token",
+        uid: 1000,
+        digest: Digest::of_bytes(b"program"),
     })
 }
 

@@ -53,6 +53,9 @@ pub(in crate::http) struct Principal {
     accepted: bool,
     /// The person at the head of the delegation chain.
     on_behalf_of: Option<Name>,
+    /// The teams that this person is in.
+    #[schemars(default, skip_serializing_if = "BTreeSet::is_empty")]
+    on_behalf_of_teams: BTreeSet<Name>,
     /// The agents between that person and the one that asks, the first one first.
     #[schemars(default, skip_serializing_if = "Vec::is_empty")]
     via: Vec<Deputy>,

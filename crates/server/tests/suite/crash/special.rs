@@ -13,7 +13,7 @@ use super::{
 };
 
 /// The steps that are crashed here and not in the table, and those that are crashed beside witnesses and roles.
-pub(super) const STEPS: [Step; 10] = [
+pub(super) const STEPS: [Step; 11] = [
     Step::KeyFile,
     Step::InitFile,
     Step::StoreMend,
@@ -23,6 +23,7 @@ pub(super) const STEPS: [Step; 10] = [
     Step::CosignEvidence,
     Step::CosignAsk,
     Step::CosignKeep,
+    Step::ConsentKeep,
     Step::RoleAsk,
 ];
 

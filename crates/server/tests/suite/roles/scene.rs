@@ -118,6 +118,13 @@ impl Scene {
         child.wait().unwrap();
     }
 
+    /// Started again after it killed itself.
+    pub(super) fn started_anew(&mut self, role: &str) {
+        let ended = self.roles[Self::at(role)].take().unwrap().wait().unwrap();
+        assert!(!ended.success(), "{role} did not kill itself: {ended}");
+        self.start(role, None);
+    }
+
     pub(super) fn log(&self, role: &str) -> String {
         fs::read_to_string(self.stage.path(&format!("{role}.log"))).unwrap_or_default()
     }

@@ -133,7 +133,7 @@ impl Thief {
             epoch: self.grant.epoch + number,
             granted_at_ms: Timestamp::from_ms(now.ms() - 10).unwrap(),
             start_before_ms: after(300),
-            undo_until_ms: after(600),
+            undo_until_ms: after(300),
             ..self.grant.clone()
         }
     }
@@ -314,6 +314,7 @@ async fn inv04_a_stolen_gate_cannot_forge_consent() {
     // Terms as the gate would make them, signed by somebody else in Ada's name.
     let terms = HoldTerms {
         plan: nobody.plan,
+        nonce: id("once-stolen"),
         expires_at_ms: nobody.start_before_ms,
         ..thief.grant.terms.clone().unwrap()
     };
@@ -450,4 +451,63 @@ async fn inv06_t09_a_stolen_gate_cannot_replay_a_permit_or_use_anothers() {
         other => panic!("another executor's permit: {other:?}"),
     }
     assert_eq!(scene.stage.starts("worker"), 2);
+}
+
+#[tokio::test]
+async fn inv04_t05_a_stolen_gate_makes_no_second_permit_of_one_consent() {
+    use holdpoint_adapters::step::{Moment, Step};
+    let mut scene = Scene::laid_out("T3", "development: true");
+    for role in super::scene::OTHERS {
+        scene.start(role, None);
+    }
+    scene.stage.start();
+    let thief = Thief::after_an_honest_run(&mut scene).await;
+    let plan = thief.plan_now(&scene).await;
+    // Consent of a person to the plan as it would run now, and two permits over it: each signed, each on record.
+    let grant = Grant { tier: Tier::T3, ..thief.grant(&plan, 1) };
+    let terms = HoldTerms {
+        plan: grant.plan,
+        nonce: id("once-for-both"),
+        expires_at_ms: grant.start_before_ms,
+        ..thief.grant.terms.clone().unwrap()
+    };
+    let ada = Seed::load(&scene.stage.root().join("people/ada.key")).unwrap();
+    let ada = Ed25519Key::from_seed("approval", &ada).unwrap();
+    let statement = Statement::new(terms.clone(), id("ada"), Choice::Approve);
+    let signature = ada.sign(&statement.signing_bytes().unwrap());
+    let approvals = vec![SignedStatement { statement, signature }];
+    let first = Grant { terms: Some(terms), approvals, ..grant };
+    let second =
+        Grant { id: id("permit-second"), nonce: id("nonce-second"), epoch: first.epoch + 1, ..first.clone() };
+    let ledger = [thief.entries.clone(), vec![thief.record_of(&first), thief.record_of(&second)]].concat();
+    let at = thief.entries.len();
+    let lease = async |grant: &Grant, index: usize| {
+        let (jws, info) = (thief.sign(grant), thief.lease_of(grant, &plan));
+        let ask = async |intent| {
+            let body = wire::Issue { info: info.clone(), jws: jws.clone(), plan: plan.clone(), intent };
+            thief.issuer.call::<wire::Sealed>("/v1/leases", &body, LIMIT).await
+        };
+        thief.proven(&ledger, index, ask).await
+    };
+    // An issuer that is killed around its memory of the consent: the first permit is leased for again, and stays the only one.
+    for moment in [Moment::Before, Moment::Unreported] {
+        scene.kill("issuer");
+        scene.start("issuer", Some(&crate::suite::crash::drill(Step::ConsentKeep, moment, 1)));
+        assert!(lease(&first, at).await.is_err(), "{moment:?}");
+        scene.started_anew("issuer");
+    }
+    // The lease of before may have come to the book: another one of the same permit.
+    let again = LeaseInfo { id: id("lease-again"), ..thief.lease_of(&first, &plan) };
+    let [leased, done] = thief.act_with(&thief.sign(&first), again, &plan, &ledger, at).await;
+    assert!(leased.is_ok() && matches!(done, Ok(wire::Outcome::Done)), "{leased:?} {done:?}");
+    assert_eq!(scene.stage.starts("worker"), 3);
+    let refused = |answer: Result<wire::Sealed, CallError>| match answer {
+        Err(CallError::Refused { detail, .. }) => assert!(detail.contains("one consent"), "{detail}"),
+        other => panic!("{other:?}"),
+    };
+    refused(lease(&second, at + 1).await);
+    scene.kill("issuer");
+    scene.start("issuer", None);
+    refused(lease(&second, at + 1).await);
+    assert!(scene.log("issuer").contains("A SECOND PERMIT"), "{}", scene.log("issuer"));
 }
