@@ -13,7 +13,7 @@ use clap::Args;
 use holdpoint_adapters::{
     cosign::Witness,
     executor::process::Supervisor,
-    tls::{self, LiveSvid, Peers},
+    tls::{self, Peers},
 };
 use holdpoint_app::{halt, recover, revoke, start, strangers::Strangers};
 use holdpoint_domain::Millis;
@@ -172,7 +172,7 @@ async fn workloads(
     door: &WorkloadDoor,
     router: Router,
 ) -> Result<impl Future<Output = ()> + use<>, CliError> {
-    let svid = Arc::new(LiveSvid::load(door.tls.files(&config.base)).map_err(failed)?);
+    let svid = Arc::new(door.tls.live(&config.base).await?);
     let (own, expected) = (svid.id(), config.trust_domain.as_str());
     if own.trust_domain().as_str() != expected {
         return Err(CliError::Failed(format!(

@@ -1,4 +1,4 @@
-//! An end's own certificate, key and trust bundle: files that somebody else renews.
+//! An end's own certificate, key and trust bundle: files that somebody else renews, or a Workload API that streams them.
 
 use std::{
     fmt, fs, io,
@@ -16,8 +16,12 @@ use rustls::{
     sign::CertifiedKey,
 };
 use spiffe::SpiffeId;
+use tokio::task::JoinHandle;
 
-use super::svid::{self, SvidError};
+use super::{
+    feed::{Feed, FeedError},
+    svid::{self, SvidError},
+};
 
 /// Largest file: a bundle of a hundred authorities is far below.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -33,14 +37,21 @@ pub struct SvidFiles {
     pub bundle: PathBuf,
 }
 
-/// What is in the files, as far as it was sound when it was looked at last.
+/// Certificate, key and bundle, as far as they were sound when they came last.
 pub struct LiveSvid {
-    files: SvidFiles,
+    origin: Origin,
     provider: Arc<CryptoProvider>,
-    loaded: RwLock<(Stamp, Arc<Loaded>)>,
+    loaded: Arc<RwLock<(Stamp, Arc<Loaded>)>>,
 }
 
-/// The content of the files.
+/// Where they come from.
+enum Origin {
+    Files(SvidFiles),
+    /// Whoever follows the stream, for as long as this is used.
+    WorkloadApi(JoinHandle<()>),
+}
+
+/// A certificate with its key, and the authorities of its trust domain.
 pub(super) struct Loaded {
     pub(super) id: SpiffeId,
     pub(super) certified: Arc<CertifiedKey>,
@@ -82,6 +93,15 @@ pub enum LoadError {
     /// The key belongs to another certificate: perhaps only one of the files is new yet.
     #[error("the key does not belong to the certificate: {0}")]
     Key(String),
+    /// A Workload API that brings nothing.
+    #[error("the Workload API at {endpoint} brings no X.509-SVID")]
+    WorkloadApi {
+        /// Its endpoint.
+        endpoint: String,
+        /// Why.
+        #[source]
+        source: FeedError,
+    },
 }
 
 /// What tells one content of the files from another without reading them.
@@ -96,8 +116,24 @@ impl LiveSvid {
     pub fn load(files: SvidFiles) -> Result<Self, LoadError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let stamp = stamp(&files);
-        let loaded = RwLock::new((stamp, Arc::new(read(&files, &provider)?)));
-        Ok(Self { files, provider, loaded })
+        let loaded = Arc::new(RwLock::new((stamp, Arc::new(read(&files, &provider)?))));
+        Ok(Self { origin: Origin::Files(files), provider, loaded })
+    }
+
+    /// Takes what a Workload API streams, from now on until this is dropped. Waits for the first answer.
+    ///
+    /// # Errors
+    /// No endpoint of this machine, no answer in time, or one that is not sound.
+    pub async fn from_workload_api(endpoint: &str) -> Result<Self, LoadError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let failed = |source| LoadError::WorkloadApi { endpoint: endpoint.to_owned(), source };
+        let (first, feed) = Feed::open(endpoint, Arc::clone(&provider)).await.map_err(failed)?;
+        let loaded = Arc::new(RwLock::new((Stamp::default(), Arc::new(first))));
+        let known = Arc::clone(&loaded);
+        let task = tokio::spawn(feed.follow(move |fresh| {
+            known.write().unwrap_or_else(PoisonError::into_inner).1 = Arc::new(fresh);
+        }));
+        Ok(Self { origin: Origin::WorkloadApi(task), provider, loaded })
     }
 
     /// Who we are.
@@ -110,14 +146,15 @@ impl LiveSvid {
         &self.provider
     }
 
-    /// What the files have now, or had when they were sound: they are not replaced all at once. Asked for every connection.
+    /// What is there now, or was when it was sound: files are not replaced all at once. Asked for every connection.
     pub(super) fn current(&self) -> Arc<Loaded> {
-        let now = stamp(&self.files);
         let (seen, loaded) = self.loaded.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Origin::Files(files) = &self.origin else { return loaded };
+        let now = stamp(files);
         if now == seen {
             return loaded;
         }
-        let fresh = read(&self.files, &self.provider);
+        let fresh = read(files, &self.provider);
         let mut known = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
         match fresh {
             Ok(fresh) => {
@@ -127,7 +164,7 @@ impl LiveSvid {
             Err(err) => {
                 tracing::error!(
                     "what is in {} is not used: {}",
-                    self.files.certificate.display(),
+                    files.certificate.display(),
                     crate::executor::chain(&err)
                 );
                 // Looked at once for each change of the files.
@@ -140,7 +177,19 @@ impl LiveSvid {
 
 impl fmt::Debug for LiveSvid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LiveSvid").field("files", &self.files).finish_non_exhaustive()
+        let files = match &self.origin {
+            Origin::Files(files) => Some(files),
+            Origin::WorkloadApi(_) => None,
+        };
+        f.debug_struct("LiveSvid").field("files", &files).finish_non_exhaustive()
+    }
+}
+
+impl Drop for LiveSvid {
+    fn drop(&mut self) {
+        if let Origin::WorkloadApi(task) = &self.origin {
+            task.abort();
+        }
     }
 }
 
@@ -169,27 +218,51 @@ fn stamp(files: &SvidFiles) -> Stamp {
 }
 
 fn read(files: &SvidFiles, provider: &CryptoProvider) -> Result<Loaded, LoadError> {
-    let chain = certificates(&files.certificate)?;
-    let (leaf, intermediates) =
-        chain.split_first().ok_or_else(|| LoadError::Pem(files.certificate.clone()))?;
-    let refused = |path: &Path, source| LoadError::Svid { path: path.to_owned(), source };
-    let id = svid::leaf_id(leaf).map_err(|err| refused(&files.certificate, err))?;
-    for certificate in intermediates {
-        svid::check_signing(certificate).map_err(|err| refused(&files.certificate, err))?;
-    }
-    let roots = certificates(&files.bundle)?;
-    for root in &roots {
-        svid::check_signing(root).map_err(|err| refused(&files.bundle, err))?;
-    }
+    let (chain, roots) = (certificates(&files.certificate)?, certificates(&files.bundle)?);
     let meta = fs::metadata(&files.key).map_err(io_error(&files.key))?;
     if meta.mode() & 0o077 != 0 {
         return Err(LoadError::Permissions { path: files.key.clone(), mode: meta.mode() & 0o7777 });
     }
     let key =
         PrivateKeyDer::from_pem_slice(&bytes(&files.key)?).map_err(|_| LoadError::Pem(files.key.clone()))?;
-    let certified =
-        CertifiedKey::from_der(chain, key, provider).map_err(|err| LoadError::Key(err.to_string()))?;
-    Ok(Loaded { id, certified: Arc::new(certified), roots })
+    Loaded::new(chain, roots, key, provider).map_err(|fault| match fault {
+        Fault::Leaf(source) => LoadError::Svid { path: files.certificate.clone(), source },
+        Fault::Authority(source) => LoadError::Svid { path: files.bundle.clone(), source },
+        Fault::Key(why) => LoadError::Key(why),
+    })
+}
+
+/// What does not go together.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    #[error("the certificate is refused")]
+    Leaf(#[source] SvidError),
+    #[error("an authority of the bundle is refused")]
+    Authority(#[source] SvidError),
+    #[error("the key does not belong to the certificate: {0}")]
+    Key(String),
+}
+
+impl Loaded {
+    /// A chain with a leaf of SPIFFE, its key, and authorities that may sign.
+    pub(super) fn new(
+        chain: Vec<CertificateDer<'static>>,
+        roots: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        provider: &CryptoProvider,
+    ) -> Result<Self, Fault> {
+        let (leaf, intermediates) = chain.split_first().ok_or(Fault::Leaf(SvidError::Malformed))?;
+        let id = svid::leaf_id(leaf).map_err(Fault::Leaf)?;
+        for certificate in intermediates {
+            svid::check_signing(certificate).map_err(Fault::Leaf)?;
+        }
+        for root in &roots {
+            svid::check_signing(root).map_err(Fault::Authority)?;
+        }
+        let certified =
+            CertifiedKey::from_der(chain, key, provider).map_err(|err| Fault::Key(err.to_string()))?;
+        Ok(Self { id, certified: Arc::new(certified), roots })
+    }
 }
 
 /// The certificates of a file, at least one.

@@ -1,6 +1,6 @@
 //! Mutual TLS between processes, by X.509-SVIDs (SPIFFE): TLS 1.3 only, both ends prove who they are, and no host name counts.
 //!
-//! [`LiveSvid`] is an end's own certificate, key and trust bundle, read again when their files change. [`server_config`] and
+//! [`LiveSvid`] is an end's own certificate, key and trust bundle: files that are read again when they change, or a Workload API. [`server_config`] and
 //! [`client_config`] take whom the other end may be; what a certificate must look like stands in [`svid`]. [`DevCa`] makes
 //! certificates for a first try; in production SPIRE brings them.
 //!
@@ -11,12 +11,14 @@
 
 mod ca;
 mod ends;
+mod feed;
 mod live;
 pub mod svid;
 mod verify;
 
 pub use ca::{CaError, DevCa, Made};
 pub use ends::{EndError, Peer, client, client_config, peer_of, server_config};
+pub use feed::FeedError;
 pub use live::{LiveSvid, LoadError, SvidFiles};
 pub use spiffe::SpiffeId;
 pub use svid::SvidError;

@@ -93,13 +93,12 @@ async fn an_agent_written_for_a_spiffe_implementation_works_as_it_is() {
     let stage = Stage::new();
     let _api =
         stage.serve(&[stage.own("decide", Phase::Decide), stage.own("observe", Phase::Observe)]).unwrap();
-    let now = SystemClock::new().now();
     for (socket, phase) in [("decide", Phase::Decide), ("observe", Phase::Observe)] {
         let client = stage.client(socket).await;
         for asked in [None, Some(spiffe_id(phase))] {
             let svid = client.fetch_jwt_svid([AUDIENCE], asked.as_ref()).await.unwrap();
             assert_eq!(*svid.spiffe_id(), spiffe_id(phase));
-            let verified = stage.verifier().verify(svid.token(), now).unwrap();
+            let verified = stage.verifier().verify(svid.token(), SystemClock::new().now()).unwrap();
             assert_eq!(*verified.identity(), Identity::Agent { agent: id("holmes"), phase });
             let again = client.validate_jwt_token(AUDIENCE, svid.token()).await.unwrap();
             assert_eq!(again.token(), svid.token());
@@ -257,4 +256,44 @@ async fn inv07_a_process_is_one_identity_and_a_socket_is_ours() {
     wait_until("nobody serves it", || std::os::unix::net::UnixStream::connect(&socket).is_err());
     let _again = stage.serve(&[stage.own("one", Phase::Decide)]).unwrap();
     assert!(stage.client("one").await.fetch_jwt_svid([AUDIENCE], None).await.is_ok());
+}
+
+/// Both ends of a connection with what their own sockets gave them.
+#[tokio::test(flavor = "multi_thread")]
+async fn inv07_two_ends_meet_with_certificates_of_a_workload_api() {
+    use holdpoint_adapters::tls::{LiveSvid, Peers, client_config, peer_of, server_config};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+    let stage = Stage::new();
+    let api =
+        stage.serve(&[stage.own("decide", Phase::Decide), stage.own("observe", Phase::Observe)]).unwrap();
+    let live =
+        async |socket: &str| Arc::new(LiveSvid::from_workload_api(&stage.endpoint(socket)).await.unwrap());
+    let (near, far) = (live("decide").await, live("observe").await);
+    assert_eq!((near.id(), far.id()), (spiffe_id(Phase::Decide), spiffe_id(Phase::Observe)));
+    let meet = async || {
+        let (one, other) = tokio::io::duplex(64 * 1024);
+        let connector =
+            TlsConnector::from(Arc::new(client_config(&near, spiffe_id(Phase::Observe)).unwrap()));
+        let expected = Peers::These(vec![spiffe_id(Phase::Decide)]);
+        let acceptor = TlsAcceptor::from(server_config(&far, expected).unwrap());
+        let name = rustls::pki_types::ServerName::try_from("192.0.2.1").unwrap();
+        let (asked, served) = tokio::join!(connector.connect(name, one), acceptor.accept(other));
+        let (mut asked, mut served) = (asked.unwrap(), served.unwrap());
+        asked.write_all(b"x").await.unwrap();
+        asked.flush().await.unwrap();
+        let mut byte = [0];
+        served.read_exact(&mut byte).await.unwrap();
+        peer_of(served.get_ref().1.peer_certificates()).unwrap().id
+    };
+    assert_eq!(meet().await, spiffe_id(Phase::Decide));
+    // The last certificate goes on when its agent is gone.
+    drop(api);
+    assert_eq!(meet().await, spiffe_id(Phase::Decide));
+    // Nobody's socket, somebody's file, and an endpoint beyond this machine.
+    for endpoint in
+        [stage.endpoint("nobody"), "unix:relative.sock".to_owned(), "tcp://127.0.0.1:1".to_owned()]
+    {
+        assert!(LiveSvid::from_workload_api(&endpoint).await.is_err(), "{endpoint}");
+    }
 }

@@ -9,13 +9,16 @@ use std::{
 use clap::ValueEnum;
 use holdpoint_adapters::{
     system::KeyUse,
-    tls::{SpiffeId, SvidFiles},
+    tls::{LiveSvid, SpiffeId, SvidFiles},
 };
 use holdpoint_domain::signature::PublicKey;
 use serde::Deserialize;
 
 use super::{ConfigError, folder_of, parse, read};
-use crate::wiring::Places;
+use crate::{
+    cli::{CliError, failed},
+    wiring::Places,
+};
 
 /// A role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Deserialize)]
@@ -84,20 +87,31 @@ impl fmt::Display for Role {
     }
 }
 
-/// Certificate, key and bundle of an end; PEM files that somebody renews.
+/// Certificate, key and bundle of an end: PEM files that somebody renews, or a Workload API that streams them.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TlsEntry {
-    certificate: PathBuf,
-    key: PathBuf,
-    bundle: PathBuf,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    bundle: Option<PathBuf>,
+    /// For instance `unix:///run/spire/agent.sock`.
+    workload_api: Option<String>,
 }
 
 impl TlsEntry {
-    /// The files, relative to a folder.
-    pub(crate) fn files(&self, base: &Path) -> SvidFiles {
-        let at = |path: &PathBuf| base.join(path);
-        SvidFiles { certificate: at(&self.certificate), key: at(&self.key), bundle: at(&self.bundle) }
+    /// What they are now and become, with files relative to a folder.
+    pub(crate) async fn live(&self, base: &Path) -> Result<LiveSvid, CliError> {
+        match (&self.workload_api, &self.certificate, &self.key, &self.bundle) {
+            (Some(endpoint), None, None, None) => LiveSvid::from_workload_api(endpoint).await.map_err(failed),
+            (None, Some(certificate), Some(key), Some(bundle)) => {
+                let at = |path: &PathBuf| base.join(path);
+                let files = SvidFiles { certificate: at(certificate), key: at(key), bundle: at(bundle) };
+                LiveSvid::load(files).map_err(failed)
+            }
+            _ => Err(CliError::Usage(
+                "`tls`: expected `certificate`, `key` and `bundle`, or `workload_api` alone".to_owned(),
+            )),
+        }
     }
 }
 

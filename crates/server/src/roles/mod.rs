@@ -20,7 +20,7 @@ use holdpoint_adapters::{
     executor::Pins,
     remote::Witnessed,
     system::{Ed25519Key, FileLatch, KeyUse, Seed, SystemClock},
-    tls::{self, LiveSvid, Peers, SpiffeId},
+    tls::{self, Peers, SpiffeId},
 };
 use holdpoint_app::port::{Clock, Latch as _};
 use holdpoint_domain::{action::Catalogue, decision::Mode, halt::Reach, permit::PermitKeys};
@@ -36,8 +36,7 @@ pub(crate) use telling::{Roles, telling};
 
 /// Runs a role other than the gate.
 pub(crate) async fn serve_role(config: &RoleConfig, attached: bool) -> Result<(), CliError> {
-    let svid = LiveSvid::load(config.tls.files(&config.base)).map_err(failed)?;
-    let svid = Arc::new(svid);
+    let svid = Arc::new(config.tls.live(&config.base).await?);
     tracing::info!("this is {}", svid.id());
     if config.development {
         tracing::warn!("DEVELOPMENT: permits that count consent from the command line as strong are taken");

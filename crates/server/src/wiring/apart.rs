@@ -5,7 +5,7 @@ use std::sync::Arc;
 use holdpoint_adapters::{
     cosign::Witness,
     remote::{RemoteExecutor, RemoteIssuer, RemoteObserver, RoleClient},
-    tls::{self, LiveSvid},
+    tls,
 };
 use holdpoint_app::port::Store;
 use holdpoint_domain::{permit::PermitKeys, signature::PublicKey};
@@ -50,8 +50,8 @@ impl Apart {
 }
 
 /// The neighbours that a configuration names.
-pub(crate) fn neighbours(config: &Config, roles: &GateRoles) -> Result<Neighbours, CliError> {
-    let svid = Arc::new(LiveSvid::load(roles.tls.files(&config.base)).map_err(failed)?);
+pub(crate) async fn neighbours(config: &Config, roles: &GateRoles) -> Result<Neighbours, CliError> {
+    let svid = Arc::new(roles.tls.live(&config.base).await?);
     tracing::info!("this is {}", svid.id());
     let http = |peer: &PeerEntry| -> Result<reqwest::Client, CliError> {
         tls::client(&svid, peer.spiffe()?).map_err(failed)

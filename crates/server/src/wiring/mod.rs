@@ -150,7 +150,10 @@ pub(crate) async fn wire(config: &Config, apart: Option<&GateRoles>) -> Result<W
     // What is started, touched and believed comes from the activated texts, never from what happens to be on disk.
     let inputs = controls::in_force(config, &clock, store.as_ref()).await?;
     let root = |name: &str| root_text(config, &inputs.documents, name);
-    let neighbours = apart.map(|roles| neighbours(config, roles)).transpose()?;
+    let neighbours = match apart {
+        Some(roles) => Some(neighbours(config, roles).await?),
+        None => None,
+    };
     let side = match &neighbours {
         Some(neighbours) => Side::Apart(neighbours.apart(&store)),
         None => Side::Here {

@@ -12,9 +12,9 @@ use std::{
     sync::Arc,
 };
 
+use aws_lc_rs::digest::{Context, SHA256};
 use holdpoint_domain::Digest;
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use sha2::{Digest as _, Sha256};
 use tokio::net::UnixStream;
 
 /// Largest program whose digest is taken.
@@ -85,11 +85,14 @@ impl Peer {
 
 /// The digest of all bytes of a file.
 pub(super) fn digest(mut file: impl Read) -> Result<Digest, AttestError> {
-    let (mut hash, mut block) = (Sha256::new(), vec![0; 256 * 1024]);
+    // Programs are large, and are read at each call: the fastest implementation at hand.
+    let (mut hash, mut block) = (Context::new(&SHA256), vec![0; 256 * 1024]);
     loop {
         let len = file.read(&mut block)?;
         let Some(read) = block.get(..len).filter(|read| !read.is_empty()) else { break };
         hash.update(read);
     }
-    Ok(Digest::from_bytes(hash.finalize().into()))
+    let digest = hash.finish();
+    let digest = <[u8; 32]>::try_from(digest.as_ref()).map_err(io::Error::other)?;
+    Ok(Digest::from_bytes(digest))
 }
