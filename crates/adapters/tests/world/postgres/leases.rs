@@ -11,8 +11,8 @@ use holdpoint_app::port::{IssueError, Issuer as _};
 use holdpoint_domain::Id;
 
 use super::{
-    desk::{Desk, Named, named},
-    server::{ADMIN, ISSUER, OBSERVER, Postgres, until},
+    desk::Desk,
+    server::{ADMIN, ISSUER, Named, OBSERVER, Postgres, named, until},
 };
 use crate::world::support::id;
 
@@ -178,7 +178,8 @@ async fn inv08_a_server_that_trusts_everybody_leases_nothing() {
     let postgres = Postgres::start().await;
     let desk = Desk::new(&postgres);
     let version = desk.observe().await.version;
-    postgres.trust_everybody().await;
+    std::fs::write(postgres.path("data/pg_hba.conf"), "host all all 127.0.0.1/32 trust\n").unwrap();
+    postgres.admin("postgres").await.run("SELECT pg_reload_conf()").await.unwrap();
     until("the server trusts", async || {
         let login = Login::new("shopper".to_owned(), "wrong".to_owned());
         postgres.server("shop").connect(&login).await.ok()

@@ -15,7 +15,7 @@ use super::{
     scene::{OTHERS, Scene},
 };
 use crate::suite::{
-    approvals,
+    consent,
     stage::{PATIENCE, client},
 };
 
@@ -29,8 +29,8 @@ async fn restart(scene: &Scene) -> String {
 
 async fn approve(scene: &Scene, plan: &Value) {
     let hold = plan["hold"].as_str().unwrap();
-    let body = serde_json::to_value(approvals::signed(&scene.stage, hold).await).unwrap();
-    assert_eq!(approvals::post(&scene.stage, hold, &scene.stage.person("ada"), &body).await, 200);
+    let body = serde_json::to_value(consent::signed(&scene.stage, hold).await).unwrap();
+    assert_eq!(consent::post(&scene.stage, hold, &scene.stage.person("ada"), &body).await, 200);
 }
 
 #[tokio::test]
