@@ -15,8 +15,8 @@ use crate::suite::stage::client;
 
 /// A password that the server does not take.
 const WRONG: &str = "canary-wrong-50d1c7";
-/// Answers that are for the log, with the permits in it.
-const LEDGER: [&str; 2] = ["answer to ada: /v1/ledger/", "data/holdpoint.db"];
+/// Where the ledger is, with the permits in it.
+const LEDGER: [&str; 3] = ["answer to ada: /v1/ledger/", "data/holdpoint.db", "export/tile/entries/"];
 
 /// What is asked for by id, and the id.
 fn filled(path: &str, ids: &[(&str, &str)]) -> Option<String> {
@@ -130,6 +130,7 @@ async fn inv12_t29_no_secret_of_any_kind_is_anywhere_but_at_home() {
     asked(&shop, "ada", &ada, &ids, &mut places).await;
     shop.stage.must(&["ledger", "export", &shop.stage.path("export"), "--config", &config, "--as", "ada"]);
 
+    assert!(shop.stage.log().contains(" TRACE "), "it does not log all it can");
     let log = postgres.log();
     places.add("postgres's log", log.get(set_up..).unwrap().as_bytes());
     places.folder("", shop.stage.root());
