@@ -29,7 +29,7 @@ use holdpoint_ledger::VerifierKey;
 use crate::{
     cli::{CliError, failed, say},
     config::{ExecutorPins, Role, RoleConfig, log_key, parse, read_catalogue, spiffe},
-    http, serve,
+    http, serve, wiring,
 };
 
 pub(crate) use door::Peer;
@@ -37,6 +37,7 @@ pub(crate) use telling::{Roles, telling};
 
 /// Runs a role other than the gate.
 pub(crate) async fn serve_role(config: &RoleConfig, attached: bool) -> Result<(), CliError> {
+    wiring::secrets::check(config)?;
     let svid = LiveSvid::load(config.tls.files(&config.base)).map_err(failed)?;
     let svid = Arc::new(svid);
     tracing::info!("this is {}", svid.id());

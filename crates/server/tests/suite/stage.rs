@@ -173,6 +173,13 @@ impl Stage {
         gate.wait().unwrap();
     }
 
+    /// Sends the gate a signal, and returns how it ended.
+    pub(crate) fn signal(&mut self, signal: rustix::process::Signal) -> std::process::ExitStatus {
+        let mut gate = self.gate.take().unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_child(&gate), signal).unwrap();
+        gate.wait().unwrap()
+    }
+
     /// Whether the gate starts, in its environment, rather than end with an error.
     pub(crate) fn starts_at_all(&self) -> bool {
         let config = self.path("holdpoint.yaml");

@@ -174,6 +174,33 @@ async fn inv08_orphans_are_found_by_their_names_and_nothing_else_is_ours() {
 }
 
 #[tokio::test]
+async fn inv08_nobody_else_at_the_server_keeps_a_lease_from_its_end() {
+    let postgres = Postgres::start().await;
+    let desk = Desk::new(&postgres);
+    let ticket = desk.ticket(1, CANCEL, NOBODY).await;
+    // Whoever can log in can hold advisory locks: tasks once waited for this one.
+    let shopper = postgres.session("shop", "shopper", "shopper").await;
+    shopper.run("SELECT pg_advisory_lock(7310203581247395)").await.unwrap();
+    // What they wait for now only the issuer may take.
+    let (task, password) = ticket.login();
+    for (user, password) in
+        [("shopper", "shopper"), ("holdpoint_observer", OBSERVER), (&task, password.as_str())]
+    {
+        let session = postgres.session("shop", user, password).await;
+        for mode in ["ACCESS SHARE", "ROW EXCLUSIVE", "SHARE ROW EXCLUSIVE", "ACCESS EXCLUSIVE"] {
+            let lock = format!("BEGIN; LOCK TABLE holdpoint.warrant IN {mode} MODE");
+            let refused = session.run(&lock).await.unwrap_err();
+            assert!(refused.to_string().contains("42501"), "{user} {mode}: {refused}");
+            session.run("ROLLBACK").await.unwrap();
+        }
+    }
+    let another = desk.ticket(2, CANCEL, NOBODY).await;
+    desk.revoke(&ticket).await.unwrap();
+    desk.revoke(&another).await.unwrap();
+    assert!(roles(&postgres).await.is_empty());
+}
+
+#[tokio::test]
 async fn inv08_a_server_that_trusts_everybody_leases_nothing() {
     let postgres = Postgres::start().await;
     let desk = Desk::new(&postgres);

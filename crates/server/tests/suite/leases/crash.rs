@@ -9,7 +9,7 @@ use holdpoint_adapters::{
 };
 
 use super::{
-    scene::{QUICK, Shop, roles},
+    scene::{Announced, QUICK, Shop, roles},
     server::{Postgres, named},
 };
 use crate::suite::crash::drill;
@@ -45,11 +45,18 @@ async fn inv08_t26_a_gate_killed_in_the_life_of_a_lease_ends_it_at_its_next_star
 
         // What the ledger announced is all that anybody needs to find it.
         shop.stage.set_environment(Vec::new());
-        let lease = shop.announced_on_disk();
+        let Announced { id: lease, expires_at_ms } = shop.announced_on_disk();
         let (role, password) = shop.login(&lease);
         let psql = async || postgres.psql(&role, &password, "SELECT session_user").output().unwrap();
         let dead = psql().await;
         assert_eq!(dead.status.success(), is_alive, "{what}: {dead:?}");
+        // However long the gate stays dead: the server itself knows the end.
+        if is_alive {
+            let sql = format!(
+                "SELECT (rolvaliduntil <= to_timestamp({expires_at_ms} / 1000.0) + interval '1 second')::text FROM pg_roles WHERE rolname = '{role}'"
+            );
+            assert_eq!(postgres.admin("shop").await.word(&sql).await.unwrap(), "true", "{what}");
+        }
 
         let since = Instant::now();
         shop.stage.start();

@@ -36,6 +36,12 @@ pub(super) struct Shop<S = Box<Stage>> {
     exporter: Arc<Exporter>,
 }
 
+/// What the ledger of a dead gate says of a lease.
+pub(super) struct Announced {
+    pub(super) id: String,
+    pub(super) expires_at_ms: i64,
+}
+
 /// What the database's exporter and a page that needs the database say, by the database's own word.
 struct Exporter {
     looks: Session,
@@ -133,7 +139,7 @@ impl<S: Deref<Target = Stage>> Shop<S> {
     }
 
     /// The lease that the ledger of a dead gate announced, from a copy of its store.
-    pub(super) fn announced_on_disk(&self) -> String {
+    pub(super) fn announced_on_disk(&self) -> Announced {
         let copy = tempfile::tempdir().unwrap();
         for name in ["holdpoint.db", "holdpoint.db-wal"] {
             std::fs::copy(self.stage.root().join("data").join(name), copy.path().join(name)).unwrap();
@@ -145,7 +151,9 @@ impl<S: Deref<Target = Stage>> Shop<S> {
             .unwrap()
             .map(|bytes| -> Value { serde_json::from_slice(&bytes.unwrap()).unwrap() });
         let leased = records.find(|record| record["body"]["kind"] == "leased").unwrap();
-        leased["body"]["lease"]["id"].as_str().unwrap().to_owned()
+        let lease = &leased["body"]["lease"];
+        let id = lease["id"].as_str().unwrap().to_owned();
+        Announced { id, expires_at_ms: lease["expires_at_ms"].as_i64().unwrap() }
     }
 
     /// Waits until the ledger has the end of every lease.

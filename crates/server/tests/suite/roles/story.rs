@@ -280,6 +280,22 @@ fn inv07_a_role_that_holds_what_is_anothers_does_not_start() {
     assert!(!stage.cli(&["serve", "--config", &config]).status.success());
 }
 
+#[test]
+fn inv07_a_role_that_can_read_anothers_password_does_not_start() {
+    let scene = Scene::laid_out("T1", "executors: executors.yaml");
+    for (owner, file) in [("issuer", "issuer"), ("observer", "observer")] {
+        for role in OTHERS.into_iter().filter(|role| *role != owner) {
+            let path = scene.stage.path(&format!("roles/{role}/{file}"));
+            fs::write(&path, "a password\n").unwrap();
+            let output = scene.command(role).stderr(std::process::Stdio::piped()).output().unwrap();
+            fs::remove_file(path).unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            let why = format!("is a secret of the role `{owner}`, and `{role}` can read it");
+            assert!(!output.status.success() && said.contains(&why), "{role} with {file}: {said}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn inv03_a_gate_that_is_killed_around_a_request_to_a_role_settles_what_it_asked_for() {
     use holdpoint_adapters::step::{Moment, Step};
