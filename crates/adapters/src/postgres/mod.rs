@@ -102,11 +102,6 @@ impl Server {
         &self.database
     }
 
-    /// The database.
-    pub(crate) fn database(&self) -> &str {
-        &self.database
-    }
-
     /// Another database of the same server.
     #[must_use]
     pub(crate) fn other(&self, database: String) -> Self {

@@ -4,7 +4,7 @@ use std::{fs::File, path::PathBuf};
 
 use super::executors::Targets;
 use crate::{
-    cli::{CliError, failed},
+    cli::CliError,
     config::{Role, RoleConfig},
 };
 
@@ -17,7 +17,7 @@ pub(crate) fn check(config: &RoleConfig) -> Result<(), CliError> {
     let is_open = |path: &PathBuf| File::open(path).is_ok();
     match looks.chain(roots).find(|(owner, path)| *owner != config.role && is_open(path)) {
         None => Ok(()),
-        Some((owner, path)) => Err(failed(format!(
+        Some((owner, path)) => Err(CliError::Failed(format!(
             "{} is a secret of the role `{owner}`, and `{}` can read it: keep it from the folder and the user of this role",
             path.display(),
             config.role,
