@@ -1,20 +1,33 @@
 //! `cargo xtask bench`: runs the benchmarks one after the other and writes what they measured into docs/performance.md.
 //!
 //! A benchmark prints a key and a value on each line. What a reader is shown is a ratio of two of them, taken in one run on
-//! one machine: a time by itself says more about the machine.
+//! one machine: a time by itself says more about the machine. What leases promise is in seconds, and measured apart: [`leases`].
+
+mod leases;
 
 use crate::{Failure, repo};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Package and name of each benchmark.
 const BENCHES: &[(&str, &str)] =
     &[("holdpoint-policy", "ladder"), ("holdpoint-adapters", "store"), ("holdpoint", "gate")];
-/// The page, and between which lines the table stands.
+/// The page with the tables.
 const PAGE: &str = "docs/performance.md";
-const BEGIN: &str = "<!-- made by `cargo xtask bench`: begin -->";
-const END: &str = "<!-- made by `cargo xtask bench`: end -->";
+/// Between which lines of it this one stands.
+const LINES: Lines = Lines {
+    begin: "<!-- made by `cargo xtask bench`: begin -->",
+    end: "<!-- made by `cargo xtask bench`: end -->",
+};
+
+/// The lines around what is written into the page.
+#[derive(Clone, Copy)]
+struct Lines {
+    begin: &'static str,
+    end: &'static str,
+}
 
 type Values = BTreeMap<String, f64>;
 
@@ -91,33 +104,45 @@ const GOALS: &[Row] = &[
 ];
 
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
+    if let Some((first, rest)) = arguments.split_first().filter(|(first, _)| *first == "leases") {
+        println!("bench: {first} alone");
+        return leases::run(rest);
+    }
     let root = repo::root()?;
     let mut values = Values::new();
     for (package, name) in BENCHES {
         println!("bench: {name} (of {package})");
-        let mut call = Command::new("cargo");
-        // All of the workspace, whose features are then the same each time: Cedar is built once.
-        call.args(["bench", "--quiet", "--profile", "dist", "--workspace", "--bench", name, "--"]);
-        if *name == "gate" {
-            call.args(arguments);
-        }
-        let ran = call
-            .current_dir(&root)
-            .stderr(Stdio::inherit())
-            .output()
-            .map_err(|err| format!("cannot start `cargo`: {err}"))?;
-        let printed = String::from_utf8_lossy(&ran.stdout);
-        print!("{printed}");
-        if !ran.status.success() {
-            return Err(format!("the benchmark `{name}` failed ({})", ran.status));
-        }
-        values.extend(printed.lines().filter_map(key_and_value));
+        let own = if *name == "gate" { arguments } else { &[] };
+        values.extend(measure(&root, name, "dist", own)?);
     }
-    let machine = machine(&root);
-    let text = format!("{machine}\n{}\n{}", goals(&values), measured(&values));
+    write(&root, LINES, &format!("{}\n{}", goals(GOALS, &values), measured(&values)))
+}
+
+/// Runs a benchmark of the workspace, and reads what it printed.
+fn measure(root: &Path, name: &str, profile: &str, arguments: &[String]) -> Result<Values, Failure> {
+    let mut call = Command::new("cargo");
+    // All of the workspace, whose features are then the same each time: Cedar is built once.
+    call.args(["bench", "--quiet", "--profile", profile, "--workspace", "--bench", name, "--"]);
+    let ran = call
+        .args(arguments)
+        .current_dir(root)
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|err| format!("cannot start `cargo`: {err}"))?;
+    let printed = String::from_utf8_lossy(&ran.stdout);
+    print!("{printed}");
+    if !ran.status.success() {
+        return Err(format!("the benchmark `{name}` failed ({})", ran.status));
+    }
+    Ok(printed.lines().filter_map(key_and_value).collect())
+}
+
+/// Shows what was measured, and writes it into the page.
+fn write(root: &Path, lines: Lines, text: &str) -> Result<(), Failure> {
+    let text = format!("{}\n{text}", machine(root));
     print!("{text}");
     let path = root.join(PAGE);
-    let page = between(&repo::read(&path)?, &text)?;
+    let page = between(&repo::read(&path)?, lines, &text)?;
     std::fs::write(&path, page).map_err(|err| format!("cannot write `{PAGE}`: {err}"))
 }
 
@@ -131,7 +156,7 @@ fn ratio(values: &Values, of: &str, by: &str) -> Option<f64> {
 }
 
 /// When and on what it was measured.
-fn machine(root: &std::path::Path) -> String {
+fn machine(root: &Path) -> String {
     let say = |program: &str, arguments: &[&str]| {
         repo::output(root, program, arguments)
             .map_or_else(|_| "unknown".to_owned(), |said| said.trim().to_owned())
@@ -145,9 +170,9 @@ fn machine(root: &std::path::Path) -> String {
     )
 }
 
-fn goals(values: &Values) -> String {
+fn goals(rows: &[Row], values: &Values) -> String {
     let mut table = String::from("| what | measured | goal | |\n| --- | ---: | ---: | --- |\n");
-    for row in GOALS {
+    for row in rows {
         let (sign, goal) = match row.goal {
             Goal::AtLeast(goal) => ("≥", goal),
             Goal::AtMost(goal) => ("≤", goal),
@@ -221,10 +246,11 @@ fn figure(number: f64) -> String {
 }
 
 /// The page with another text between its two lines.
-fn between(page: &str, text: &str) -> Result<String, Failure> {
-    let parts = page.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
-    let (before, after) = parts.ok_or_else(|| format!("expected `{BEGIN}` and `{END}` in `{PAGE}`"))?;
-    Ok(format!("{before}{BEGIN}\n\n{text}\n{END}{after}"))
+fn between(page: &str, lines: Lines, text: &str) -> Result<String, Failure> {
+    let Lines { begin, end } = lines;
+    let parts = page.split_once(begin).and_then(|(before, rest)| Some((before, rest.split_once(end)?.1)));
+    let (before, after) = parts.ok_or_else(|| format!("expected `{begin}` and `{end}` in `{PAGE}`"))?;
+    Ok(format!("{before}{begin}\n\n{text}\n{end}{after}"))
 }
 
 #[cfg(test)]
@@ -233,11 +259,12 @@ mod tests {
 
     #[test]
     fn only_what_is_between_the_lines_is_replaced() {
-        let page = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
-        let once = between(&page, "new\n").unwrap();
+        let Lines { begin, end } = LINES;
+        let page = format!("before\n{begin}\nold\n{end}\nafter\n");
+        let once = between(&page, LINES, "new\n").unwrap();
         assert!(once.starts_with("before\n") && once.ends_with("\nafter\n") && !once.contains("old"));
-        assert_eq!(between(&once, "new\n").unwrap(), once);
-        assert!(between("no lines", "new").is_err());
+        assert_eq!(between(&once, LINES, "new\n").unwrap(), once);
+        assert!(between("no lines", LINES, "new").is_err());
     }
 
     #[test]
@@ -252,7 +279,7 @@ mod tests {
         .into_iter()
         .filter_map(key_and_value)
         .collect();
-        let table = goals(&values);
+        let table = goals(GOALS, &values);
         assert!(table.contains("| 0.30 | ≥ 0.35 | **not met** |"), "{table}");
         assert!(table.contains("| 0.30 | ≥ 0.25 | met |"), "{table}");
         assert!(table.contains("| 512 | ≤ 512 | met |"), "{table}");

@@ -55,8 +55,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        arguments: "[--records N] [--seconds N]",
-        about: "measure, and write the table of docs/performance.md; some minutes after the build",
+        arguments: "[--records N] [--seconds N] | leases [--profile P] [--tasks N] [--rounds N]",
+        about: "measure, and write the tables of docs/performance.md; some minutes after the build",
         run: bench::run,
     },
     Command {

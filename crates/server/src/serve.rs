@@ -13,6 +13,7 @@ use clap::Args;
 use holdpoint_adapters::{
     cosign::Witness,
     executor::process::Supervisor,
+    system,
     tls::{self, Peers},
 };
 use holdpoint_app::{halt, recover, revoke, start, strangers::Strangers};
@@ -62,6 +63,8 @@ pub(crate) struct ServeOptions {
 /// Runs the gate, or another role.
 pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     logging();
+    // The keys and secrets that it holds are in its memory.
+    system::keep_memory().map_err(failed)?;
     if let Some(role) = options.role.filter(|role| *role != Role::Gate) {
         let config = RoleConfig::load(&options.config, role)?;
         options.drill.install(config.development)?;

@@ -94,6 +94,16 @@ impl Ids for SystemIds {
     }
 }
 
+/// Keeps the memory of this process to itself: it leaves no core when it crashes, and no other process of the same user can trace it
+/// or read its memory. What it starts is not bound by this.
+///
+/// # Errors
+/// The kernel says no.
+pub fn keep_memory() -> std::io::Result<()> {
+    let behavior = rustix::process::DumpableBehavior::NotDumpable;
+    rustix::process::set_dumpable_behavior(behavior).map_err(Into::into)
+}
+
 /// Random bytes, or the end of the process.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0_u8; N];

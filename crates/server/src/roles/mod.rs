@@ -29,13 +29,14 @@ use holdpoint_ledger::VerifierKey;
 use crate::{
     cli::{CliError, failed, say},
     config::{ExecutorPins, Role, RoleConfig, log_key, parse, read_catalogue, spiffe},
-    http, serve,
+    http, serve, wiring,
 };
 
 pub(crate) use telling::{Roles, telling};
 
 /// Runs a role other than the gate.
 pub(crate) async fn serve_role(config: &RoleConfig, attached: bool) -> Result<(), CliError> {
+    wiring::secrets::check(config)?;
     let svid = Arc::new(config.tls.live(&config.base).await?);
     tracing::info!("this is {}", svid.id());
     if config.development {

@@ -73,6 +73,13 @@ pub(super) struct Specs {
     postgres: Vec<(PostgresSpec, BTreeSet<Id<kind::Target>>)>,
 }
 
+impl Specs {
+    /// The files of what the backends' own credentials are: whoever reads one of them can mint.
+    pub(super) fn roots(self) -> impl Iterator<Item = PathBuf> {
+        self.postgres.into_iter().map(|(spec, _)| spec.password_file)
+    }
+}
+
 /// Checks databases and backends; touches nothing.
 pub(super) fn checked(
     databases: BTreeMap<Id<kind::Target>, DatabaseEntry>,

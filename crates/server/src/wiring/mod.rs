@@ -11,6 +11,7 @@ mod hands;
 mod identities;
 mod keys;
 mod leases;
+pub(crate) mod secrets;
 
 use std::sync::{Arc, PoisonError, RwLock};
 

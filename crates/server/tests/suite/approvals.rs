@@ -1,30 +1,11 @@
 //! Approvals: bound to the exact plan, good for one run.
 
-use holdpoint_adapters::system::{Ed25519Key, Seed};
-use holdpoint_domain::approval::{Choice, SignedStatement, Statement};
 use serde_json::{Value, json};
 
-use super::stage::{Stage, client};
-
-/// Ada's signed approval of a hold, as the command line makes it.
-pub(super) async fn signed(stage: &Stage, hold: &str) -> SignedStatement {
-    signed_as(stage, hold, Choice::Approve).await
-}
-
-pub(super) async fn signed_as(stage: &Stage, hold: &str, choice: Choice) -> SignedStatement {
-    let shown = stage.get(&format!("/v1/holds/{hold}"), &stage.person("ada")).await;
-    let terms = serde_json::from_value(shown["terms"].clone()).unwrap();
-    let seed = Seed::load(&stage.root().join("people/ada.key")).unwrap();
-    let key = Ed25519Key::from_seed("approval", &seed).unwrap();
-    let statement = Statement::new(terms, "ada".parse().unwrap(), choice);
-    let signature = key.sign(&statement.signing_bytes().unwrap());
-    SignedStatement { statement, signature }
-}
-
-pub(super) async fn post(stage: &Stage, hold: &str, token: &str, body: &Value) -> u16 {
-    let url = stage.url(&format!("/v1/holds/{hold}/decisions"));
-    client().post(url).bearer_auth(token).json(body).send().await.unwrap().status().as_u16()
-}
+use super::{
+    consent::{post, signed},
+    stage::{Stage, client},
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv02_t05_one_approval_used_1000_times_at_once_starts_one_run() {

@@ -1,7 +1,11 @@
 //! The gate's keys: rotated without a restart, and in a real PKCS #11 token (SoftHSM).
 
-use std::{os::unix::fs::PermissionsExt as _, process::Command};
+use std::{
+    os::unix::{fs::PermissionsExt as _, process::ExitStatusExt as _},
+    process::Command,
+};
 
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::{Value, json};
 
 use super::stage::Stage;
@@ -223,4 +227,22 @@ async fn inv11_the_key_of_the_ledger_is_rotated_and_both_keys_open_what_was_sign
     stage.must(&["ledger", "verify", &late, "--key", &vkey, "--against", &format!("{both}/checkpoint")]);
     assert!(!stage.cli(&["ledger", "verify", &late, "--key", &stage.path("old.vkey")]).status.success());
     stage.must(&["ledger", "verify", &early, "--key", &stage.path("old.vkey")]);
+}
+
+#[test]
+fn inv12_t29_a_gate_that_crashes_leaves_no_core_with_its_keys() {
+    let mut stage = Stage::started();
+    let unlimited = |pid: Pid| prlimit(Some(pid), Resource::Core, Rlimit { current: None, maximum: None });
+    // The control: somebody who keeps nothing to himself.
+    let mut other = Command::new("sleep").arg("600").current_dir(stage.root()).spawn().unwrap();
+    let pid = Pid::from_child(&other);
+    let may = unlimited(pid);
+    kill_process(pid, Signal::SEGV).unwrap();
+    if !other.wait().unwrap().core_dumped() {
+        println!("this machine keeps no core of anybody ({may:?})");
+    }
+    let gate = Pid::from_raw(stage.pid().try_into().unwrap()).unwrap();
+    let _ = unlimited(gate);
+    let ended = stage.signal(Signal::SEGV);
+    assert_eq!((ended.signal(), ended.core_dumped()), (Some(Signal::SEGV.as_raw()), false));
 }

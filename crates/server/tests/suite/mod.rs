@@ -2,10 +2,12 @@
 
 mod approvals;
 mod cli;
+mod consent;
 mod crash;
 mod disk;
 mod faults;
 mod keys;
+mod leases;
 mod ledger;
 mod people;
 mod roles;

@@ -98,6 +98,11 @@ impl Stage {
         self.environment = environment;
     }
 
+    /// The environment of the gate.
+    pub(crate) fn environment(&self) -> &[(String, String)] {
+        &self.environment
+    }
+
     /// What the gate has said since its first start.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("gate.log")).unwrap_or_default()
@@ -134,7 +139,7 @@ impl Stage {
             .args(&self.how)
             .envs(self.environment.clone())
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap()
@@ -151,11 +156,28 @@ impl Stage {
         }
     }
 
+    /// Waits until a gate that has a drill has killed itself.
+    pub(crate) async fn died(&mut self) {
+        let since = Instant::now();
+        while self.gate.as_mut().unwrap().try_wait().unwrap().is_none() {
+            assert!(since.elapsed() < PATIENCE, "the gate lives on\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.gate = None;
+    }
+
     /// `kill -9`.
     pub(crate) fn kill(&mut self) {
         let mut gate = self.gate.take().unwrap();
         gate.kill().unwrap();
         gate.wait().unwrap();
+    }
+
+    /// Sends the gate a signal, and returns how it ended.
+    pub(crate) fn signal(&mut self, signal: rustix::process::Signal) -> std::process::ExitStatus {
+        let mut gate = self.gate.take().unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_child(&gate), signal).unwrap();
+        gate.wait().unwrap()
     }
 
     /// Whether the gate starts, in its environment, rather than end with an error.
@@ -269,16 +291,21 @@ impl Stage {
 
     /// How many records of a kind the ledger has.
     pub(crate) async fn records(&self, kind: &str) -> usize {
+        self.ledger().await.iter().filter(|record| record["body"]["kind"] == kind).count()
+    }
+
+    /// The records of the ledger, in their order.
+    pub(crate) async fn ledger(&self) -> Vec<Value> {
         let token = self.person("ada");
-        let (mut first, mut found) = (0, 0);
+        let mut records = Vec::new();
         loop {
-            let page = self.get(&format!("/v1/ledger/entries?first={first}&limit=200"), &token).await;
-            let entries = page["entries"].as_array().unwrap().clone();
+            let path = format!("/v1/ledger/entries?first={}&limit=200", records.len());
+            let mut page = self.get(&path, &token).await;
+            let entries = page["entries"].as_array_mut().unwrap();
             if entries.is_empty() {
-                return found;
+                return records;
             }
-            found += entries.iter().filter(|entry| entry["record"]["body"]["kind"] == kind).count();
-            first += entries.len();
+            records.extend(entries.iter_mut().map(|entry| entry["record"].take()));
         }
     }
 

@@ -165,9 +165,10 @@ impl PostgresRoles {
             return Err(IssueError::Backend(format!("{left} sessions of role `{role}` do not end")));
         }
         for database in run(sql::databases(role)).await?.into_iter().flatten() {
+            let is_ours = database == self.spec.server.database();
+            let drop = if is_ours { sql::drop_owned(role) } else { sql::drop_owned_elsewhere(role) };
             let there = self.session(&self.spec.server.other(database)).await?;
-            let dropped =
-                Step::RoleDropOwned.take_async(async |_| there.run(&sql::drop_owned(role)).await).await;
+            let dropped = Step::RoleDropOwned.take_async(async |_| there.run(&drop).await).await;
             dropped.map_err(|err| failed(&err))?;
         }
         Step::RoleDrop.take_async(async |_| run(sql::drop_role(role)).await).await?;

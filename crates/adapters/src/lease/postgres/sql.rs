@@ -3,8 +3,9 @@
 use crate::postgres::{Warrant, quote_identifier, quote_literal};
 
 /// Grants on one object, and their ends, are not made side by side: the server fails one of the two. So tasks of one database come
-/// one after the other; the number is only ours.
-const ONE_AT_A_TIME: &str = "SELECT pg_advisory_xact_lock(7310203581247395)";
+/// one after the other. Whoever is to be kept out could hold an advisory lock for ever; this one takes a right that only the
+/// issuer has.
+const ONE_AT_A_TIME: &str = "LOCK TABLE holdpoint.warrant IN SHARE ROW EXCLUSIVE MODE";
 /// Most sessions of a task: one at work, and one that looks.
 const CONNECTIONS: u32 = 4;
 
@@ -78,9 +79,14 @@ pub(super) fn databases(role: &str) -> String {
     )
 }
 
-/// Drops what a role owns in a database, and takes back what it was allowed there.
+/// Drops what a role owns in the database of the grants, and takes back what it was allowed there.
 pub(super) fn drop_owned(role: &str) -> String {
-    format!("BEGIN; {ONE_AT_A_TIME}; DROP OWNED BY {} CASCADE; COMMIT", quote_identifier(role))
+    format!("BEGIN; {ONE_AT_A_TIME}; {}; COMMIT", drop_owned_elsewhere(role))
+}
+
+/// The same in another database, where nothing of ours is made beside it.
+pub(super) fn drop_owned_elsewhere(role: &str) -> String {
+    format!("DROP OWNED BY {} CASCADE", quote_identifier(role))
 }
 
 /// Drops a role and its warrants.

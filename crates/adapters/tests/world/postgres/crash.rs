@@ -9,8 +9,8 @@ use holdpoint_adapters::{
 use holdpoint_app::port::{ActedPhase, Executor as _, Issuer as _};
 
 use super::{
-    desk::{Desk, Named, named},
-    server::{Place, Postgres},
+    desk::Desk,
+    server::{Named, Place, Postgres, named},
 };
 use crate::world::support::id;
 

@@ -27,18 +27,11 @@ use holdpoint_domain::{
 };
 use serde_json::json;
 
-use super::server::Place;
+use super::server::{Named, Place};
 use crate::world::{
     scene::{ORIGIN, approve, bound, grant, intent, key, pins, receipt, sign},
     support::{NOW_MS, StoppedClock, at, id},
 };
-
-/// A session, as a plan names it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Named {
-    pub(super) pid: i64,
-    pub(super) started_us: i64,
-}
 
 pub(super) struct Desk {
     pub(super) issuer: Backends,
@@ -195,12 +188,4 @@ impl Desk {
     pub(super) fn terms(&self) -> Terms {
         self.roles.terms()
     }
-}
-
-/// A session of `user`, as a plan names it.
-pub(super) async fn named(session: &holdpoint_adapters::postgres::Session) -> Named {
-    let sql = "SELECT pid || ' ' || (extract(epoch FROM backend_start) * 1000000)::bigint FROM pg_stat_activity WHERE pid = pg_backend_pid()";
-    let words = session.word(sql).await.unwrap();
-    let (pid, started) = words.split_once(' ').unwrap();
-    Named { pid: pid.parse().unwrap(), started_us: started.parse().unwrap() }
 }

@@ -4,8 +4,8 @@ use holdpoint_adapters::postgres::{CANCEL, TERMINATE};
 use holdpoint_app::port::{ActedPhase, ExecuteError, Executor as _};
 
 use super::{
-    desk::{Desk, Named, named},
-    server::{Postgres, until},
+    desk::Desk,
+    server::{Named, Postgres, named, until},
 };
 
 fn is_refused(done: &Result<(), ExecuteError>, why: &str) {

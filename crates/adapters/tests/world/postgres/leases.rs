@@ -11,8 +11,8 @@ use holdpoint_app::port::{IssueError, Issuer as _};
 use holdpoint_domain::Id;
 
 use super::{
-    desk::{Desk, Named, named},
-    server::{ADMIN, ISSUER, OBSERVER, Postgres, until},
+    desk::Desk,
+    server::{ADMIN, ISSUER, Named, OBSERVER, Postgres, named, until},
 };
 use crate::world::support::id;
 
@@ -174,11 +174,39 @@ async fn inv08_orphans_are_found_by_their_names_and_nothing_else_is_ours() {
 }
 
 #[tokio::test]
+async fn inv08_nobody_else_at_the_server_keeps_a_lease_from_its_end() {
+    let postgres = Postgres::start().await;
+    let desk = Desk::new(&postgres);
+    let ticket = desk.ticket(1, CANCEL, NOBODY).await;
+    // Whoever can log in can hold advisory locks: tasks once waited for this one.
+    let shopper = postgres.session("shop", "shopper", "shopper").await;
+    shopper.run("SELECT pg_advisory_lock(7310203581247395)").await.unwrap();
+    // What they wait for now only the issuer may take.
+    let (task, password) = ticket.login();
+    for (user, password) in
+        [("shopper", "shopper"), ("holdpoint_observer", OBSERVER), (&task, password.as_str())]
+    {
+        let session = postgres.session("shop", user, password).await;
+        for mode in ["ACCESS SHARE", "ROW EXCLUSIVE", "SHARE ROW EXCLUSIVE", "ACCESS EXCLUSIVE"] {
+            let lock = format!("BEGIN; LOCK TABLE holdpoint.warrant IN {mode} MODE");
+            let refused = session.run(&lock).await.unwrap_err();
+            assert!(refused.to_string().contains("42501"), "{user} {mode}: {refused}");
+            session.run("ROLLBACK").await.unwrap();
+        }
+    }
+    let another = desk.ticket(2, CANCEL, NOBODY).await;
+    desk.revoke(&ticket).await.unwrap();
+    desk.revoke(&another).await.unwrap();
+    assert!(roles(&postgres).await.is_empty());
+}
+
+#[tokio::test]
 async fn inv08_a_server_that_trusts_everybody_leases_nothing() {
     let postgres = Postgres::start().await;
     let desk = Desk::new(&postgres);
     let version = desk.observe().await.version;
-    postgres.trust_everybody().await;
+    std::fs::write(postgres.path("data/pg_hba.conf"), "host all all 127.0.0.1/32 trust\n").unwrap();
+    postgres.admin("postgres").await.run("SELECT pg_reload_conf()").await.unwrap();
     until("the server trusts", async || {
         let login = Login::new("shopper".to_owned(), "wrong".to_owned());
         postgres.server("shop").connect(&login).await.ok()

@@ -1,4 +1,4 @@
-//! A real PostgreSQL server of one test, which asks everybody for a password by SCRAM.
+//! A real PostgreSQL server of one test, which asks everybody for a password by SCRAM. The tests of the program include it, too.
 
 use std::{
     fs,
@@ -18,6 +18,13 @@ const REAPER: &str = include_str!("../../../../../deploy/postgres/reaper.sql");
 pub(super) const ADMIN: &str = "canary-admin-1b6e";
 pub(super) const ISSUER: &str = "canary-issuer-77c0";
 pub(super) const OBSERVER: &str = "canary-observer-93ab";
+
+/// A session, as a plan names it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Named {
+    pub(super) pid: i64,
+    pub(super) started_us: i64,
+}
 
 pub(super) struct Postgres {
     place: Place,
@@ -136,13 +143,6 @@ impl Postgres {
             secret(&self.path(name), password);
         }
     }
-
-    /// Lets everybody in from here on, whatever password they have.
-    pub(super) async fn trust_everybody(&self) {
-        let rules = self.path("data/pg_hba.conf");
-        fs::write(&rules, "host all all 127.0.0.1/32 trust\n").unwrap();
-        self.admin("postgres").await.run("SELECT pg_reload_conf()").await.unwrap();
-    }
 }
 
 impl Place {
@@ -174,6 +174,19 @@ impl Place {
     pub(super) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap()
     }
+}
+
+/// A session, as a plan names it.
+pub(super) async fn named(session: &Session) -> Named {
+    found(session, "pid = pg_backend_pid()").await
+}
+
+/// The one session that this holds for, as a plan names it.
+pub(super) async fn found(session: &Session, condition: &str) -> Named {
+    let sql = "SELECT pid || ' ' || (extract(epoch FROM backend_start) * 1000000)::bigint FROM pg_stat_activity WHERE";
+    let words = session.word(&format!("{sql} {condition}")).await.unwrap();
+    let (pid, started) = words.split_once(' ').unwrap();
+    Named { pid: pid.parse().unwrap(), started_us: started.parse().unwrap() }
 }
 
 /// A file of a secret.

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::super::approvals::{post, signed};
+use super::super::consent::{post, signed};
 use super::super::stage::Stage;
 use super::outside::{audited, count};
 use super::shim::Shim;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs};
 
 use serde_json::json;
 
-use super::super::approvals::{post, signed};
+use super::super::consent::{post, signed};
 use super::super::stage::{Stage, client};
 use super::outside::{audited, count, leases_are_dead};
 use super::shim::{EIO, ENOSPC, Effect, Op, Rule};

@@ -3,7 +3,7 @@
 use holdpoint_domain::approval::Choice;
 use serde_json::json;
 
-use super::super::approvals::{post, signed, signed_as};
+use super::super::consent::{post, signed, signed_as};
 use super::super::stage::{Stage, client};
 use super::held;
 use super::outside::{audited, count};

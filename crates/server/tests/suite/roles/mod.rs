@@ -1,7 +1,7 @@
 //! The four roles in processes of their own. See `scene` for what the tests stand on.
 
 mod doors;
-mod scene;
+pub(super) mod scene;
 mod story;
 mod thief;
 

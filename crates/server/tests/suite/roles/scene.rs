@@ -12,7 +12,7 @@ use holdpoint_adapters::tls::{LiveSvid, SpiffeId, SvidFiles, client};
 use crate::suite::stage::{BINARY, PATIENCE, Stage, port};
 
 /// The roles beside the gate.
-pub(super) const OTHERS: [&str; 3] = ["observer", "issuer", "executor"];
+pub(in crate::suite) const OTHERS: [&str; 3] = ["observer", "issuer", "executor"];
 
 /// A database that nobody answers for, and what leases for it.
 const BACKENDS: &str = "
@@ -29,8 +29,8 @@ leases:
       max_ttl_ms: 300000
 ";
 
-pub(super) struct Scene {
-    pub(super) stage: Stage,
+pub(in crate::suite) struct Scene {
+    pub(in crate::suite) stage: Stage,
     ports: [u16; 3],
     roles: [Option<Child>; 3],
 }
@@ -48,12 +48,17 @@ impl Scene {
 
     /// All folders, from a configuration with these lines more; nothing is started.
     pub(super) fn laid_out(tier: &str, more: &str) -> Self {
-        let mut stage = Stage::new();
+        let stage = Stage::new();
         stage.write("executors.yaml", BACKENDS);
         let catalogue = fs::read_to_string(stage.path("catalogue.yaml")).unwrap();
         stage.write("catalogue.yaml", &catalogue.replace("tier: T1", &format!("tier: {tier}")));
         let config = fs::read_to_string(stage.path("holdpoint.yaml")).unwrap();
         stage.write("holdpoint.yaml", &format!("{config}\n{more}\n"));
+        Self::of(stage)
+    }
+
+    /// All folders of a stage; nothing is started.
+    pub(in crate::suite) fn of(mut stage: Stage) -> Self {
         let ports = [port(), port(), port()];
         let at = ports.map(|port| format!("127.0.0.1:{port}"));
         let (config, roles) = (stage.path("holdpoint.yaml"), stage.path("roles"));
@@ -96,10 +101,11 @@ impl Scene {
         command
     }
 
-    pub(super) fn start(&mut self, role: &str, drill: Option<&str>) {
+    pub(in crate::suite) fn start(&mut self, role: &str, drill: Option<&str>) {
         let path = self.stage.path(&format!("{role}.log"));
         let log = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
         let mut command = self.command(role);
+        command.envs(self.stage.environment().iter().cloned());
         let child = command.stderr(log).envs(drill.map(|words| ("HOLDPOINT_DRILL", words))).spawn().unwrap();
         let at = Self::at(role);
         self.roles[at] = Some(child);
@@ -111,8 +117,17 @@ impl Scene {
         }
     }
 
+    /// Waits until a role that has a drill has killed itself.
+    pub(in crate::suite) async fn died(&mut self, role: &str) {
+        let (at, since) = (Self::at(role), Instant::now());
+        while self.roles[at].as_mut().unwrap().try_wait().unwrap().is_none() {
+            assert!(since.elapsed() < PATIENCE, "the {role} lives on\n{}", self.log(role));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// `kill -9`.
-    pub(super) fn kill(&mut self, role: &str) {
+    pub(in crate::suite) fn kill(&mut self, role: &str) {
         let mut child = self.roles[Self::at(role)].take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
@@ -125,7 +140,7 @@ impl Scene {
         self.start(role, None);
     }
 
-    pub(super) fn log(&self, role: &str) -> String {
+    pub(in crate::suite) fn log(&self, role: &str) -> String {
         fs::read_to_string(self.stage.path(&format!("{role}.log"))).unwrap_or_default()
     }
 
@@ -139,6 +154,14 @@ impl Scene {
     pub(super) fn client(&self, own: &SvidFiles, server: &str) -> reqwest::Client {
         let svid = Arc::new(LiveSvid::load(own.clone()).unwrap());
         client(&svid, id(server)).unwrap()
+    }
+}
+
+impl std::ops::Deref for Scene {
+    type Target = Stage;
+
+    fn deref(&self) -> &Stage {
+        &self.stage
     }
 }
 

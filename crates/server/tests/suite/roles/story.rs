@@ -15,7 +15,7 @@ use super::{
     scene::{OTHERS, Scene},
 };
 use crate::suite::{
-    approvals,
+    consent,
     stage::{PATIENCE, client},
 };
 
@@ -29,8 +29,8 @@ async fn restart(scene: &Scene) -> String {
 
 async fn approve(scene: &Scene, plan: &Value) {
     let hold = plan["hold"].as_str().unwrap();
-    let body = serde_json::to_value(approvals::signed(&scene.stage, hold).await).unwrap();
-    assert_eq!(approvals::post(&scene.stage, hold, &scene.stage.person("ada"), &body).await, 200);
+    let body = serde_json::to_value(consent::signed(&scene.stage, hold).await).unwrap();
+    assert_eq!(consent::post(&scene.stage, hold, &scene.stage.person("ada"), &body).await, 200);
 }
 
 #[tokio::test]
@@ -278,6 +278,22 @@ fn inv07_a_role_that_holds_what_is_anothers_does_not_start() {
     assert!(!stage.cli(&["serve", "--role", "gate", "--config", &config]).status.success());
     let config = stage.path("roles/gate/holdpoint.yaml");
     assert!(!stage.cli(&["serve", "--config", &config]).status.success());
+}
+
+#[test]
+fn inv07_a_role_that_can_read_anothers_password_does_not_start() {
+    let scene = Scene::laid_out("T1", "executors: executors.yaml");
+    for (owner, file) in [("issuer", "issuer"), ("observer", "observer")] {
+        for role in OTHERS.into_iter().filter(|role| *role != owner) {
+            let path = scene.stage.path(&format!("roles/{role}/{file}"));
+            fs::write(&path, "a password\n").unwrap();
+            let output = scene.command(role).stderr(std::process::Stdio::piped()).output().unwrap();
+            fs::remove_file(path).unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            let why = format!("is a secret of the role `{owner}`, and `{role}` can read it");
+            assert!(!output.status.success() && said.contains(&why), "{role} with {file}: {said}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use holdpoint_ledger::{Checkpoint, Hash, SignedCheckpoint, SourceError, TileSour
 use serde_json::Value;
 
 use super::{id, scene::Scene};
+use crate::suite::consent;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -55,10 +56,9 @@ impl Thief {
         let (status, proposed) = scene.stage.propose("worker").await;
         assert!([201, 202].contains(&status), "{proposed}");
         if let Some(hold) = proposed["hold"].as_str() {
-            let body =
-                serde_json::to_value(crate::suite::approvals::signed(&scene.stage, hold).await).unwrap();
+            let body = serde_json::to_value(consent::signed(&scene.stage, hold).await).unwrap();
             let ada = scene.stage.person("ada");
-            assert_eq!(crate::suite::approvals::post(&scene.stage, hold, &ada, &body).await, 200);
+            assert_eq!(consent::post(&scene.stage, hold, &ada, &body).await, 200);
         }
         let id = proposed["id"].as_str().unwrap().to_owned();
         assert_eq!(scene.stage.ended(&id).await, "succeeded", "{}", scene.stage.log());
