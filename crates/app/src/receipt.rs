@@ -78,12 +78,16 @@ impl Receipt {
         &self.record
     }
 
-    /// Whether the record is the intent of this permit's run.
+    /// Whether the record is the intent of this permit's run: of these very bytes, whatever else was given the same names.
     #[must_use]
     pub fn is_intent_of(&self, permit: &holdpoint_domain::permit::Permit) -> bool {
         let grant = permit.grant();
-        let Body::Claimed { permit, nonce, epoch, .. } = &self.record.body else { return false };
+        let own = permit.digest();
+        let Body::Claimed { permit, permit_digest, nonce, epoch, .. } = &self.record.body else {
+            return false;
+        };
         *permit == grant.id
+            && *permit_digest == own
             && *nonce == grant.nonce
             && *epoch == grant.epoch
             && self.record.plan.as_ref() == Some(&grant.plan_id)

@@ -114,6 +114,7 @@ async fn attempt(gate: &Gate, view: &PlanView, permit: &Permit) -> Result<Attemp
         let grant = permit.grant();
         let intent = Body::Claimed {
             permit: grant.id.clone(),
+            permit_digest: permit.digest(),
             nonce: grant.nonce.clone(),
             epoch: grant.epoch,
             executors: grant.executors.keys().cloned().collect(),

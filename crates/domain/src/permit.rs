@@ -365,6 +365,12 @@ impl Permit {
         &self.grant
     }
 
+    /// The digest of its compact JWS: these bytes, and no others of the same names.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of_bytes(self.jws.as_bytes())
+    }
+
     /// The compact JWS.
     #[must_use]
     pub fn jws(&self) -> &str {
@@ -391,6 +397,10 @@ impl Permit {
     ) -> Result<Oversight, PermitError> {
         self.check_plan(plan)?;
         in_time(self.grant.terms.as_ref(), self.grant.granted_at_ms)?;
+        // Terms that nobody signed bind nobody: they are no part of an honest permit.
+        if self.grant.terms.is_some() == self.grant.approvals.is_empty() {
+            return Err(PermitError::OtherDecision);
+        }
         let tier = self.grant.tier.max(floor);
         let mut consents = Vec::new();
         for signed in &self.grant.approvals {

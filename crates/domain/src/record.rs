@@ -208,6 +208,8 @@ pub enum Body {
     Claimed {
         /// The permit.
         permit: Id<kind::Permit>,
+        /// The digest of its JWS: no other permit, whatever it is called, has this intent.
+        permit_digest: Digest,
         /// Its nonce, used up now.
         nonce: Id<kind::Nonce>,
         /// Its fencing epoch.

@@ -33,6 +33,8 @@ pub struct Thumbprint([u8; 32]);
 pub enum Purpose {
     /// The observer signs evidence.
     Evidence,
+    /// The observer signs its answer to one question, which nobody asked before.
+    Observation,
     /// A person signs an approval statement.
     Approval,
     /// A person decides on a change of a control input.
@@ -66,6 +68,7 @@ impl Purpose {
     const fn prefix(self) -> &'static [u8] {
         match self {
             Self::Evidence => b"holdpoint-evidence-v1\0",
+            Self::Observation => b"holdpoint-observation-v1\0",
             Self::Approval => b"holdpoint-approval-v1\0",
             Self::Change => b"holdpoint-change-v1\0",
             Self::Review => b"holdpoint-review-v1\0",

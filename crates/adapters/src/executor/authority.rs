@@ -36,6 +36,9 @@ pub struct Pins {
     pub mode: Mode,
 }
 
+/// How far a gate's clock may be ahead of that of an executor or an issuer.
+const MAX_AHEAD_MS: u64 = 60 * 1000;
+
 /// The policy-free check of one executor. Every executor asks it before it does anything.
 #[derive(Debug, Clone)]
 pub struct Authority {
@@ -92,6 +95,14 @@ pub enum Refusal {
          catalogue here gives the steps"
     )]
     Life,
+    /// Granted in the future.
+    #[error(
+        "the permit says that it was granted {ahead_ms} ms from now: the clocks differ by at most {MAX_AHEAD_MS} ms"
+    )]
+    Ahead {
+        /// How far ahead.
+        ahead_ms: u64,
+    },
     /// A permit of a gate in development, where only the real thing is taken.
     #[error(
         "the permit counts consent from the command line as strong: expected one of a gate in production"
@@ -190,7 +201,7 @@ impl Refusal {
                 | PermitError::Retired
                 | PermitError::Digest(_),
             ) => "permit",
-            Self::Life | Self::TooLate { .. } => "time",
+            Self::Life | Self::Ahead { .. } | Self::TooLate { .. } => "time",
             Self::Development => "development",
             Self::UnknownAction(_) | Self::OtherEntry(_) | Self::OtherUndo(_) | Self::Digest(_) => {
                 "catalogue"
@@ -263,6 +274,12 @@ impl Pins {
         Ok(chain)
     }
 
+    /// Refuses a permit that says that it was granted in the future: its bounds would be counted from there.
+    pub(crate) fn check_grant(permit: &Permit, now: Timestamp) -> Result<(), Refusal> {
+        let ahead = permit.grant().granted_at_ms.since(now).ms();
+        if ahead > MAX_AHEAD_MS { Err(Refusal::Ahead { ahead_ms: ahead }) } else { Ok(()) }
+    }
+
     /// The entry of a step's action, if the plan was made from the same one.
     fn entry(&self, step: &Step) -> Result<&Action, Refusal> {
         let action =
@@ -291,6 +308,7 @@ impl Authority {
     pub fn check(&self, work: &Work<'_>, for_use: Use, now: Timestamp) -> Result<Warrant, Refusal> {
         let chain = self.pins.open(work.jws, work.plan)?;
         let permit = chain.permit();
+        Pins::check_grant(permit, now)?;
         let grant = permit.grant();
         let Some(held) = chain.holding(&self.name) else {
             let got = grant.executors.keys().next().cloned().unwrap_or_else(|| self.name.clone());

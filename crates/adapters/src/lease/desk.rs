@@ -47,6 +47,7 @@ impl Desk {
             return Err("scope: expected scopes that are steps of the plan, and at least one".to_owned());
         }
         let now = self.clock.now();
+        Pins::check_grant(chain.permit(), now).map_err(|refusal| refusal.line())?;
         // Zero is no life, and never one without end.
         if info.expires_at_ms <= now {
             return Err("life: expected an end in the future".to_owned());

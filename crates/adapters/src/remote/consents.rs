@@ -91,8 +91,9 @@ impl Consents {
     /// # Errors
     /// Consents that became another permit, or a memory that cannot be written.
     pub fn spend(&self, permit: &Permit, now: Timestamp) -> Result<(), ConsentError> {
-        let Some(terms) = &permit.grant().terms else { return Ok(()) };
-        let digest = Digest::of_bytes(permit.jws().as_bytes());
+        let grant = permit.grant();
+        let Some(terms) = grant.terms.as_ref().filter(|_| !grant.approvals.is_empty()) else { return Ok(()) };
+        let digest = permit.digest();
         // Set in one assignment after the disk has it: a panic leaves the old rows.
         let mut rows = self.rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match rows.get(&terms.nonce) {

@@ -12,7 +12,10 @@ use holdpoint_domain::{
     trigger::{Condition, Reading, SignedEvidence, agree},
 };
 
+use serde::{Serialize, de::DeserializeOwned};
+
 use super::{call::RoleClient, wire};
+use crate::system::random;
 
 /// How long the observer may take: the longest time limit of a probe, and some.
 const LIMIT: Duration = Duration::from_secs(75);
@@ -31,15 +34,32 @@ impl RemoteObserver {
         Self { role, key }
     }
 
+    /// The answer to a question, if the observer's own key signed it for this very question.
+    async fn asked<A, T>(&self, path: &str, ask: &A) -> Result<T, String>
+    where
+        A: Serialize + Sync,
+        T: Serialize + DeserializeOwned,
+    {
+        let answered: wire::Answered<T> =
+            self.role.call(path, ask, LIMIT).await.map_err(|err| err.to_string())?;
+        let wire::Answered { answer, signature } = answered;
+        let bytes = wire::answer_bytes(ask, &answer).map_err(|err| err.to_string())?;
+        let signed = signature.verify(&self.key, Purpose::Observation, &bytes);
+        signed.map_err(|_| {
+            "its answer is not signed for this question with the key that is configured for it".to_owned()
+        })?;
+        Ok(answer)
+    }
+
     async fn evidence(&self, condition: &Condition, target: &Target) -> Result<SignedEvidence, String> {
         let body = wire::Measure {
             condition: condition.id.clone(),
             entry: Digest::of(condition).map_err(|err| err.to_string())?,
             target: target.id.clone(),
             place: Digest::of(target).map_err(|err| err.to_string())?,
+            nonce: Digest::from_bytes(random()),
         };
-        let signed: SignedEvidence =
-            self.role.call("/v1/measure", &body, LIMIT).await.map_err(|err| err.to_string())?;
+        let signed: SignedEvidence = self.asked("/v1/measure", &body).await?;
         let evidence = &signed.evidence;
         let bytes = evidence.bytes().map_err(|err| err.to_string())?;
         let is_signed = signed.signature.verify(&self.key, Purpose::Evidence, &bytes);
@@ -81,9 +101,9 @@ impl Observer for RemoteObserver {
             entry: action.digest().map_err(|err| failed(err.to_string()))?,
             target: target.id.clone(),
             place: Digest::of(target).map_err(|err| failed(err.to_string()))?,
+            nonce: Digest::from_bytes(random()),
         };
-        let seen: wire::Seen =
-            self.role.call("/v1/observe", &body, LIMIT).await.map_err(|err| failed(err.to_string()))?;
+        let seen: wire::Seen = self.asked("/v1/observe", &body).await.map_err(failed)?;
         Ok(seen.into())
     }
 }

@@ -2,11 +2,13 @@
 
 use holdpoint_app::port::{Acted, ActedPhase, ExecuteError, Observation};
 use holdpoint_domain::{
-    Digest, Id,
+    Digest, Id, Timestamp,
+    digest::DigestError,
     halt::Halt,
     id::kind,
     lease::{LeaseInfo, Scope},
     plan::Plan,
+    signature::Signature,
 };
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +47,8 @@ pub struct Measure {
     pub target: Id<kind::Target>,
     /// The digest of its entry in the inventory.
     pub place: Digest,
+    /// Chosen for this question alone: an answer to another one is none to this.
+    pub nonce: Digest,
 }
 
 /// `POST /v1/observe`.
@@ -59,6 +63,26 @@ pub struct Observe {
     pub target: Id<kind::Target>,
     /// The digest of its entry in the inventory.
     pub place: Digest,
+    /// Chosen for this question alone: an answer to another one is none to this.
+    pub nonce: Digest,
+}
+
+/// An answer of the observer, signed for the question: whoever only answers in its place has no key for that.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answered<T> {
+    /// The answer.
+    pub answer: T,
+    /// Of the observer's key of evidence, over question and answer.
+    pub signature: Signature,
+}
+
+/// The bytes that an observer signs: its answer, and the question with its nonce.
+///
+/// # Errors
+/// A value without a canonical form.
+pub fn answer_bytes(ask: &impl Serialize, answer: &impl Serialize) -> Result<Vec<u8>, DigestError> {
+    Digest::of(&(ask, answer)).map(|digest| digest.as_bytes().to_vec())
 }
 
 /// What the observer saw.
@@ -238,6 +262,8 @@ pub struct Tell {
     /// The halt; `null` when there is none. An object that does not say so lifts nothing.
     #[serde(deserialize_with = "said")]
     pub halt: Option<Halt>,
+    /// When the gate said so: what it said before is not heard any more.
+    pub at_ms: Timestamp,
 }
 
 /// A field that must be there, `null` or not: without it serde would read one that is missing as `null`.

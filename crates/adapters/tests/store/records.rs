@@ -171,6 +171,7 @@ impl Life {
     pub(crate) fn claimed(&self) -> Record {
         self.record(Body::Claimed {
             permit: id("permit-1"),
+            permit_digest: Digest::of_bytes(b"permit"),
             nonce: id(&self.nonce),
             epoch: self.epoch,
             executors: BTreeSet::from([id("process")]),

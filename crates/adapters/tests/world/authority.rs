@@ -167,6 +167,11 @@ fn inv06_each_check_alone_stops_a_permit_without_people() {
             s.grant.start_before_ms = at(NOW_MS);
         }),
         ("a start that takes days", "time", |s| s.grant.granted_at_ms = at(NOW_MS - 24 * 60 * 60 * 1000)),
+        ("a grant in the future", "time", |s| {
+            s.grant.granted_at_ms = at(NOW_MS + 60_001);
+            s.grant.start_before_ms = at(NOW_MS + 120_000);
+            s.grant.undo_until_ms = at(NOW_MS + 180_000);
+        }),
         ("a start before the grant", "time", |s| s.grant.granted_at_ms = s.grant.start_before_ms),
         // 1 ms to settle, 1 ms to soak, 1 ms to settle back and an hour to be undone, from the last start on.
         ("an undo later than the catalogue gives it", "time", |s| {

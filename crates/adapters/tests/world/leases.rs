@@ -153,11 +153,13 @@ async fn inv01_no_lease_without_the_intent_in_the_ledger() {
             }
         };
     // The intent of another run: each of its marks differs once.
-    let others: [fn(&mut Grant); 4] = [
+    let others: [fn(&mut Grant); 5] = [
         |grant| grant.id = id("permit-2"),
         |grant| grant.nonce = id("nonce-2"),
         |grant| grant.epoch = 2,
         |grant| grant.plan_id = id("plan-2"),
+        // The same names, and other bytes.
+        |grant| grant.granted_at_ms = at(grant.granted_at_ms.ms() - 1),
     ];
     for change in others {
         let mut other = desk.grant.clone();

@@ -213,6 +213,7 @@ pub(crate) fn intent(grant: &Grant) -> Record {
         "data_domains": [], "deletes": []});
     let body = Body::Claimed {
         permit: grant.id.clone(),
+        permit_digest: Digest::of_bytes(sign(grant, &key("gate")).as_bytes()),
         nonce: grant.nonce.clone(),
         epoch: grant.epoch,
         executors: grant.executors.keys().cloned().collect(),

@@ -185,14 +185,16 @@ impl Sim {
     }
 
     fn under_active_inputs(&self, body: Body) -> Body {
-        let Body::Claimed { permit, nonce, epoch, executors, facts, footprint } = body else { return body };
+        let Body::Claimed { permit, permit_digest, nonce, epoch, executors, facts, footprint } = body else {
+            return body;
+        };
         let steps = facts.steps().cloned().map(|mut step| {
             step.inputs = self.book.inputs.unwrap_or(step.inputs);
             step
         });
         let fresh = holdpoint_domain::facts::PlanFacts::new(steps.collect());
         let facts = fresh.map_or(facts, Box::new);
-        Body::Claimed { permit, nonce, epoch, executors, facts, footprint }
+        Body::Claimed { permit, permit_digest, nonce, epoch, executors, facts, footprint }
     }
 
     /// The executor is called with a stolen lease: with another plan than the permit's, under a permit that names another executor,

@@ -204,6 +204,7 @@ fn bodies() -> Vec<(Actor, Body)> {
             executor(),
             Body::Claimed {
                 permit: id("permit-1"),
+                permit_digest: digest("permit"),
                 nonce: id("nonce-2"),
                 epoch: 7,
                 executors: BTreeSet::from([id("process")]),
@@ -312,6 +313,7 @@ fn records_with_less_in_them_are_read_back() {
         },
         Body::Claimed {
             permit: id("permit-1"),
+            permit_digest: digest("permit"),
             nonce: id("nonce-2"),
             epoch: 0,
             executors: BTreeSet::new(),

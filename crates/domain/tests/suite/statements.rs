@@ -80,12 +80,20 @@ fn sign(bytes: &[u8], key: &SigningKey) -> Signature {
 fn purposes() -> Vec<(Purpose, &'static [u8])> {
     let prefix = |purpose| match purpose {
         Purpose::Evidence => &b"holdpoint-evidence-v1\0"[..],
+        Purpose::Observation => b"holdpoint-observation-v1\0",
         Purpose::Approval => b"holdpoint-approval-v1\0",
         Purpose::Change => b"holdpoint-change-v1\0",
         Purpose::Review => b"holdpoint-review-v1\0",
         Purpose::Resolution => b"holdpoint-resolution-v1\0",
     };
-    let all = [Purpose::Evidence, Purpose::Approval, Purpose::Change, Purpose::Review, Purpose::Resolution];
+    let all = [
+        Purpose::Evidence,
+        Purpose::Observation,
+        Purpose::Approval,
+        Purpose::Change,
+        Purpose::Review,
+        Purpose::Resolution,
+    ];
     all.into_iter().map(|purpose| (purpose, prefix(purpose))).collect()
 }
 

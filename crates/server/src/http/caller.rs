@@ -109,7 +109,8 @@ pub(super) async fn admit(State(guard): State<Guard>, request: Request, next: Ne
 }
 
 /// Rules that turn away whoever the gate does not know, before any handler.
-const STRANGE: [&str; 4] = ["unauthenticated", "invalid-token", "invalid-certificate", "not-registered"];
+const STRANGE: [&str; 5] =
+    ["unauthenticated", "invalid-token", "invalid-certificate", "certificate-required", "not-registered"];
 
 /// Counts a request of nobody that the gate knows; the clockwork writes the counts down.
 fn count(door: &Door, rule: &'static str) {
@@ -171,12 +172,21 @@ fn identify(door: &Door, request: &Request) -> Result<Identified, Problem> {
     }
     let known = door.service.identify.workload(&peer.id.to_string());
     let known = known.map_err(|why| refused(format!("the certificate names nobody here: {}", echo(&why))))?;
+    // Whoever issues certificates to workloads must not make people of them.
+    if matches!(known.identity, Identity::Person { .. }) {
+        return Err(refused("the certificate names a person: this door is for workloads".to_owned()));
+    }
     if !request.headers().contains_key(header::AUTHORIZATION) {
         return Ok(known);
     }
     let token = by_token(door, request.headers())?;
-    if token.identity == known.identity {
-        return Ok(token);
+    let other_id = token
+        .selectors
+        .iter()
+        .any(|selector| selector.strip_prefix("spiffe_id:").is_some_and(|id| id != peer.id.to_string()));
+    // What is known of the workload is what its certificate says: a token brings nothing along.
+    if token.identity == known.identity && !other_id {
+        return Ok(known);
     }
     // A token that somebody else's workload shows was stolen, or is in the wrong hands.
     let detail = format!(

@@ -45,11 +45,13 @@ pub(super) struct Limits {
     pub(super) header: Duration,
     /// How long a connection may pass no byte in either direction.
     pub(super) idle: Duration,
+    /// Whether a connection takes more than one request. Where a peer's certificate may be withdrawn, it does not.
+    pub(super) keep_alive: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: MAX_CONNECTIONS, header: HEADER, idle: IDLE }
+        Self { connections: MAX_CONNECTIONS, header: HEADER, idle: IDLE, keep_alive: true }
     }
 }
 
@@ -75,7 +77,7 @@ pub(super) async fn serve(
     shutdown: impl Future<Output = ()>,
 ) {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.header);
+    http.timer(TokioTimer::new()).header_read_timeout(limits.header).keep_alive(limits.keep_alive);
     let places = Arc::new(Semaphore::new(limits.connections));
     let closing = GracefulShutdown::new();
     let mut open = JoinSet::new();
@@ -97,12 +99,9 @@ pub(super) async fn serve(
                 // Whoever does not finish the handshake in time would keep a place for ever, as with headers.
                 Some(tls) => match timeout(limits.header, tls.accept(stream)).await {
                     Ok(Ok(stream)) => {
-                        let peer = peer_of(stream.get_ref().1.peer_certificates());
-                        let router = match peer {
-                            Some(peer) => router.layer(axum::Extension(peer)),
-                            None => router,
-                        };
-                        let service = TowerToHyperService::new(router);
+                        // Without a peer it would be a door for anybody.
+                        let Some(peer) = peer_of(stream.get_ref().1.peer_certificates()) else { return };
+                        let service = TowerToHyperService::new(router.layer(axum::Extension(peer)));
                         watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await
                     }
                     Ok(Err(err)) => return tracing::debug!("a handshake failed: {err}"),

@@ -81,7 +81,7 @@ pub(crate) async fn serve_role(
     tls: Arc<ServerConfig>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
-    let limits = connection::Limits { idle: STEP, ..connection::Limits::default() };
+    let limits = connection::Limits { idle: STEP, keep_alive: false, ..connection::Limits::default() };
     connection::serve(listener, router, limits, Some(tls.into()), shutdown).await;
 }
 

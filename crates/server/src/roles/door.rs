@@ -1,5 +1,7 @@
 //! What the doors of the roles share.
 
+use std::sync::Arc;
+
 use axum::{
     Json,
     body::Bytes,
@@ -12,15 +14,27 @@ use holdpoint_adapters::{
     remote::{IntentError, wire},
     tls::{Peer, SpiffeId},
 };
+use holdpoint_app::port::Clock;
 use serde::de::DeserializeOwned;
 
 /// Who may ask.
-#[derive(Debug, Clone)]
-pub(super) struct Allowed(pub(super) SpiffeId);
+#[derive(Clone)]
+pub(super) struct Allowed {
+    pub(super) peer: SpiffeId,
+    pub(super) clock: Arc<dyn Clock>,
+}
 
 /// Lets one peer through. The connection may be of another one that has paths of its own here.
-pub(super) async fn admit(State(Allowed(peer)): State<Allowed>, request: Request, next: Next) -> Response {
+pub(super) async fn admit(
+    State(Allowed { peer, clock }): State<Allowed>,
+    request: Request,
+    next: Next,
+) -> Response {
     match request.extensions().get::<Peer>() {
+        Some(Peer { until, .. }) if clock.now() >= *until => {
+            let detail = "the certificate of this connection has ended: connect with the new one";
+            Problem::new(StatusCode::FORBIDDEN, "ended-certificate", detail).into_response()
+        }
         Some(Peer { id, .. }) if *id == peer => next.run(request).await,
         Some(Peer { id, .. }) => {
             tracing::warn!(path = request.uri().path(), "`{id}` asked for what only `{peer}` may ask for");

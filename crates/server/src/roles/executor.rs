@@ -193,7 +193,7 @@ async fn halt(
 /// Takes over what the gate says of a halt.
 pub(super) async fn told(apart: Arc<Apart>, ask: wire::Tell) -> Result<Json<wire::Done>, Problem> {
     let halted = ask.halt.is_some();
-    blocking(move || apart.halts.told(ask.halt.as_ref())).await?.map_err(Problem::failed)?;
+    blocking(move || apart.halts.told(ask.halt.as_ref(), ask.at_ms)).await?.map_err(Problem::failed)?;
     tracing::info!("the gate says that there is {}", if halted { "a halt" } else { "no halt" });
     Ok(Json(wire::Done {}))
 }

@@ -61,13 +61,16 @@ pub(super) fn router(config: &RoleConfig, svid: &Arc<LiveSvid>, gate: &SpiffeId)
     Ok(super::only(router, gate))
 }
 
-/// Mints a lease. Nothing is minted while a halt is in force, except for an undo that is still owed, which a soft halt lets go on:
-/// the permit's own life ends both.
+/// Mints a lease. A halt of this role's own stops every one of them, whatever its reach. Of the gate's, a hard one does: under a soft
+/// one an undo may still be owed, which the executor tells from an apply.
 async fn issue(
     State(issuer): State<Arc<Issuer>>,
     Body(ask): Body<wire::Issue>,
 ) -> Result<Json<wire::Sealed>, Problem> {
     let work = async move {
+        if issuer.apart.halts.own().is_some() {
+            return Err(Problem::refused("halt: this issuer is halted by a file of its own"));
+        }
         if issuer.apart.halts.reach() == Some(Reach::Hard) {
             return Err(Problem::refused("halt: a hard halt is in force here"));
         }

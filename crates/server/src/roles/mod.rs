@@ -12,7 +12,10 @@ mod issuer;
 mod observer;
 mod telling;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use axum::Router;
 use holdpoint_adapters::{
@@ -23,7 +26,7 @@ use holdpoint_adapters::{
     tls::{self, Peers, SpiffeId},
 };
 use holdpoint_app::port::{Clock, Latch as _};
-use holdpoint_domain::{action::Catalogue, decision::Mode, halt::Reach, permit::PermitKeys};
+use holdpoint_domain::{Timestamp, action::Catalogue, decision::Mode, halt::Reach, permit::PermitKeys};
 use holdpoint_ledger::VerifierKey;
 
 use crate::{
@@ -107,12 +110,19 @@ fn catalogue(config: &RoleConfig) -> Result<Arc<Catalogue>, CliError> {
 struct Halts {
     gate: FileLatch,
     own: FileLatch,
+    /// When the gate said what is in force, and held while its word is taken: two words never pass each other.
+    heard_at: Mutex<Option<Timestamp>>,
 }
 
 impl Halts {
     fn open(config: &RoleConfig) -> Self {
         let at = |name: &str| FileLatch::new(config.data().join(name));
-        Self { gate: at("halt-of-gate"), own: at("halt") }
+        Self { gate: at("halt-of-gate"), own: at("halt"), heard_at: Mutex::default() }
+    }
+
+    /// How far the halt of this role's own reaches.
+    fn own(&self) -> Option<Reach> {
+        self.own.halt().map(|halt| halt.reach)
     }
 
     /// How far the halt in force reaches: the further of the two.
@@ -121,7 +131,13 @@ impl Halts {
     }
 
     /// Takes over what is in force at the gate. Whoever is asked to halt halts in memory even if the disk fails.
-    fn told(&self, halt: Option<&holdpoint_domain::halt::Halt>) -> Result<(), String> {
+    fn told(&self, halt: Option<&holdpoint_domain::halt::Halt>, at: Timestamp) -> Result<(), String> {
+        let mut heard_at = self.heard_at.lock().unwrap_or_else(PoisonError::into_inner);
+        // A word that was held up on its way lifts nothing that came after it. A halt is heard whenever it comes.
+        if heard_at.is_some_and(|heard_at| at < heard_at) && halt.is_none() {
+            return Err("the gate said something else since then".to_owned());
+        }
+        *heard_at = Some(at).max(*heard_at);
         match (halt, self.gate.halt()) {
             (Some(halt), _) => self.gate.set(halt),
             (None, Some(_)) => self.gate.clear(),
@@ -132,5 +148,6 @@ impl Halts {
 
 /// A router whose every path is for one peer.
 fn only(router: Router, peer: &SpiffeId) -> Router {
-    router.layer(axum::middleware::from_fn_with_state(door::Allowed(peer.clone()), door::admit))
+    let allowed = door::Allowed { peer: peer.clone(), clock: Arc::new(SystemClock::new()) };
+    router.layer(axum::middleware::from_fn_with_state(allowed, door::admit))
 }

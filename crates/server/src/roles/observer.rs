@@ -25,6 +25,8 @@ use holdpoint_domain::{
     trigger::{Evidence, SignedEvidence},
 };
 
+use serde::Serialize;
+
 use super::door::{Body, Problem};
 use crate::{
     cli::{CliError, failed},
@@ -68,6 +70,17 @@ pub(super) fn router(config: &RoleConfig, gate: &SpiffeId) -> Result<Router, Cli
 }
 
 impl Observer {
+    /// An answer, signed for the question that it is to.
+    fn answered<A: Serialize, T: Serialize>(
+        &self,
+        ask: &A,
+        answer: T,
+    ) -> Result<Json<wire::Answered<T>>, Problem> {
+        let bytes = wire::answer_bytes(ask, &answer).map_err(|err| Problem::failed(err.to_string()))?;
+        let signature = self.key.sign(&Purpose::Observation.signing_bytes(&bytes));
+        Ok(Json(wire::Answered { answer, signature }))
+    }
+
     /// The target of one's own inventory: an address that only the gate names is not asked.
     fn target(&self, id: &Id<kind::Target>, place: &Digest) -> Result<&Target, Problem> {
         let (target, _) = self
@@ -90,7 +103,7 @@ fn other(detail: String) -> Problem {
 async fn measure(
     State(observer): State<Arc<Observer>>,
     Body(ask): Body<wire::Measure>,
-) -> Result<Json<SignedEvidence>, Problem> {
+) -> Result<Json<wire::Answered<SignedEvidence>>, Problem> {
     let target = observer.target(&ask.target, &ask.place)?;
     let condition = observer.catalogue.condition(&ask.condition);
     let condition = condition
@@ -102,13 +115,13 @@ async fn measure(
     let evidence = Evidence::new(condition, target.id.clone(), readings, observer.clock.now());
     let bytes = evidence.bytes().map_err(|err| Problem::failed(err.to_string()))?;
     let signature = observer.key.sign(&Purpose::Evidence.signing_bytes(&bytes));
-    Ok(Json(SignedEvidence { evidence, signature }))
+    observer.answered(&ask, SignedEvidence { evidence, signature })
 }
 
 async fn observe(
     State(observer): State<Arc<Observer>>,
     Body(ask): Body<wire::Observe>,
-) -> Result<Json<wire::Seen>, Problem> {
+) -> Result<Json<wire::Answered<wire::Seen>>, Problem> {
     let target = observer.target(&ask.target, &ask.place)?;
     let action = observer.catalogue.action(&ask.action);
     let action =
@@ -117,7 +130,7 @@ async fn observe(
         return Err(other(format!("action `{}` has another entry in the catalogue here", ask.action)));
     }
     match observer.dispatch.observe(action, target).await {
-        Ok(seen) => Ok(Json(seen.into())),
+        Ok(seen) => observer.answered(&ask, wire::Seen::from(seen)),
         Err(err) => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unobservable", err.to_string())),
     }
 }

@@ -4,8 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use holdpoint_adapters::remote::{RoleClient, wire};
-use holdpoint_domain::halt::Halt;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use crate::service::GateCell;
 
@@ -20,36 +19,33 @@ const REMIND: Duration = Duration::from_secs(30);
 pub(crate) struct Roles {
     /// Issuer and executor, with their names.
     pub(crate) roles: Vec<(&'static str, RoleClient)>,
-    /// Rings when a halt began or ended here.
-    pub(crate) changed: Arc<Notify>,
+    /// Changes when a halt began or ended here.
+    pub(crate) changed: watch::Receiver<()>,
 }
 
-/// Tells them, for ever.
+/// Tells them, for ever: each for itself, so that one that does not answer delays no other.
 pub(crate) async fn telling(cell: Arc<GateCell>, roles: Roles) {
-    let mut told: Vec<Option<Option<Halt>>> = vec![None; roles.roles.len()];
+    let Roles { roles, changed } = roles;
+    let each = roles.into_iter().map(|(name, role)| tell(Arc::clone(&cell), name, role, changed.clone()));
+    join_all(each).await;
+}
+
+async fn tell(cell: Arc<GateCell>, name: &'static str, role: RoleClient, mut changed: watch::Receiver<()>) {
     loop {
-        let halt = cell.get().halted();
-        let tell = roles.roles.iter().zip(&told).map(|((name, role), told)| {
-            let halt = halt.clone();
-            let known = told.as_ref() == Some(&halt);
-            async move {
-                if known {
-                    return Some(halt);
-                }
-                let body = wire::Tell { halt: halt.clone() };
-                match role.call::<wire::Done>("/v1/halt", &body, LIMIT).await {
-                    Ok(_) => Some(halt),
-                    Err(err) => {
-                        tracing::warn!("the {name} does not know whether there is a halt: {err}");
-                        None
-                    }
-                }
+        changed.mark_unchanged();
+        let gate = cell.get();
+        let body = wire::Tell { halt: gate.halted(), at_ms: gate.ports.clock.now() };
+        drop(gate);
+        let wait = match role.call::<wire::Done>("/v1/halt", &body, LIMIT).await {
+            Ok(_) => REMIND,
+            Err(err) => {
+                tracing::warn!("the {name} does not know whether there is a halt: {err}");
+                AGAIN
             }
-        });
-        told = join_all(tell).await;
-        let wait = if told.iter().all(Option::is_some) { REMIND } else { AGAIN };
-        if tokio::time::timeout(wait, roles.changed.notified()).await.is_err() && wait == REMIND {
-            told.iter_mut().for_each(|told| *told = None);
+        };
+        // Nobody halts or resumes any more when the other end is gone; the reminder goes on.
+        if let Ok(Err(_)) = tokio::time::timeout(wait, changed.changed()).await {
+            tokio::time::sleep(wait).await;
         }
     }
 }

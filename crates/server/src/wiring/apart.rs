@@ -9,7 +9,7 @@ use holdpoint_adapters::{
 };
 use holdpoint_app::port::Store;
 use holdpoint_domain::{permit::PermitKeys, signature::PublicKey};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::Others;
 use crate::{
@@ -26,7 +26,7 @@ pub(crate) struct Neighbours {
     evidence_key: PublicKey,
     cosigners: Vec<(reqwest::Client, String, holdpoint_ledger::VerifierKey)>,
     /// Rings when a halt begins or ends.
-    pub(super) changed: Arc<Notify>,
+    pub(super) changed: watch::Sender<()>,
 }
 
 /// The ports of roles in processes of their own.
@@ -71,7 +71,7 @@ pub(crate) async fn neighbours(config: &Config, roles: &GateRoles) -> Result<Nei
         executor: RoleClient::new(executor, &roles.executor.url),
         evidence_key: roles.evidence_key.clone(),
         cosigners,
-        changed: Arc::new(Notify::new()),
+        changed: watch::Sender::new(()),
     })
 }
 
@@ -99,7 +99,7 @@ impl Neighbours {
     pub(crate) fn told(&self) -> roles::Roles {
         roles::Roles {
             roles: vec![("issuer", self.issuer.clone()), ("executor", self.executor.clone())],
-            changed: Arc::clone(&self.changed),
+            changed: self.changed.subscribe(),
         }
     }
 }

@@ -151,6 +151,10 @@ pub(crate) fn next_checkpoint(config: &Config) -> Result<Option<Found>, CliError
         return TokenKey::open(name, &spec(config, token)).map(|key| Some(Found::Token(key))).map_err(failed);
     }
     match Seed::load(&KeyUse::NextCheckpoint.path(&config.keys_dir())) {
+        Ok(_) if config.tokens.checkpoint.is_some() => Err(CliError::Failed(
+            "the log's key is in a token, and there is a file `checkpoint-next.key`: remove it, or name `tokens.next_checkpoint`"
+                .to_owned(),
+        )),
         Ok(seed) => Ed25519Key::from_seed(name, &seed).map(|key| Some(Found::File(key))).map_err(failed),
         Err(KeyFileError::Missing(_)) => Ok(None),
         Err(err) => Err(failed(err)),

@@ -184,7 +184,7 @@ pub(crate) async fn wire(config: &Config, apart: Option<&GateRoles>) -> Result<W
     };
     let latch = FileLatch::new(config.latch());
     let latch: Arc<dyn Latch> = match &neighbours {
-        Some(neighbours) => Arc::new(TellingLatch::new(latch, Arc::clone(&neighbours.changed))),
+        Some(neighbours) => Arc::new(TellingLatch::new(latch, neighbours.changed.clone())),
         None => Arc::new(latch),
     };
     let (log, time) = (log_key.clone(), Arc::clone(&clock));

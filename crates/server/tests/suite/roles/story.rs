@@ -8,7 +8,7 @@ use holdpoint_adapters::{
 };
 use holdpoint_domain::lease::{Scope, Terms};
 use holdpoint_ledger::{SignedCheckpoint, VerifierKey, cosigners};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     id,
@@ -20,7 +20,7 @@ use crate::suite::{
 };
 
 /// Proposes a restart of `sleeper`, approves it, and returns how it ended.
-async fn restart(scene: &Scene) -> String {
+pub(super) async fn restart(scene: &Scene) -> String {
     let (status, plan) = scene.stage.propose("sleeper").await;
     assert_eq!(status, 202, "{plan}\n{}", scene.stage.log());
     approve(scene, &plan).await;
@@ -117,36 +117,6 @@ async fn inv01_without_a_role_nothing_happens_and_with_it_things_go_on() {
     assert_eq!(scene.stage.starts("sleeper"), 1, "nothing was touched");
     assert_eq!(restart(&scene).await, "succeeded", "{}", scene.stage.log());
     assert_eq!(scene.stage.starts("sleeper"), 2);
-}
-
-#[tokio::test]
-async fn inv15_a_halt_is_honoured_by_the_roles_and_not_lifted_by_an_absent_gate() {
-    let mut scene = Scene::started("T1");
-    let ben = scene.stage.person("ben");
-    let post = async |path: &str, body: Value| {
-        let url = scene.stage.url(path);
-        client().post(url).bearer_auth(&ben).json(&body).send().await.unwrap().status().as_u16()
-    };
-    assert_eq!(post("/v1/halt", json!({"reach": "soft"})).await, 200);
-    let latch = |role: &str| scene.stage.root().join(format!("roles/{role}/data/halt-of-gate"));
-    let (issuer, executor) = (latch("issuer"), latch("executor"));
-    scene.stage.until("the roles know of the halt", || issuer.exists() && executor.exists());
-    // Neither the gate's end nor their own lifts it.
-    scene.stage.kill();
-    scene.kill("executor");
-    scene.start("executor", None);
-    assert!(issuer.exists() && executor.exists());
-    scene.stage.start();
-    let ben = scene.stage.person("ben");
-    let url = scene.stage.url("/v1/resume");
-    let resumed = client().post(url).bearer_auth(&ben).json(&json!({})).send().await.unwrap();
-    assert_eq!(resumed.status().as_u16(), 200);
-    scene.stage.until("the roles know of its end", || !issuer.exists() && !executor.exists());
-    assert_eq!(restart(&scene).await, "succeeded", "{}", scene.stage.log());
-    // One of the executor's own: the gate knows nothing of it, and cannot lift it.
-    fs::write(scene.stage.path("roles/executor/data/halt"), "").unwrap();
-    assert_eq!(restart(&scene).await, "failed");
-    assert!(scene.log("executor").contains("halt"), "{}", scene.log("executor"));
 }
 
 #[tokio::test]

@@ -111,9 +111,10 @@ impl Thief {
             entry: step.entry,
             target: step.target.clone(),
             place: Digest::of(&place).unwrap(),
+            nonce: Digest::of_bytes(b"any"),
         };
-        let seen: wire::Seen = self.observer.call("/v1/observe", &ask, LIMIT).await.unwrap();
-        let seen: holdpoint_app::port::Observation = seen.into();
+        let seen: wire::Answered<wire::Seen> = self.observer.call("/v1/observe", &ask, LIMIT).await.unwrap();
+        let seen: holdpoint_app::port::Observation = seen.answer.into();
         let step = holdpoint_domain::plan::Step { expected_version: seen.version, ..step };
         Plan::new(self.plan.requester().clone(), None, self.plan.trigger().clone(), vec![step]).unwrap()
     }
@@ -149,6 +150,7 @@ impl Thief {
         let Body::Claimed { facts, footprint, .. } = honest.body else { panic!("no intent") };
         let body = Body::Claimed {
             permit: grant.id.clone(),
+            permit_digest: Digest::of_bytes(self.sign(grant).as_bytes()),
             nonce: grant.nonce.clone(),
             epoch: grant.epoch,
             executors: grant.executors.keys().cloned().collect(),
@@ -367,6 +369,20 @@ async fn inv06_inv11_t39_a_stolen_gate_cannot_rewrite_the_ledger_or_act_off_the_
         &scene,
         "another run's intent",
         &thief.act(&grant, &plan, &ledger, thief.intent).await,
+        "not the intent",
+    );
+    // A permit of the thief's own under every name of the honest one, whose intent is there for all to see.
+    let renamed = Grant {
+        id: thief.grant.id.clone(),
+        plan_id: thief.grant.plan_id.clone(),
+        nonce: thief.grant.nonce.clone(),
+        epoch: thief.grant.epoch,
+        ..grant.clone()
+    };
+    assert_refused(
+        &scene,
+        "the honest run's names",
+        &thief.act(&renamed, &plan, &thief.entries, thief.intent).await,
         "not the intent",
     );
     assert_refused(&scene, "the genesis", &thief.act(&grant, &plan, &ledger, 0).await, "not the intent");
