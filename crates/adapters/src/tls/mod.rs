@@ -9,11 +9,13 @@
 mod ca;
 mod ends;
 mod live;
+mod pinned;
 pub mod svid;
 mod verify;
 
 pub use ca::{CaError, DevCa, Made};
 pub use ends::{EndError, client, client_config, peer_of, server_config};
 pub use live::{LiveSvid, LoadError, SvidFiles};
+pub(crate) use pinned::pinned;
 pub use spiffe::SpiffeId;
 pub use svid::SvidError;

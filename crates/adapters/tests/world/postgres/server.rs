@@ -15,20 +15,21 @@ const SETUP: &str = include_str!("../../../../../deploy/postgres/holdpoint.sql")
 const REAPER: &str = include_str!("../../../../../deploy/postgres/reaper.sql");
 
 /// Passwords that must never be seen anywhere but in their files.
-pub(super) const ADMIN: &str = "canary-admin-1b6e";
-pub(super) const ISSUER: &str = "canary-issuer-77c0";
-pub(super) const OBSERVER: &str = "canary-observer-93ab";
+pub(in crate::world) const ADMIN: &str = "canary-admin-1b6e";
+pub(in crate::world) const ISSUER: &str = "canary-issuer-77c0";
+pub(in crate::world) const OBSERVER: &str = "canary-observer-93ab";
+pub(in crate::world) const PROVER: &str = "canary-prover-0d52";
 
-pub(super) struct Postgres {
+pub(in crate::world) struct Postgres {
     place: Place,
     child: Child,
     _dir: tempfile::TempDir,
 }
 
 /// Where a server is: what another process needs of it.
-pub(super) struct Place {
-    pub(super) dir: PathBuf,
-    pub(super) port: u16,
+pub(in crate::world) struct Place {
+    pub(in crate::world) dir: PathBuf,
+    pub(in crate::world) port: u16,
 }
 
 impl std::ops::Deref for Postgres {
@@ -60,7 +61,7 @@ fn done(output: &Output) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-pub(super) async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+pub(in crate::world) async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
     let since = Instant::now();
     loop {
         if let Some(found) = look().await {
@@ -73,7 +74,7 @@ pub(super) async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T
 
 impl Postgres {
     /// A server with the operator's SQL in database `shop`. Every statement is logged.
-    pub(super) async fn start() -> Self {
+    pub(in crate::world) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (data, log) = (dir.path().join("data"), dir.path().join("log"));
         fs::write(dir.path().join("admin"), ADMIN).unwrap();
@@ -126,19 +127,20 @@ impl Postgres {
         for sql in [
             format!("ALTER ROLE holdpoint_issuer PASSWORD '{ISSUER}'"),
             format!("ALTER ROLE holdpoint_observer PASSWORD '{OBSERVER}'"),
+            format!("ALTER ROLE holdpoint_prover PASSWORD '{PROVER}'"),
             "CREATE ROLE shopper LOGIN PASSWORD 'shopper'".to_owned(),
             "CREATE ROLE auditor LOGIN PASSWORD 'auditor'".to_owned(),
             "INSERT INTO holdpoint.may_end VALUES ('shopper')".to_owned(),
         ] {
             shop.run(&sql).await.unwrap();
         }
-        for (name, password) in [("issuer", ISSUER), ("observer", OBSERVER)] {
+        for (name, password) in [("issuer", ISSUER), ("observer", OBSERVER), ("prover", PROVER)] {
             secret(&self.path(name), password);
         }
     }
 
     /// Lets everybody in from here on, whatever password they have.
-    pub(super) async fn trust_everybody(&self) {
+    pub(in crate::world) async fn trust_everybody(&self) {
         let rules = self.path("data/pg_hba.conf");
         fs::write(&rules, "host all all 127.0.0.1/32 trust\n").unwrap();
         self.admin("postgres").await.run("SELECT pg_reload_conf()").await.unwrap();
@@ -146,38 +148,51 @@ impl Postgres {
 }
 
 impl Place {
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(in crate::world) fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 
-    pub(super) fn server(&self, database: &str) -> Server {
+    pub(in crate::world) fn server(&self, database: &str) -> Server {
         Server::new("127.0.0.1".to_owned(), self.port, database.to_owned(), None).unwrap()
     }
 
-    pub(super) async fn admin(&self, database: &str) -> Session {
+    pub(in crate::world) async fn admin(&self, database: &str) -> Session {
         self.session(database, "postgres", ADMIN).await
     }
 
-    pub(super) async fn session(&self, database: &str, user: &str, password: &str) -> Session {
+    pub(in crate::world) async fn session(&self, database: &str, user: &str, password: &str) -> Session {
         let login = Login::new(user.to_owned(), password.to_owned());
         self.server(database).connect(&login).await.unwrap()
     }
 
     /// A real psql that runs one statement in database `shop`.
-    pub(super) fn psql(&self, user: &str, password: &str, sql: &str) -> Command {
+    pub(in crate::world) fn psql(&self, user: &str, password: &str, sql: &str) -> Command {
         let mut psql = Command::new(std::env::var_os("HOLDPOINT_PSQL").unwrap_or_else(|| "psql".into()));
         psql.args(["-X", "-q", "-A", "-t", "-w", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
         psql.args(["-U", user, "-d", "shop", "-c", sql]).env("PGPASSWORD", password);
         psql
     }
 
-    pub(super) fn log(&self) -> String {
+    /// A real psql that gives itself all the time there is, and sleeps.
+    pub(in crate::world) async fn hostile_psql(&self, user: &str, password: &str) -> Child {
+        let hostile = "SET statement_timeout = 0; SET idle_session_timeout = 0; SELECT pg_sleep(600)";
+        let mut psql = self.psql(user, password, hostile);
+        let psql = psql.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let admin = self.admin("shop").await;
+        let sleeping = format!(
+            "SELECT count(*)::text FROM pg_stat_activity WHERE usename = '{user}' AND query LIKE '%pg_sleep%'"
+        );
+        until("psql sleeps", async || (admin.word(&sleeping).await.unwrap() == "1").then_some(())).await;
+        psql
+    }
+
+    pub(in crate::world) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap()
     }
 }
 
 /// A file of a secret.
-pub(super) fn secret(path: &Path, text: &str) {
+pub(in crate::world) fn secret(path: &Path, text: &str) {
     use std::os::unix::fs::PermissionsExt as _;
     fs::write(path, format!("{text}\n")).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
