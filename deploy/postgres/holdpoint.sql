@@ -26,6 +26,10 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'holdpoint_observer') THEN
         CREATE ROLE holdpoint_observer LOGIN CONNECTION LIMIT 20;
     END IF;
+    -- Looks whether the role of a task is gone, where OpenBao makes and drops it. No grants: the catalogue is everybody's to read.
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'holdpoint_prover') THEN
+        CREATE ROLE holdpoint_prover LOGIN CONNECTION LIMIT 20;
+    END IF;
 END
 $roles$;
 

@@ -1,11 +1,12 @@
 //! `cargo xtask setup`: gets what the tests and the fuzzers need from the machine.
 //!
 //! As root on Debian and its like it installs the packages of [`testing::REQUIREMENTS`] and [`FOR_FUZZING`] that are missing. Everywhere else
-//! it changes nothing and prints what to do: other machines are their owners'.
+//! it changes nothing and prints what to do: other machines are their owners'. What comes as a Python package goes below the
+//! root, in a folder that git ignores, on every machine.
 
 use crate::{
-    Failure, expect_no_arguments,
-    testing::{self, FOR_FUZZING, REQUIREMENTS, Requirement},
+    Failure, expect_no_arguments, repo,
+    testing::{self, FOR_FUZZING, REQUIREMENTS, Requirement, TOOLS},
 };
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -23,17 +24,26 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         println!("setup: everything that the tests and the fuzzers need is here");
         return Ok(());
     }
-    let install = install_command(&absent);
-    if !(Path::new(APT_GET).exists() && is_root()) {
-        let missing = missing().join("\n");
-        println!("setup: missing on this machine:\n{missing}");
-        return Err(format!(
-            "expected root on Debian or its like; on such a machine: `sudo apt-get update && sudo apt-get {}`",
-            install.join(" ")
-        ));
+    let has_venv = has_venv();
+    let of_machine: Vec<_> =
+        absent.iter().copied().filter(|requirement| requirement.wheel.is_none() || !has_venv).collect();
+    if !of_machine.is_empty() {
+        let install = install_command(&of_machine);
+        if !(Path::new(APT_GET).exists() && is_root()) {
+            let missing = missing().join("\n");
+            println!("setup: missing on this machine:\n{missing}");
+            return Err(format!(
+                "expected root on Debian or its like; on such a machine: `sudo apt-get update && sudo apt-get {}`",
+                install.join(" ")
+            ));
+        }
+        apt_get(&["update".to_owned()])?;
+        apt_get(&install)?;
     }
-    apt_get(&["update".to_owned()])?;
-    apt_get(&install)?;
+    let wheels: Vec<_> = absent.iter().filter_map(|requirement| requirement.wheel).collect();
+    if !wheels.is_empty() {
+        provide(&wheels)?;
+    }
     let still = missing();
     if still.is_empty() {
         println!("setup: installed what was missing");
@@ -59,12 +69,31 @@ fn is_root() -> bool {
     uid.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
+/// Whether Python can make an environment that has `pip`.
+fn has_venv() -> bool {
+    let known = Command::new("python3").args(["-c", "import ensurepip, venv"]).output();
+    known.is_ok_and(|output| output.status.success())
+}
+
+/// Installs Python packages, prebuilt and without what they would bring along, into [`TOOLS`].
+fn provide(wheels: &[&str]) -> Result<(), Failure> {
+    let tools = repo::root()?.join(TOOLS);
+    run_command(Command::new("python3").args(["-m", "venv"]).arg(&tools))?;
+    let mut install = Command::new(tools.join("bin/pip"));
+    install.args(["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]);
+    run_command(install.args(wheels))
+}
+
 fn apt_get(arguments: &[String]) -> Result<(), Failure> {
-    let call = format!("apt-get {}", arguments.join(" "));
-    println!("$ {call}");
     // Nobody is there to answer questions.
-    let status = Command::new(APT_GET).args(arguments).env("DEBIAN_FRONTEND", "noninteractive").status();
-    let status = status.map_err(|err| format!("cannot start `apt-get`: {err}"))?;
+    run_command(Command::new(APT_GET).args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+fn run_command(command: &mut Command) -> Result<(), Failure> {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let call = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    println!("$ {call}");
+    let status = command.status().map_err(|err| format!("cannot start `{call}`: {err}"))?;
     if status.success() { Ok(()) } else { Err(format!("`{call}` failed ({status})")) }
 }
 

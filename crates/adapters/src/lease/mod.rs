@@ -8,12 +8,18 @@
 mod backends;
 mod book;
 mod desk;
+mod door;
 mod local;
+mod names;
+mod openbao;
 mod postgres;
+mod sql;
 mod table;
 
 pub use backends::{Backend, Backends, Order};
 pub use book::LeaseBook;
 pub use desk::Desk;
-pub use postgres::{PostgresRoles, PostgresSpec, PostgresSpecError};
+pub use names::PrefixError;
+pub use openbao::{OpenBaoRoles, OpenBaoSpec, OpenBaoSpecError};
+pub use postgres::{PostgresRoles, PostgresSpec};
 pub use table::{LeaseRefusal, LeaseTable, MAX_LEASES};

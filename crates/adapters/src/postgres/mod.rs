@@ -7,12 +7,8 @@ mod scram;
 mod text;
 mod warrant;
 
-use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject as _},
-};
 use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
 use tokio_postgres::{
     Client, Config, NoTls, SimpleQueryMessage,
@@ -23,11 +19,14 @@ use tokio_postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use bounded::Bounded;
+pub(crate) use login::read_secret;
 pub use login::{Login, LoginError};
 pub(crate) use scram::verifier;
 pub use text::{quote_identifier, quote_literal};
 pub use warrant::{CANCEL, TERMINATE};
 pub(crate) use warrant::{Verb, Warrant};
+
+use crate::tls;
 
 /// How long a connection may take to be there.
 const CONNECT_LIMIT: Duration = Duration::from_secs(4);
@@ -139,7 +138,7 @@ impl Server {
             Some(ca_file) => {
                 // With the binding required the password goes by SCRAM alone: a server that asks for it in plain text gets none.
                 config.ssl_mode(SslMode::Require).channel_binding(ChannelBinding::Require);
-                let tls = tls(ca_file).map_err(SessionError::Unreachable)?;
+                let tls = tls::pinned(ca_file).map_err(SessionError::Unreachable)?;
                 let mut maker = MakeRustlsConnect::new(tls);
                 let tls = MakeTlsConnect::<Bounded<TcpStream>>::make_tls_connect(&mut maker, &self.host);
                 let tls = tls.map_err(|err| unreachable(&err))?;
@@ -149,17 +148,6 @@ impl Server {
             }
         }
     }
-}
-
-fn tls(ca_file: &std::path::Path) -> Result<ClientConfig, String> {
-    let why = |err: &dyn fmt::Display| format!("`{}`: {err}", ca_file.display());
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(ca_file).map_err(|err| why(&err))? {
-        roots.add(certificate.map_err(|err| why(&err))?).map_err(|err| why(&err))?;
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    Ok(builder.map_err(|err| why(&err))?.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// A session. It ends with this.

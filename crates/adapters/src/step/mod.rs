@@ -78,6 +78,16 @@ pub enum Step {
     RoleDropOwned,
     /// A task's role is dropped. Before: as above. After: the sweep finds none, and proves it.
     RoleDrop,
+    /// A role definition is written at OpenBao. Before: there is none. After: its name is its lease's id, and the sweep ends it.
+    BaoDefine,
+    /// OpenBao makes credentials by a definition. Before: as above. After: so, and nobody has the password.
+    BaoCreds,
+    /// The leases of a definition are revoked, or a role that OpenBao forgot is ended. Before, after: the sweep ends the lease again.
+    BaoRevoke,
+    /// A role definition is removed. Before: as above. After: the sweep finds none, and proves it.
+    BaoForget,
+    /// The issuer's own token is renewed. Before, after: the next look at it says whether it is time.
+    BaoRenew,
     /// A target's memory says `begun`. Before: nothing happened. After: nothing happened, and the version says so: without a
     /// lease nobody applies any more, and the run is over or in doubt.
     MemoryBegin,
@@ -138,7 +148,7 @@ pub struct Taken(());
 
 impl Step {
     /// All of them, in the order in which a gate comes to them.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 54] = [
         Self::KeyFile,
         Self::InitFile,
         Self::StoreCreate,
@@ -166,6 +176,11 @@ impl Step {
         Self::RoleSessions,
         Self::RoleDropOwned,
         Self::RoleDrop,
+        Self::BaoDefine,
+        Self::BaoCreds,
+        Self::BaoRevoke,
+        Self::BaoForget,
+        Self::BaoRenew,
         Self::MemoryBegin,
         Self::MemoryMoved,
         Self::MemoryFinish,
@@ -221,6 +236,11 @@ impl Step {
             Self::RoleSessions => "role-sessions",
             Self::RoleDropOwned => "role-drop-owned",
             Self::RoleDrop => "role-drop",
+            Self::BaoDefine => "bao-define",
+            Self::BaoCreds => "bao-creds",
+            Self::BaoRevoke => "bao-revoke",
+            Self::BaoForget => "bao-forget",
+            Self::BaoRenew => "bao-renew",
             Self::MemoryBegin => "memory-begin",
             Self::MemoryMoved => "memory-moved",
             Self::MemoryFinish => "memory-finish",

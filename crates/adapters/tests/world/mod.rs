@@ -14,6 +14,7 @@ mod identity_rules;
 mod identity_sources;
 mod leases;
 mod nginx;
+mod openbao;
 mod postgres;
 mod probe_network;
 mod probe_process;

@@ -98,6 +98,7 @@ async fn an_agent_written_for_a_spiffe_implementation_works_as_it_is() {
         for asked in [None, Some(spiffe_id(phase))] {
             let svid = client.fetch_jwt_svid([AUDIENCE], asked.as_ref()).await.unwrap();
             assert_eq!(*svid.spiffe_id(), spiffe_id(phase));
+            // Of now: on a busy machine each caller's executable takes a while to be read, and no token is believed from the future.
             let verified = stage.verifier().verify(svid.token(), SystemClock::new().now()).unwrap();
             assert_eq!(*verified.identity(), Identity::Agent { agent: id("holmes"), phase });
             let again = client.validate_jwt_token(AUDIENCE, svid.token()).await.unwrap();

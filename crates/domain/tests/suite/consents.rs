@@ -86,6 +86,8 @@ fn inv04_the_gates_key_signs_no_consent() {
     forged.approvals = vec![signed_by(&terms, "gate", Choice::Approve, &gate())];
     assert_eq!(check(&forged, Tier::T3), Err(PermitError::UnknownApprover(id("gate"))));
     forged.approvals.clear();
+    assert_eq!(check(&forged, Tier::T3), Err(PermitError::OtherDecision));
+    forged.terms = None;
     assert_eq!(check(&forged, Tier::T3), Err(PermitError::Approvals { tier: Tier::T3, needed: 1, got: 0 }));
 }
 

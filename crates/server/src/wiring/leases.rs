@@ -8,7 +8,7 @@ use std::{
 
 use holdpoint_adapters::{
     executor::postgres::Database,
-    lease::{Backend, Backends, PostgresRoles, PostgresSpec},
+    lease::{Backend, Backends, OpenBaoRoles, OpenBaoSpec, PostgresRoles, PostgresSpec},
     postgres::Server,
     system::{KeyUse, Seed},
 };
@@ -52,6 +52,9 @@ struct LoginEntry {
 pub(super) struct BackendEntries {
     #[serde(default)]
     postgres: BTreeMap<Id<kind::Backend>, PostgresEntry>,
+    /// Those that lease at a database as well, through an OpenBao.
+    #[serde(default)]
+    openbao: BTreeMap<Id<kind::Backend>, OpenBaoEntry>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -64,6 +67,25 @@ struct PostgresEntry {
     max_ttl_ms: Ttl,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OpenBaoEntry {
+    url: String,
+    #[serde(default)]
+    ca_file: Option<PathBuf>,
+    #[serde(default)]
+    namespace: Option<String>,
+    token_file: PathBuf,
+    mount: String,
+    connection: String,
+    /// The same database.
+    server: ServerEntry,
+    prover: LoginEntry,
+    #[serde(default = "default_prefix")]
+    prefix: String,
+    max_ttl_ms: Ttl,
+}
+
 fn default_prefix() -> String {
     "hp".to_owned()
 }
@@ -71,6 +93,7 @@ fn default_prefix() -> String {
 /// Backends as the operator's file names them, checked.
 pub(super) struct Specs {
     postgres: Vec<(PostgresSpec, BTreeSet<Id<kind::Target>>)>,
+    openbao: Vec<(OpenBaoSpec, BTreeSet<Id<kind::Target>>)>,
 }
 
 impl Specs {
@@ -92,8 +115,11 @@ pub(super) fn checked(
     };
     let mut targets: BTreeMap<Id<kind::Backend>, BTreeSet<Id<kind::Target>>> = BTreeMap::new();
     let mut opened = Vec::new();
+    if let Some(twice) = backends.postgres.keys().find(|name| backends.openbao.contains_key(name)) {
+        return Err(CliError::Failed(format!("leases: there are two backends `{twice}`")));
+    }
     for (id, entry) in databases {
-        if !backends.postgres.contains_key(&entry.lease) {
+        if !backends.postgres.contains_key(&entry.lease) && !backends.openbao.contains_key(&entry.lease) {
             let why = format!("database `{id}`: there is no backend `{}` under `leases:`", entry.lease);
             return Err(CliError::Failed(why));
         }
@@ -114,7 +140,26 @@ pub(super) fn checked(
         };
         postgres.push((spec, of));
     }
-    Ok((opened, Specs { postgres }))
+    let mut openbao = Vec::new();
+    for (name, entry) in backends.openbao {
+        let of = targets.remove(&name).unwrap_or_default();
+        let spec = OpenBaoSpec {
+            name,
+            url: entry.url,
+            ca_file: entry.ca_file.as_ref().map(&at),
+            namespace: entry.namespace,
+            token_file: at(&entry.token_file),
+            mount: entry.mount,
+            connection: entry.connection,
+            server: server(entry.server)?,
+            prover: entry.prover.user,
+            prover_password_file: at(&entry.prover.password_file),
+            prefix: entry.prefix,
+            max: entry.max_ttl_ms,
+        };
+        openbao.push((spec, of));
+    }
+    Ok((opened, Specs { postgres, openbao }))
 }
 
 /// The backends, each with the targets that it leases for.
@@ -133,16 +178,18 @@ impl LeaseBackends {
         keys: &Path,
     ) -> Result<Self, CliError> {
         let specs = Targets::parse(base, executors)?.backends;
-        if specs.postgres.is_empty() {
-            return Ok(Self(Vec::new()));
-        }
-        // One that is lost is made anew: what was leased before is then dropped all the same, and its end is shown by a login
-        // with another password.
-        let key = Seed::load_or_create(&KeyUse::Lease.path(keys)).map_err(failed)?;
         let mut backends: Vec<(Arc<dyn Backend>, _)> = Vec::new();
-        for (spec, targets) in specs.postgres {
-            let backend = PostgresRoles::new(spec, origin, key.clone()).map_err(failed)?;
-            backends.push((Arc::new(backend), targets));
+        if !specs.postgres.is_empty() {
+            // One that is lost is made anew: what was leased before is then dropped all the same, and its end is shown by a login
+            // with another password.
+            let key = Seed::load_or_create(&KeyUse::Lease.path(keys)).map_err(failed)?;
+            for (spec, targets) in specs.postgres {
+                let backend = PostgresRoles::new(spec, origin, key.clone()).map_err(failed)?;
+                backends.push((Arc::new(backend), targets));
+            }
+        }
+        for (spec, targets) in specs.openbao {
+            backends.push((Arc::new(OpenBaoRoles::new(spec, origin).map_err(failed)?), targets));
         }
         Ok(Self(backends))
     }
@@ -150,5 +197,70 @@ impl LeaseBackends {
     /// An issuer with these as well.
     pub(crate) fn add_to(&self, issuer: Backends) -> Backends {
         self.0.iter().fold(issuer, |issuer, (backend, targets)| issuer.with(Arc::clone(backend), targets))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../../docs/leases.md");
+    const ORIGIN: &str = "gate.example/log";
+
+    /// The examples of the documentation, each as a file of its own.
+    fn examples() -> Vec<String> {
+        let blocks = PAGE.split("```yaml\n").skip(1);
+        blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
+    }
+
+    fn opened(text: &str) -> Result<LeaseBackends, CliError> {
+        let dir = tempfile::tempdir().unwrap();
+        LeaseBackends::open(dir.path(), Some(text), ORIGIN, dir.path())
+    }
+
+    #[test]
+    fn the_documented_backends_are_opened_without_a_look_at_any_secret() {
+        let names: Vec<_> = examples()
+            .iter()
+            .flat_map(|text| opened(text).unwrap().0)
+            .filter_map(|(backend, _)| backend.terms().backend.map(|name| name.as_str().to_owned()))
+            .collect();
+        assert_eq!(names, ["orders-pg", "orders-bao"]);
+    }
+
+    #[test]
+    fn a_database_leases_from_the_openbao_that_it_names() {
+        let [postgres, openbao] = &examples()[..] else { panic!("{} examples", examples().len()) };
+        let (database, _) = postgres.split_once("leases:").unwrap();
+        let text = format!("{}{openbao}", database.replace("orders-pg", "orders-bao"));
+        let backends = opened(&text).unwrap().0;
+        let targets: Vec<_> =
+            backends.iter().flat_map(|(_, targets)| targets).map(|id| id.as_str()).collect();
+        assert_eq!(targets, ["orders-db"]);
+    }
+
+    #[test]
+    fn what_is_no_backend_is_refused_with_its_name() {
+        let [postgres, openbao] = &examples()[..] else { panic!("{} examples", examples().len()) };
+        let both =
+            format!("{postgres}{}", openbao.replace("leases:\n", "")).replace("orders-bao", "orders-pg");
+        let cases = [
+            (both, "two backends `orders-pg`"),
+            (openbao.replace("https:", "http:"), "`url`"),
+            (openbao.replace("ca_file: secrets/bao-ca.pem", ""), "`url`"),
+            (openbao.replace("mount: database", "mount: ../sys"), "`mount`"),
+            (openbao.replace("connection: orders", "connection: a/b"), "`connection`"),
+            (openbao.replace("namespace: team", "namespace: ''"), "`namespace`"),
+            (openbao.replace("prefix: hp", "prefix: HP"), "prefix"),
+            (openbao.replace("max_ttl_ms: 300000", "max_ttl_ms: 0"), "life"),
+            (openbao.replace("mount:", "mounted:"), "mounted"),
+            (postgres.replace("lease: orders-pg", "lease: orders-bao"), "no backend `orders-bao`"),
+        ];
+        for (text, why) in cases {
+            match opened(&text).map(|_| ()) {
+                Err(err) => assert!(err.to_string().contains(why), "{why}: {err}"),
+                Ok(()) => panic!("{why}: {text}"),
+            }
+        }
     }
 }

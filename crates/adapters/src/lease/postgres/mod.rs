@@ -11,37 +11,32 @@
 //! The proof is a login with the real password that the server refuses. The password is derived from the lease's id with a key
 //! that only the issuer has, so a restart can prove it too; the server gets a SCRAM verifier in its place.
 
-mod sql;
-
-use std::{
-    fmt,
-    path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::{fmt, path::PathBuf};
 
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use holdpoint_app::port::IssueError;
 use holdpoint_domain::{
-    Digest, Id,
+    Id,
     id::kind,
     lease::{LeaseSecret, Terms, Ttl},
 };
 use tokio::sync::Semaphore;
 
-use super::backends::{Backend, Order};
+use super::{
+    backends::{Backend, Order},
+    door::{Door, failed},
+    names::{PrefixError, RoleNames},
+    sql,
+};
 use crate::{
-    postgres::{Login, Server, Session, SessionError, Warrant, verifier},
+    postgres::{Login, Server, Session, Warrant, verifier},
     step::Step,
     system::{Seed, random},
 };
 
 /// Most connections of the issuer at one time.
 const CONNECTIONS: usize = 8;
-/// Longest prefix of our roles: with the rest of the name it stays below the 63 bytes of an identifier.
-const MAX_PREFIX: usize = 16;
-/// How lease ids begin that the gate makes.
-const LEASE: &str = "lease-";
 
 /// What the operator says of a server that leases.
 #[derive(Debug, Clone)]
@@ -60,56 +55,21 @@ pub struct PostgresSpec {
     pub max: Ttl,
 }
 
-/// Why a server cannot lease.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PostgresSpecError {
-    /// A prefix that is none.
-    #[error(
-        "lease backend `{backend}`: expected a prefix of 1 to {MAX_PREFIX} lower-case letters and digits, got `{got}`"
-    )]
-    Prefix {
-        /// The backend.
-        backend: Id<kind::Backend>,
-        /// The prefix.
-        got: String,
-    },
-}
-
 /// A PostgreSQL server that leases a role a task.
 pub struct PostgresRoles {
     spec: PostgresSpec,
-    /// With the ledger's origin in it, so that two gates at one server never take each other's roles for orphans.
-    prefix: String,
+    names: RoleNames,
+    door: Door,
     key: Seed,
     turns: Semaphore,
-    asks_for_passwords: AtomicBool,
 }
 
 impl PostgresRoles {
     /// A backend over a server. `origin` is the ledger's; `key` is for the passwords of tasks, and for nothing else.
-    pub fn new(spec: PostgresSpec, origin: &str, key: Seed) -> Result<Self, PostgresSpecError> {
-        let prefix = &spec.prefix;
-        let plain = prefix.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-        let starts = prefix.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
-        if !plain || !starts || prefix.len() > MAX_PREFIX {
-            return Err(PostgresSpecError::Prefix { backend: spec.name.clone(), got: prefix.clone() });
-        }
-        let gate: String = hex(Digest::of_bytes(origin.as_bytes()).as_bytes()).chars().take(8).collect();
-        let prefix = format!("{prefix}_{gate}_");
-        let asks_for_passwords = AtomicBool::new(false);
-        Ok(Self { spec, prefix, key, turns: Semaphore::new(CONNECTIONS), asks_for_passwords })
-    }
-
-    /// The role of a lease; none for an id that no gate makes.
-    fn role(&self, lease: &Id<kind::Lease>) -> Option<String> {
-        let unique = lease.as_str().strip_prefix(LEASE)?;
-        is_unique(unique).then(|| format!("{}{unique}", self.prefix))
-    }
-
-    /// The lease of a role; none for a role that is not exactly one of ours.
-    fn lease(&self, role: &str) -> Option<Id<kind::Lease>> {
-        let unique = role.strip_prefix(&self.prefix)?;
-        is_unique(unique).then(|| Id::parse(&format!("{LEASE}{unique}")).ok()).flatten()
+    pub fn new(spec: PostgresSpec, origin: &str, key: Seed) -> Result<Self, PrefixError> {
+        let names = RoleNames::new(&spec.name, &spec.prefix, origin)?;
+        let door = Door::new(spec.server.clone());
+        Ok(Self { spec, names, door, key, turns: Semaphore::new(CONNECTIONS) })
     }
 
     fn login(&self, role: &str) -> Login {
@@ -126,34 +86,6 @@ impl PostgresRoles {
             .await
             .map_err(|err| failed(&err))?;
         Ok(session)
-    }
-
-    /// Refuses a server that lets the role in with any password: there a revocation would prove nothing.
-    async fn is_asked_for_its_password(&self, role: &str) -> Result<(), IssueError> {
-        if self.asks_for_passwords.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        let wrong = Login::new(role.to_owned(), URL_SAFE_NO_PAD.encode(random::<32>()));
-        match self.spec.server.connect(&wrong).await {
-            Err(SessionError::NoLogin(_)) => {
-                self.asks_for_passwords.store(true, Ordering::Relaxed);
-                Ok(())
-            }
-            Err(err) => Err(failed(&err)),
-            Ok(_) => Err(IssueError::Refused(
-                "the server lets a task's role in with any password: have pg_hba.conf ask for scram-sha-256"
-                    .to_owned(),
-            )),
-        }
-    }
-
-    /// Whether the real password is refused, as a password: a server that cannot be reached proves nothing.
-    async fn is_proven_dead(&self, role: &str) -> Result<(), IssueError> {
-        match self.spec.server.connect(&self.login(role)).await {
-            Err(SessionError::NoLogin(_)) => Ok(()),
-            Err(err) => Err(IssueError::Backend(format!("the end is not proven: {err}"))),
-            Ok(_) => Err(IssueError::Backend(format!("role `{role}` still logs in"))),
-        }
     }
 
     async fn take_down(&self, session: &Session, role: &str) -> Result<(), IssueError> {
@@ -188,7 +120,7 @@ impl Backend for PostgresRoles {
     }
 
     async fn mint(&self, order: Order<'_>) -> Result<LeaseSecret, IssueError> {
-        let role = self.role(&order.info.id);
+        let role = self.names.role(&order.info.id);
         let role =
             role.ok_or_else(|| IssueError::Refused(format!("lease: `{}` is no id of ours", order.info.id)))?;
         let warrants = order.warrants().map_err(IssueError::Refused)?;
@@ -199,13 +131,13 @@ impl Backend for PostgresRoles {
         // If we stop after this, the role is found by its lease's id, and nobody has its password.
         let made = Step::RoleMint.take_async(async |_| session.run(&create).await).await;
         made.map_err(|err| failed(&err))?;
-        self.is_asked_for_its_password(&role).await?;
+        self.door.asks_for_a_password(&role).await?;
         login.to_secret().map_err(|err| IssueError::Backend(err.to_string()))
     }
 
     async fn end(&self, lease: &Id<kind::Lease>) -> Result<(), IssueError> {
         // What we cannot have made is not there.
-        let Some(role) = self.role(lease) else { return Ok(()) };
+        let Some(role) = self.names.role(lease) else { return Ok(()) };
         let _turn = self.turns.acquire().await.map_err(|err| IssueError::Backend(err.to_string()))?;
         let session = self.session(&self.spec.server).await?;
         let is_there = async || {
@@ -218,13 +150,13 @@ impl Backend for PostgresRoles {
         if is_there().await? {
             return Err(IssueError::Backend(format!("role `{role}` is still there")));
         }
-        self.is_proven_dead(&role).await
+        self.door.refuses(&self.login(&role)).await
     }
 
     async fn held(&self) -> Result<Vec<Id<kind::Lease>>, IssueError> {
         let session = self.session(&self.spec.server).await?;
-        let roles = session.run(&sql::all(&self.prefix)).await.map_err(|err| failed(&err))?;
-        Ok(roles.iter().flatten().filter_map(|role| self.lease(role)).collect())
+        let roles = session.run(&sql::all(self.names.prefix())).await.map_err(|err| failed(&err))?;
+        Ok(roles.iter().flatten().filter_map(|role| self.names.lease(role)).collect())
     }
 }
 
@@ -242,16 +174,4 @@ impl Order<'_> {
             leased.filter(|step| self.info.scopes.contains(&holdpoint_domain::lease::Scope::of(step)));
         leased.map(|step| Warrant::of(step).map_err(|why| format!("scope: {why}"))).collect()
     }
-}
-
-fn is_unique(text: &str) -> bool {
-    text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn failed(err: &SessionError) -> IssueError {
-    IssueError::Backend(err.to_string())
 }

@@ -34,12 +34,24 @@ async fn victim() {
     let words: Vec<_> = words.split(' ').collect();
     let [drill, port, dir, pid, started_us, epoch] = words[..] else { panic!("{words:?}") };
     let place = Place { dir: dir.into(), port: port.parse().unwrap() };
-    let desk = Desk::new(&place);
+    live(&Desk::new(&place), drill, [pid, started_us, epoch]).await;
+}
+
+/// The life of a lease, with a drill: process id and start of the session that it ends, and its epoch.
+pub(in crate::world) async fn live(desk: &Desk, drill: &str, [pid, started_us, epoch]: [&str; 3]) {
     drill.parse::<Drill>().unwrap().install().unwrap();
     let session = Named { pid: pid.parse().unwrap(), started_us: started_us.parse().unwrap() };
     let ticket = desk.ticket(epoch.parse().unwrap(), TERMINATE, session).await;
     desk.executor().apply(ticket.work()).await.unwrap();
     desk.revoke(&ticket).await.unwrap();
+}
+
+/// Runs a victim, and sees it kill itself.
+pub(in crate::world) fn die(victim: &str, variable: &str, words: &str) {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    let died = child.args(["--exact", victim]).env(variable, words).output().unwrap();
+    let text = String::from_utf8_lossy(&died.stdout).into_owned();
+    assert_eq!(died.status.signal(), Some(9), "{words}: {text}");
 }
 
 #[tokio::test]
@@ -56,11 +68,7 @@ async fn inv08_t26_a_lease_dies_after_kill_9_at_every_step_of_its_life() {
         let Named { pid, started_us } = named(&shopper).await;
         let dir = postgres.dir.display();
         let words = format!("{what} {} {dir} {pid} {started_us} {epoch}", postgres.port);
-        let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args(["--exact", "world::postgres::crash::victim"]).env(VICTIM, words);
-        let died = child.output().unwrap();
-        let text = String::from_utf8_lossy(&died.stdout).into_owned();
-        assert_eq!(died.status.signal(), Some(9), "{what}: {text}");
+        die("world::postgres::crash::victim", VICTIM, &words);
 
         let began = Instant::now();
         let desk = Desk::new(&postgres);

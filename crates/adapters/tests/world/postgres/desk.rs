@@ -33,34 +33,34 @@ use crate::world::{
     support::{NOW_MS, StoppedClock, at, id},
 };
 
-pub(super) struct Desk {
-    pub(super) issuer: Backends,
-    pub(super) roles: Arc<PostgresRoles>,
-    pub(super) clock: Arc<StoppedClock>,
-    pub(super) catalogue: Arc<Catalogue>,
-    pub(super) databases: Arc<Databases>,
+pub(in crate::world) struct Desk {
+    pub(in crate::world) issuer: Backends,
+    pub(in crate::world) roles: Arc<dyn Backend>,
+    pub(in crate::world) clock: Arc<StoppedClock>,
+    pub(in crate::world) catalogue: Arc<Catalogue>,
+    pub(in crate::world) databases: Arc<Databases>,
 }
 
 /// A permit with its plan and its lease.
-pub(super) struct Ticket {
-    pub(super) plan: Plan,
-    pub(super) lease: Lease,
+pub(in crate::world) struct Ticket {
+    pub(in crate::world) plan: Plan,
+    pub(in crate::world) lease: Lease,
     jws: String,
 }
 
 impl Ticket {
-    pub(super) fn work(&self) -> Work<'_> {
+    pub(in crate::world) fn work(&self) -> Work<'_> {
         Work { jws: &self.jws, plan: &self.plan, step: 0, lease: &self.lease }
     }
 
     /// The user and the password of the lease.
-    pub(super) fn login(&self) -> (String, String) {
+    pub(in crate::world) fn login(&self) -> (String, String) {
         let login: serde_json::Value = serde_json::from_str(self.lease.secret.expose()).unwrap();
         (login["user"].as_str().unwrap().to_owned(), login["password"].as_str().unwrap().to_owned())
     }
 }
 
-pub(super) fn catalogue() -> Arc<Catalogue> {
+pub(in crate::world) fn catalogue() -> Arc<Catalogue> {
     let number = json!({"type": "int", "min": 1, "max": 9_007_199_254_740_991_i64});
     let action = |id: &str| -> Action {
         serde_json::from_value(json!({
@@ -83,7 +83,7 @@ pub(super) fn catalogue() -> Arc<Catalogue> {
 }
 
 impl Desk {
-    pub(super) fn new(postgres: &Place) -> Self {
+    pub(in crate::world) fn new(postgres: &Place) -> Self {
         let spec = PostgresSpec {
             name: id("orders-pg"),
             server: postgres.server("shop"),
@@ -92,13 +92,17 @@ impl Desk {
             prefix: "hp".to_owned(),
             max: Ttl::new(300_000).unwrap(),
         };
-        let roles = Arc::new(PostgresRoles::new(spec, ORIGIN, Seed::from_bytes([5; 32])).unwrap());
+        Self::over(postgres, Arc::new(PostgresRoles::new(spec, ORIGIN, Seed::from_bytes([5; 32])).unwrap()))
+    }
+
+    /// A desk with another backend for the same database.
+    pub(in crate::world) fn over(postgres: &Place, roles: Arc<dyn Backend>) -> Self {
         let (clock, catalogue) = (Arc::new(StoppedClock::new()), catalogue());
         let log = key(ORIGIN).verifier_key().unwrap();
         let issuer =
             Backends::local(Arc::new(LeaseTable::new()), pins(Arc::clone(&catalogue)), log, clock.clone());
         let targets = BTreeSet::from([id("orders")]);
-        let issuer = issuer.with(Arc::clone(&roles) as Arc<dyn Backend>, &targets);
+        let issuer = issuer.with(Arc::clone(&roles), &targets);
         let database = Database {
             id: id("orders"),
             server: postgres.server("shop"),
@@ -109,7 +113,7 @@ impl Desk {
         Self { issuer, roles, clock, catalogue, databases }
     }
 
-    pub(super) fn executor(&self) -> DatabaseExecutor {
+    pub(in crate::world) fn executor(&self) -> DatabaseExecutor {
         let authority = Authority {
             key: key("executor").public_key(),
             name: id("postgres"),
@@ -120,7 +124,7 @@ impl Desk {
         DatabaseExecutor::new(authority, Arc::clone(&self.databases), self.clock.clone())
     }
 
-    pub(super) async fn observe(&self) -> holdpoint_app::port::Observation {
+    pub(in crate::world) async fn observe(&self) -> holdpoint_app::port::Observation {
         let target: Target = serde_json::from_value(json!({
             "id": "orders", "service": "shop", "executor": "postgres", "endpoints": {},
         }))
@@ -129,11 +133,11 @@ impl Desk {
         observer.observe(self.catalogue.action(&id(CANCEL)).unwrap(), &target).await.unwrap()
     }
 
-    pub(super) async fn ticket(&self, epoch: u64, action: &str, session: Named) -> Ticket {
+    pub(in crate::world) async fn ticket(&self, epoch: u64, action: &str, session: Named) -> Ticket {
         self.try_ticket(epoch, action, session, 60_000).await.unwrap()
     }
 
-    pub(super) async fn try_ticket(
+    pub(in crate::world) async fn try_ticket(
         &self,
         epoch: u64,
         action: &str,
@@ -144,7 +148,7 @@ impl Desk {
         self.ticket_for(epoch, action, session, life_ms, version).await
     }
 
-    pub(super) async fn ticket_for(
+    pub(in crate::world) async fn ticket_for(
         &self,
         epoch: u64,
         action: &str,
@@ -169,7 +173,7 @@ impl Desk {
         approve(&mut grant, &["ben"]);
         let info = LeaseInfo {
             id: Id::fresh("lease", u128::from(epoch)).unwrap(),
-            backend: Some(id("orders-pg")),
+            backend: self.terms().backend,
             permit: grant.id.clone(),
             scopes: plan.steps().iter().map(Scope::of).collect(),
             expires_at_ms: at(NOW_MS + life_ms),
@@ -181,11 +185,11 @@ impl Desk {
         Ok(Ticket { plan, lease, jws })
     }
 
-    pub(super) async fn revoke(&self, ticket: &Ticket) -> Result<(), IssueError> {
-        self.issuer.revoke(Some(&id("orders-pg")), &ticket.lease.info.id).await
+    pub(in crate::world) async fn revoke(&self, ticket: &Ticket) -> Result<(), IssueError> {
+        self.issuer.revoke(ticket.lease.info.backend.as_ref(), &ticket.lease.info.id).await
     }
 
-    pub(super) fn terms(&self) -> Terms {
+    pub(in crate::world) fn terms(&self) -> Terms {
         self.roles.terms()
     }
 }

@@ -1,7 +1,7 @@
 //! PostgreSQL: the leases of a real server, and the executor that uses them.
 
-mod crash;
-mod desk;
+pub(super) mod crash;
+pub(super) mod desk;
 mod execute;
 mod leases;
-mod server;
+pub(super) mod server;

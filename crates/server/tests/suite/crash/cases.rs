@@ -80,13 +80,18 @@ const CASES: &[(Scenario, Step, &[u32])] = &[
     (Scenario::Shutdown, Step::StoreCarry, &[1]),
 ];
 
-/// Steps of database servers, which the tests of the adapters crash at every moment against a real one.
-const AT_A_DATABASE: [Step; 6] = [
+/// Steps of database servers and of OpenBao, which the tests of the adapters crash at every moment against real ones.
+const AT_A_DATABASE: [Step; 11] = [
     Step::RoleMint,
     Step::RoleBar,
     Step::RoleSessions,
     Step::RoleDropOwned,
     Step::RoleDrop,
+    Step::BaoDefine,
+    Step::BaoCreds,
+    Step::BaoRevoke,
+    Step::BaoForget,
+    Step::BaoRenew,
     Step::BackendSignal,
 ];
 

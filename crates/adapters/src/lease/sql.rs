@@ -5,12 +5,12 @@ use crate::postgres::{Warrant, quote_identifier, quote_literal};
 /// Grants on one object, and their ends, are not made side by side: the server fails one of the two. So tasks of one database come
 /// one after the other. Whoever is to be kept out could hold an advisory lock for ever; this one takes a right that only the
 /// issuer has.
-const ONE_AT_A_TIME: &str = "LOCK TABLE holdpoint.warrant IN SHARE ROW EXCLUSIVE MODE";
+pub(super) const ONE_AT_A_TIME: &str = "LOCK TABLE holdpoint.warrant IN SHARE ROW EXCLUSIVE MODE";
 /// Most sessions of a task: one at work, and one that looks.
 const CONNECTIONS: u32 = 4;
 
 /// What a role is allowed. `name` and `text` are the role's name as identifier and as literal: quoted by whoever calls.
-pub(super) fn grants(name: &str, text: &str, warrants: &[Warrant]) -> Vec<String> {
+fn grants(name: &str, text: &str, warrants: &[Warrant]) -> Vec<String> {
     let mut sql = vec![
         // For a holder that minds them; one that does not is ended by the issuer, or by the reaper.
         format!("ALTER ROLE {name} SET statement_timeout = '15s'"),
@@ -33,13 +33,17 @@ pub(super) fn grants(name: &str, text: &str, warrants: &[Warrant]) -> Vec<String
     sql
 }
 
-/// Makes a role, all or nothing. Its end is counted by the server's own clock.
+/// Makes a role, all or nothing.
 pub(super) fn create(role: &str, verifier: &str, life_ms: u64, warrants: &[Warrant]) -> String {
+    format!("BEGIN;\n{};\nCOMMIT", made(role, &quote_literal(verifier), life_ms, warrants).join(";\n"))
+}
+
+/// What makes a role, one statement each. `password` is a literal of SQL. Its end is counted by the server's own clock.
+pub(super) fn made(role: &str, password: &str, life_ms: u64, warrants: &[Warrant]) -> Vec<String> {
     let (name, text) = (quote_identifier(role), quote_literal(role));
     let made = format!(
         "CREATE ROLE {name} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS \
-         CONNECTION LIMIT {CONNECTIONS} PASSWORD {}",
-        quote_literal(verifier)
+         CONNECTION LIMIT {CONNECTIONS} PASSWORD {password}"
     );
     // VALID UNTIL takes a literal alone, so the server writes it itself.
     let until = format!(
@@ -48,7 +52,7 @@ pub(super) fn create(role: &str, verifier: &str, life_ms: u64, warrants: &[Warra
     );
     let mut sql = vec![ONE_AT_A_TIME.to_owned(), made, until];
     sql.extend(grants(&name, &text, warrants));
-    format!("BEGIN;\n{};\nCOMMIT", sql.join(";\n"))
+    sql
 }
 
 /// Keeps a role from logging in.
