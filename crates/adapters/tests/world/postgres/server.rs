@@ -15,27 +15,27 @@ const SETUP: &str = include_str!("../../../../../deploy/postgres/holdpoint.sql")
 const REAPER: &str = include_str!("../../../../../deploy/postgres/reaper.sql");
 
 /// Passwords that must never be seen anywhere but in their files.
-pub(super) const ADMIN: &str = "canary-admin-1b6e";
-pub(super) const ISSUER: &str = "canary-issuer-77c0";
-pub(super) const OBSERVER: &str = "canary-observer-93ab";
+pub(crate) const ADMIN: &str = "canary-admin-1b6e";
+pub(crate) const ISSUER: &str = "canary-issuer-77c0";
+pub(crate) const OBSERVER: &str = "canary-observer-93ab";
 
 /// A session, as a plan names it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Named {
-    pub(super) pid: i64,
-    pub(super) started_us: i64,
+pub(crate) struct Named {
+    pub(crate) pid: i64,
+    pub(crate) started_us: i64,
 }
 
-pub(super) struct Postgres {
+pub(crate) struct Postgres {
     place: Place,
     child: Child,
     _dir: tempfile::TempDir,
 }
 
 /// Where a server is: what another process needs of it.
-pub(super) struct Place {
-    pub(super) dir: PathBuf,
-    pub(super) port: u16,
+pub(crate) struct Place {
+    pub(crate) dir: PathBuf,
+    pub(crate) port: u16,
 }
 
 impl std::ops::Deref for Postgres {
@@ -67,7 +67,7 @@ fn done(output: &Output) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-pub(super) async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
     let since = Instant::now();
     loop {
         if let Some(found) = look().await {
@@ -80,7 +80,7 @@ pub(super) async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T
 
 impl Postgres {
     /// A server with the operator's SQL in database `shop`. Every statement is logged.
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (data, log) = (dir.path().join("data"), dir.path().join("log"));
         fs::write(dir.path().join("admin"), ADMIN).unwrap();
@@ -146,43 +146,43 @@ impl Postgres {
 }
 
 impl Place {
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 
-    pub(super) fn server(&self, database: &str) -> Server {
+    pub(crate) fn server(&self, database: &str) -> Server {
         Server::new("127.0.0.1".to_owned(), self.port, database.to_owned(), None).unwrap()
     }
 
-    pub(super) async fn admin(&self, database: &str) -> Session {
+    pub(crate) async fn admin(&self, database: &str) -> Session {
         self.session(database, "postgres", ADMIN).await
     }
 
-    pub(super) async fn session(&self, database: &str, user: &str, password: &str) -> Session {
+    pub(crate) async fn session(&self, database: &str, user: &str, password: &str) -> Session {
         let login = Login::new(user.to_owned(), password.to_owned());
         self.server(database).connect(&login).await.unwrap()
     }
 
     /// A real psql that runs one statement in database `shop`.
-    pub(super) fn psql(&self, user: &str, password: &str, sql: &str) -> Command {
+    pub(crate) fn psql(&self, user: &str, password: &str, sql: &str) -> Command {
         let mut psql = Command::new(std::env::var_os("HOLDPOINT_PSQL").unwrap_or_else(|| "psql".into()));
         psql.args(["-X", "-q", "-A", "-t", "-w", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
         psql.args(["-U", user, "-d", "shop", "-c", sql]).env("PGPASSWORD", password);
         psql
     }
 
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap()
     }
 }
 
 /// A session, as a plan names it.
-pub(super) async fn named(session: &Session) -> Named {
+pub(crate) async fn named(session: &Session) -> Named {
     found(session, "pid = pg_backend_pid()").await
 }
 
 /// The one session that this holds for, as a plan names it.
-pub(super) async fn found(session: &Session, condition: &str) -> Named {
+pub(crate) async fn found(session: &Session, condition: &str) -> Named {
     let sql = "SELECT pid || ' ' || (extract(epoch FROM backend_start) * 1000000)::bigint FROM pg_stat_activity WHERE";
     let words = session.word(&format!("{sql} {condition}")).await.unwrap();
     let (pid, started) = words.split_once(' ').unwrap();
@@ -190,7 +190,7 @@ pub(super) async fn found(session: &Session, condition: &str) -> Named {
 }
 
 /// A file of a secret.
-pub(super) fn secret(path: &Path, text: &str) {
+pub(crate) fn secret(path: &Path, text: &str) {
     use std::os::unix::fs::PermissionsExt as _;
     fs::write(path, format!("{text}\n")).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
