@@ -18,7 +18,7 @@ use holdpoint_domain::{
 
 use crate::{
     gate::Gate,
-    port::Txn,
+    port::{IssueError, Txn},
     propose::record_refusal,
     refusal::{Blame, Refusal},
     statement::person,
@@ -87,6 +87,17 @@ pub fn troubles(gate: &Gate) -> BTreeMap<Id<kind::Lease>, Trouble> {
     gate.revocations().troubles.clone()
 }
 
+/// What came of one try to end a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Try {
+    /// It is proven dead, and recorded so.
+    Proven,
+    /// It is not dead yet.
+    NotYet,
+    /// It is not dead before its own end, whoever tries.
+    Lasts,
+}
+
 /// Ends all leases of a plan's run that are not proven dead, side by side. Returns in a few seconds; what is not dead by then
 /// is the sweep's.
 pub(crate) async fn leases_of(gate: &Gate, view: &PlanView) -> Result<(), Refusal> {
@@ -99,8 +110,10 @@ async fn persist(gate: &Gate, plan: &Id<kind::Plan>, lease: &LeaseInfo) -> Resul
     let began = gate.ports.clock.elapsed().ms();
     let mut pause_ms = FIRST_PAUSE_MS;
     for tried in 1..=TRIES {
-        if attempt(gate, plan, lease).await? || tried == TRIES {
-            break;
+        match attempt(gate, plan, lease).await? {
+            Try::Proven | Try::Lasts => break,
+            Try::NotYet if tried == TRIES => break,
+            Try::NotYet => {}
         }
         if gate.ports.clock.elapsed().ms().saturating_sub(began) > PATIENCE_MS {
             break;
@@ -111,12 +124,12 @@ async fn persist(gate: &Gate, plan: &Id<kind::Plan>, lease: &LeaseInfo) -> Resul
     Ok(())
 }
 
-/// Tries once to end a lease. True when it is proven dead and recorded so.
-async fn attempt(gate: &Gate, plan: &Id<kind::Plan>, lease: &LeaseInfo) -> Result<bool, Refusal> {
-    let Some(_turn) = Turn::take(gate, &lease.id) else { return Ok(false) };
+/// Tries once to end a lease.
+async fn attempt(gate: &Gate, plan: &Id<kind::Plan>, lease: &LeaseInfo) -> Result<Try, Refusal> {
+    let Some(_turn) = Turn::take(gate, &lease.id) else { return Ok(Try::NotYet) };
     // Whoever had the turn before us may have done it.
     if !gate.ports.store.live_leases().await?.iter().any(|(_, live)| live.id == lease.id) {
-        return Ok(true);
+        return Ok(Try::Proven);
     }
     match gate.ports.issuer.revoke(lease.backend.as_ref(), &lease.id).await {
         Ok(()) => {
@@ -128,11 +141,15 @@ async fn attempt(gate: &Gate, plan: &Id<kind::Plan>, lease: &LeaseInfo) -> Resul
             let mut revocations = gate.revocations();
             revocations.troubles.remove(&lease.id);
             revocations.asked.remove(&lease.id);
-            Ok(true)
+            Ok(Try::Proven)
         }
-        Err(err) => {
+        Err(IssueError::Lasts(why)) => {
+            lasts(gate, lease, why);
+            Ok(Try::Lasts)
+        }
+        Err(err @ (IssueError::Refused(_) | IssueError::Backend(_))) => {
             failed(gate, lease, err.to_string());
-            Ok(false)
+            Ok(Try::NotYet)
         }
     }
 }
@@ -149,6 +166,17 @@ fn failed(gate: &Gate, lease: &LeaseInfo, why: String) {
     } else {
         tracing::warn!(lease = %id, backend, tries, "lease {id} of `{backend}` is not revoked yet: {why}");
     }
+    revocations.troubles.insert(lease.id.clone(), Trouble { tries, why, next_at });
+}
+
+/// Notes that a lease lives until its own end: no failure, and nothing to alarm anybody about.
+fn lasts(gate: &Gate, lease: &LeaseInfo, why: String) {
+    let left = lease.expires_at_ms.since(gate.now()).ms().clamp(FIRST_PAUSE_MS, MAX_PAUSE_MS);
+    let next_at = gate.ports.clock.elapsed().ms().saturating_add(left);
+    let next_at = Millis::new(next_at).unwrap_or(Millis::secs(0));
+    let mut revocations = gate.revocations();
+    let tries = revocations.troubles.get(&lease.id).map_or(0, |trouble| trouble.tries);
+    tracing::info!(lease = %lease.id, "lease {} ends by itself: {why}", lease.id);
     revocations.troubles.insert(lease.id.clone(), Trouble { tries, why, next_at });
 }
 
@@ -271,7 +299,7 @@ async fn asked(gate: &Gate, identity: &Identity, lease: &Id<kind::Lease>) -> Res
 /// Ends a lease whatever its run is doing; the sweep goes on until that is proven.
 pub(crate) async fn end(gate: &Gate, plan: &Id<kind::Plan>, lease: &LeaseInfo) -> Result<bool, Refusal> {
     gate.revocations().asked.insert(lease.id.clone());
-    attempt(gate, plan, lease).await
+    Ok(attempt(gate, plan, lease).await? == Try::Proven)
 }
 
 #[cfg(test)]

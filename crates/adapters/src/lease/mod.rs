@@ -6,13 +6,17 @@
 //! still owed.
 
 mod backends;
+mod bearer;
 mod book;
 mod desk;
+pub(crate) mod dpop;
 mod local;
 mod postgres;
 mod table;
 
 pub use backends::{Backend, Backends, Order};
+pub(crate) use bearer::hidden;
+pub use bearer::{BearerParts, BearerSpec, BearerSpecError, BearerTokens, Presentation, SKEW_MS, TokenJob};
 pub use book::LeaseBook;
 pub use desk::Desk;
 pub use postgres::{PostgresRoles, PostgresSpec, PostgresSpecError};

@@ -55,7 +55,7 @@ impl Role {
             | KeyUse::Authority => self == Self::Gate,
             KeyUse::Evidence => self == Self::Observer,
             KeyUse::Cosign => matches!(self, Self::Issuer | Self::Executor),
-            KeyUse::Lease => self == Self::Issuer,
+            KeyUse::Lease | KeyUse::Bearer => self == Self::Issuer,
             KeyUse::Sealing | KeyUse::Executor(_) => self == Self::Executor,
             KeyUse::Approval(_) => false,
         }

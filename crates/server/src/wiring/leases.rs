@@ -8,14 +8,17 @@ use std::{
 
 use holdpoint_adapters::{
     executor::postgres::Database,
-    lease::{Backend, Backends, PostgresRoles, PostgresSpec},
+    lease::{Backend, Backends, BearerSpec, PostgresRoles, PostgresSpec, TokenJob},
     postgres::Server,
     system::{KeyUse, Seed},
 };
-use holdpoint_domain::{Id, id::kind, lease::Ttl};
+use holdpoint_domain::{Id, id::kind, lease::Ttl, signature::PublicKey};
 use serde::Deserialize;
 
-use super::executors::Targets;
+use super::{
+    bearer::{self, BearerEntry, IssuerSide},
+    executors::Targets,
+};
 use crate::cli::{CliError, failed};
 
 /// Where a database is.
@@ -52,6 +55,8 @@ struct LoginEntry {
 pub(super) struct BackendEntries {
     #[serde(default)]
     postgres: BTreeMap<Id<kind::Backend>, PostgresEntry>,
+    #[serde(default)]
+    pub(super) bearer: BTreeMap<Id<kind::Backend>, BearerEntry>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -71,11 +76,13 @@ fn default_prefix() -> String {
 /// Backends as the operator's file names them, checked.
 pub(super) struct Specs {
     postgres: Vec<(PostgresSpec, BTreeSet<Id<kind::Target>>)>,
+    bearer: Vec<BearerSpec>,
 }
 
 /// Checks databases and backends; touches nothing.
 pub(super) fn checked(
     databases: BTreeMap<Id<kind::Target>, DatabaseEntry>,
+    mut tokens: BTreeMap<Id<kind::Backend>, BTreeMap<Id<kind::Target>, TokenJob>>,
     backends: BackendEntries,
     at: impl Fn(&PathBuf) -> PathBuf,
 ) -> Result<(Vec<Database>, Specs), CliError> {
@@ -94,6 +101,15 @@ pub(super) fn checked(
         let (observer, observer_password_file) = (entry.observer.user, at(&entry.observer.password_file));
         opened.push(Database { id, server: server(entry.server)?, observer, observer_password_file });
     }
+    // One name is one backend: its leases are found by it after a restart.
+    if let Some(name) = backends.bearer.keys().find(|name| backends.postgres.contains_key(*name)) {
+        return Err(CliError::Failed(format!("lease backend `{name}` stands twice under `leases:`")));
+    }
+    let bearer = backends.bearer.into_iter().map(|(name, entry)| {
+        let jobs = tokens.remove(&name).unwrap_or_default();
+        bearer::spec(name, entry, jobs)
+    });
+    let bearer = bearer.collect::<Result<_, _>>()?;
     let mut postgres = Vec::new();
     for (name, entry) in backends.postgres {
         let of = targets.remove(&name).unwrap_or_default();
@@ -107,11 +123,14 @@ pub(super) fn checked(
         };
         postgres.push((spec, of));
     }
-    Ok((opened, Specs { postgres }))
+    Ok((opened, Specs { postgres, bearer }))
 }
 
 /// The backends, each with the targets that it leases for.
-pub(crate) struct LeaseBackends(Vec<Served>);
+pub(crate) struct LeaseBackends {
+    served: Vec<Served>,
+    token_key: Option<PublicKey>,
+}
 
 /// A backend, and the targets that it leases for.
 type Served = (Arc<dyn Backend>, BTreeSet<Id<kind::Target>>);
@@ -123,25 +142,34 @@ impl LeaseBackends {
         base: &Path,
         executors: Option<&str>,
         origin: &str,
-        keys: &Path,
+        side: &IssuerSide<'_>,
     ) -> Result<Self, CliError> {
         let specs = Targets::parse(base, executors)?.backends;
+        let (tokens, token_key) = bearer::open(specs.bearer, side)?;
+        let tokens = tokens.into_iter().map(|(backend, targets)| (Arc::new(backend) as _, targets));
+        let mut served: Vec<Served> = tokens.collect();
         if specs.postgres.is_empty() {
-            return Ok(Self(Vec::new()));
+            return Ok(Self { served, token_key });
         }
         // One that is lost is made anew: what was leased before is then dropped all the same, and its end is shown by a login
         // with another password.
-        let key = Seed::load_or_create(&KeyUse::Lease.path(keys)).map_err(failed)?;
-        let mut backends: Vec<(Arc<dyn Backend>, _)> = Vec::new();
+        let key = Seed::load_or_create(&KeyUse::Lease.path(side.keys)).map_err(failed)?;
         for (spec, targets) in specs.postgres {
             let backend = PostgresRoles::new(spec, origin, key.clone()).map_err(failed)?;
-            backends.push((Arc::new(backend), targets));
+            served.push((Arc::new(backend), targets));
         }
-        Ok(Self(backends))
+        Ok(Self { served, token_key })
+    }
+
+    /// The key that bearer leases are checked with; none where there are none.
+    pub(crate) const fn token_key(&self) -> Option<&PublicKey> {
+        self.token_key.as_ref()
     }
 
     /// An issuer with these as well.
     pub(crate) fn add_to(&self, issuer: Backends) -> Backends {
-        self.0.iter().fold(issuer, |issuer, (backend, targets)| issuer.with(Arc::clone(backend), targets))
+        self.served
+            .iter()
+            .fold(issuer, |issuer, (backend, targets)| issuer.with(Arc::clone(backend), targets))
     }
 }

@@ -5,6 +5,7 @@
 //! the other. With roles in processes of their own ([`apart`]) the gate has their addresses and the ids that it expects there.
 
 mod apart;
+mod bearer;
 mod controls;
 mod executors;
 mod hands;
@@ -34,6 +35,7 @@ use holdpoint_ledger::VerifierKey;
 
 use apart::Apart;
 pub(crate) use apart::{Neighbours, neighbours};
+pub(crate) use bearer::IssuerSide;
 pub(crate) use controls::InForce;
 pub(crate) use executors::Places;
 use hands::units_of;
@@ -146,16 +148,14 @@ pub(crate) async fn wire(config: &Config, apart: Option<&GateRoles>) -> Result<W
     let neighbours = apart.map(|roles| neighbours(config, roles)).transpose()?;
     let side = match &neighbours {
         Some(neighbours) => Side::Apart(neighbours.apart(&store)),
-        None => Side::Here {
-            hands: Hands::open(&config.places(), root("units"), root("executors"))?,
-            backends: LeaseBackends::open(
-                &config.base,
-                root("executors"),
-                &config.origin,
-                &config.keys_dir(),
-            )?,
-            leases: Arc::new(LeaseTable::new()),
-        },
+        None => {
+            let leases = Arc::new(LeaseTable::new());
+            let (places, keys) = (config.places(), config.keys_dir());
+            let (book, time) = (Arc::clone(&leases) as _, Arc::clone(&clock));
+            let issuer = IssuerSide { data: &places.data, keys: &keys, book, clock: time };
+            let backends = LeaseBackends::open(&config.base, root("executors"), &config.origin, &issuer)?;
+            Side::Here { hands: Hands::open(&places, root("units"), root("executors"))?, backends, leases }
+        }
     };
     let supervisor = match &side {
         Side::Here { hands, .. } => Some(Arc::clone(&hands.supervisor)),

@@ -1,0 +1,6 @@
+//! Bearer leases at a job runner that checks them with a JWT library and the issuer's published key.
+
+mod crash;
+mod desk;
+mod guard;
+mod leases;

@@ -1,0 +1,133 @@
+//! Bearer leases for HTTP job runners that check them by themselves.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
+
+use holdpoint_adapters::{
+    executor::http_job::JobLease,
+    lease::{BearerParts, BearerSpec, BearerTokens, LeaseBook, Presentation, TokenJob},
+    system::{KeyUse, Seed},
+};
+use holdpoint_app::port::Clock;
+use holdpoint_domain::{Id, id::kind, lease::Ttl, signature::PublicKey};
+use reqwest::Url;
+use serde::Deserialize;
+
+use super::executors::JobEntry;
+use crate::cli::{CliError, failed};
+
+/// The executor of jobs.
+const EXECUTOR: &str = "job";
+
+/// A target, or several of one audience, that take tokens.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BearerEntry {
+    issuer: String,
+    audience: String,
+    check: String,
+    max_ttl_ms: Ttl,
+    #[serde(default)]
+    presentation: PresentationWord,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PresentationWord {
+    #[default]
+    Bearer,
+    Dpop,
+}
+
+/// The lease of a job, if its runner checks leases; what it asks for is noted in `backends`.
+pub(super) fn lease_of(
+    id: &Id<kind::Target>,
+    job: &JobEntry,
+    backends: &BTreeMap<Id<kind::Backend>, BearerEntry>,
+) -> Result<Option<JobLease>, CliError> {
+    let Some(name) = &job.lease else { return Ok(None) };
+    let fault = |why: String| CliError::Failed(format!("job `{id}`: {why}"));
+    let backend = backends.get(name);
+    let backend =
+        backend.ok_or_else(|| fault(format!("there is no backend `{name}` under `leases: bearer:`")))?;
+    // What is proven at one server says nothing about another.
+    let origin = |url: &str| Url::parse(url).map(|url| url.origin());
+    if origin(&job.base).ok() != origin(&backend.check).ok() {
+        return Err(fault(format!(
+            "expected `check` of backend `{name}` at the runner itself: the same scheme, host and port as `base`"
+        )));
+    }
+    let (run, life) = (job.run_limit_ms.ms(), backend.max_ttl_ms.span().ms());
+    if run > life {
+        return Err(fault(format!(
+            "expected `run_limit_ms` within the life of its lease, `max_ttl_ms` of backend `{name}`: {run} > {life}"
+        )));
+    }
+    let presentation = match backend.presentation {
+        PresentationWord::Bearer => Presentation::Bearer,
+        PresentationWord::Dpop => Presentation::Dpop,
+    };
+    Ok(Some(JobLease { backend: name.clone(), presentation }))
+}
+
+/// The jobs of each backend, as its tokens name them.
+pub(super) fn jobs_by_backend(
+    jobs: &BTreeMap<Id<kind::Target>, JobEntry>,
+) -> BTreeMap<Id<kind::Backend>, BTreeMap<Id<kind::Target>, TokenJob>> {
+    let mut all: BTreeMap<Id<kind::Backend>, BTreeMap<_, _>> = BTreeMap::new();
+    for (id, job) in jobs {
+        if let Some(backend) = &job.lease {
+            let named = TokenJob { name: job.name.clone(), undo_job: job.undo_job.clone() };
+            all.entry(backend.clone()).or_default().insert(id.clone(), named);
+        }
+    }
+    all
+}
+
+/// What the operator's file says of a backend, for the jobs that it leases for.
+pub(super) fn spec(
+    name: Id<kind::Backend>,
+    entry: BearerEntry,
+    jobs: BTreeMap<Id<kind::Target>, TokenJob>,
+) -> Result<BearerSpec, CliError> {
+    let BearerEntry { issuer, audience, check, max_ttl_ms, presentation } = entry;
+    let presentation = match presentation {
+        PresentationWord::Bearer => Presentation::Bearer,
+        PresentationWord::Dpop => Presentation::Dpop,
+    };
+    let executor = Id::parse(EXECUTOR).map_err(failed)?;
+    Ok(BearerSpec { name, issuer, audience, check, presentation, max: max_ttl_ms, executor, jobs })
+}
+
+/// Where the issuer's own side is: its folder of data, its keys, the executors' book and its clock.
+pub(crate) struct IssuerSide<'a> {
+    pub(crate) data: &'a Path,
+    pub(crate) keys: &'a Path,
+    pub(crate) book: Arc<dyn LeaseBook>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// Opens backends, each with the targets that it leases for, and gives the key that their tokens are checked with. Asks no target.
+pub(super) fn open(
+    specs: Vec<BearerSpec>,
+    side: &IssuerSide<'_>,
+) -> Result<(Vec<(BearerTokens, BTreeSet<Id<kind::Target>>)>, Option<PublicKey>), CliError> {
+    if specs.is_empty() {
+        return Ok((Vec::new(), None));
+    }
+    let key = Seed::load_or_create(&KeyUse::Bearer.path(side.keys)).map_err(failed)?;
+    let (mut backends, mut public) = (Vec::new(), None);
+    for spec in specs {
+        let targets = spec.jobs.keys().cloned().collect();
+        let notes = side.data.join("leases").join(spec.name.as_str());
+        let (book, clock) = (Arc::clone(&side.book), Arc::clone(&side.clock));
+        let parts = BearerParts { notes: &notes, key: &key, book, clock };
+        let backend = BearerTokens::open(spec, parts).map_err(failed)?;
+        public = Some(backend.public_key());
+        backends.push((backend, targets));
+    }
+    Ok((backends, public))
+}
