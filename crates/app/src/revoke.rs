@@ -190,8 +190,7 @@ fn pause_ms(tries: u32) -> u64 {
 pub async fn sweep(gate: &Gate) -> Result<(), Refusal> {
     let mut due = Vec::new();
     for (plan, lease) in gate.ports.store.live_leases().await? {
-        let row = gate.ports.store.plan(&plan).await?;
-        let over = row.is_none_or(|row| !row.state.is_running() || row.state == State::InDoubt);
+        let over = is_over(gate, &plan).await?;
         if (over || gate.now() >= lease.expires_at_ms || is_asked(gate, &lease.id)) && is_due(gate, &lease.id)
         {
             due.push((plan, lease));
@@ -202,6 +201,21 @@ pub async fn sweep(gate: &Gate) -> Result<(), Refusal> {
         .into_iter()
         .collect::<Result<Vec<_>, _>>()?;
     Ok(())
+}
+
+/// Whether the run of a plan needs its leases no more.
+pub(crate) async fn is_over(gate: &Gate, plan: &Id<kind::Plan>) -> Result<bool, Refusal> {
+    let row = gate.ports.store.plan(plan).await?;
+    Ok(row.is_none_or(|row| !row.state.is_running() || row.state == State::InDoubt))
+}
+
+/// Whether the end of a lease was asked for, or tried: whoever asks is told that it is over, also while its target is being
+/// convinced.
+pub(crate) fn is_ending(gate: &Gate, lease: &Id<kind::Lease>) -> bool {
+    let revocations = gate.revocations();
+    revocations.under_way.contains(lease)
+        || revocations.asked.contains(lease)
+        || revocations.troubles.contains_key(lease)
 }
 
 fn is_asked(gate: &Gate, lease: &Id<kind::Lease>) -> bool {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use holdpoint_adapters::system::{Ed25519Key, KeyUse, Seed, SystemClock};
+use holdpoint_adapters::system::{Ed25519Key, KeyFileError, KeyUse, Seed, SystemClock};
 use holdpoint_app::port::Clock as _;
 use holdpoint_domain::{
     Millis,
@@ -110,7 +110,26 @@ fn ls(options: &LsOptions) -> Result<(), CliError> {
                 Some(_) | None => key.find(&config, Making::Never)?.public_key(),
             },
         };
-        say(format_args!("{:<11} {}  {}", key.word(), String::from(public.clone()), public.thumbprint()));
+        show(key.word(), &public);
+    }
+    if let Some(public) = lease_key(&config)? {
+        show("lease", &public);
     }
     Ok(())
+}
+
+/// The key that bearer leases are signed with: the issuer's, where it is in a process of its own; none where nothing leases any.
+fn lease_key(config: &Config) -> Result<Option<PublicKey>, CliError> {
+    if let Some(roles) = &config.roles {
+        return Ok(roles.lease_key.clone());
+    }
+    match Seed::load(&KeyUse::Bearer.path(&config.keys_dir())) {
+        Ok(seed) => Ed25519Key::from_seed("bearer", &seed).map(|key| Some(key.public_key())).map_err(failed),
+        Err(KeyFileError::Missing(_)) => Ok(None),
+        Err(err) => Err(failed(err)),
+    }
+}
+
+fn show(word: &str, public: &PublicKey) {
+    say(format_args!("{word:<11} {}  {}", String::from(public.clone()), public.thumbprint()));
 }

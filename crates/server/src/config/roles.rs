@@ -137,6 +137,9 @@ pub(crate) struct GateRoles {
     /// The key that it cosigns the ledger with.
     #[serde(default)]
     pub(crate) issuer_key: Option<String>,
+    /// The key that it signs bearer leases with, for those who check them by the gate's key set.
+    #[serde(default)]
+    pub(crate) lease_key: Option<PublicKey>,
     /// The executor.
     pub(crate) executor: PeerEntry,
     /// The key that it cosigns the ledger with.

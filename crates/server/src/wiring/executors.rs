@@ -146,6 +146,8 @@ pub(crate) struct Machinery {
     pub(super) jobs: Arc<Jobs>,
     pub(super) nginx: Arc<Servers>,
     pub(super) databases: Arc<Databases>,
+    /// The folder of keys, for those that executors have of their own.
+    pub(super) keys: PathBuf,
 }
 
 impl Machinery {
@@ -164,6 +166,7 @@ impl Machinery {
             jobs: Arc::new(Jobs::open(&dir("job")?, jobs).map_err(failed)?),
             nginx: Arc::new(Servers::open(&dir("nginx")?, servers).map_err(failed)?),
             databases: Arc::new(Databases::open(&dir("postgres")?, databases).map_err(failed)?),
+            keys: places.data.join("keys"),
         })
     }
 }

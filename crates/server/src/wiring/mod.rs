@@ -39,7 +39,7 @@ pub(crate) use bearer::IssuerSide;
 pub(crate) use controls::InForce;
 pub(crate) use executors::Places;
 use hands::units_of;
-pub(crate) use hands::{Eyes, Hands, executors};
+pub(crate) use hands::{Eyes, Hands, executors, own_key};
 use identities::{Believed, Followed};
 pub(crate) use keys::{GateKey, Making, next_permit};
 pub(crate) use leases::LeaseBackends;
@@ -212,7 +212,12 @@ pub(crate) async fn wire(config: &Config, apart: Option<&GateRoles>) -> Result<W
         evidence_key,
         log_key,
     };
-    let gate = Gate::new(ports, controls::controls(inputs), settings(config, mode)).map_err(failed)?;
+    let lease_key = match (&roles.side, apart) {
+        (Side::Here { backends, .. }, _) => backends.token_key().cloned(),
+        (Side::Apart(_), roles) => roles.and_then(|roles| roles.lease_key.clone()),
+    };
+    let settings = Settings { lease_key, ..settings(config, mode) };
+    let gate = Gate::new(ports, controls::controls(inputs), settings).map_err(failed)?;
     let cell = Arc::new(GateCell::new(Arc::new(gate)));
     in_force.serve(&cell);
     let cosigned = Arc::new(Kept::open(&config.cosigned(), &cell.get().ports.log_key));

@@ -13,9 +13,7 @@ use holdpoint_adapters::{
         Authority,
         http_job::{Job, JobExecutor, JobLease, JobLimits, JobObserver, JobSpec, Jobs},
     },
-    lease::{
-        Backend, Backends, BearerParts, BearerSpec, BearerTokens, LeaseTable, Presentation, TokenJob,
-    },
+    lease::{Backend, Backends, BearerParts, BearerSpec, BearerTokens, LeaseTable, Presentation, TokenJob},
     system::{Seed, SystemClock},
 };
 use holdpoint_app::port::{Clock, IssueError, Issuer as _, Observation, Observer as _, Work};
@@ -146,6 +144,12 @@ impl Desk {
             targets: [id("cache")].into(),
         };
         JobExecutor::new(authority, self.leases.clone(), Arc::clone(&self.jobs), self.clock.clone())
+            .with_key(Arc::new(key("executor")))
+    }
+
+    /// The executor of somebody who has the lease, and another key.
+    pub(super) fn thief(&self) -> JobExecutor {
+        self.executor().with_key(Arc::new(key("thief")))
     }
 
     pub(super) async fn observe(&self) -> Observation {

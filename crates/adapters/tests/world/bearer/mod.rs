@@ -2,5 +2,6 @@
 
 mod crash;
 mod desk;
+mod dpop;
 mod guard;
 mod leases;
