@@ -178,3 +178,120 @@ impl Claims {
         Ok(claims)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::{Signer as _, SigningKey};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::permit::compact;
+
+    fn key(seed: u8) -> (SigningKey, PublicKey) {
+        let key = SigningKey::from_bytes(&[seed; 32]);
+        let public = PublicKey::from_bytes(key.verifying_key().to_bytes()).unwrap();
+        (key, public)
+    }
+
+    fn claims() -> Claims {
+        serde_json::from_value(json!({
+            "iss": "https://gate.example", "aud": "https://runner.example", "sub": "job", "client_id": "job",
+            "iat": 100, "nbf": 100, "exp": 160, "jti": "lease-1",
+            "cnf": {"jkt": key(2).1.thumbprint().to_string()},
+            "grant": {"permit": "permit-1", "plan": Digest::of_bytes(b"plan"), "epoch": 7},
+            "authorization_details": [{
+                "type": "holdpoint_job", "actions": ["job.clear"], "identifier": "cache",
+                "parameters": {"keep": 5, "force": true, "scope": "stale"},
+                "runs": [{"job": "clear", "key": "nonce-1-0"}],
+            }],
+        }))
+        .unwrap()
+    }
+
+    fn signed(by: u8, input: &str) -> String {
+        compact(input, &Signature::from_bytes(key(by).0.sign(input.as_bytes()).to_bytes()))
+    }
+
+    fn part(value: &Value) -> String {
+        URL_SAFE_NO_PAD.encode(canonical(value).unwrap())
+    }
+
+    #[test]
+    fn a_token_opens_with_its_key_and_says_what_was_signed() {
+        let claims = claims();
+        let token = signed(1, &claims.signing_input(&key(1).1).unwrap());
+        assert_eq!(Claims::open(&token, &key(1).1), Ok(claims.clone()));
+        assert_eq!(Claims::open(&token, &key(3).1), Err(BearerError::Signature));
+        assert_eq!(
+            signed(1, &claims.signing_input(&key(1).1).unwrap()),
+            token,
+            "the very same, whenever it is made"
+        );
+    }
+
+    #[test]
+    fn t19_one_spelling_alone_opens() {
+        let public = key(1).1;
+        let header = json!({"alg": "EdDSA", "kid": public.thumbprint().to_string(), "typ": LEASE_TYP});
+        let body = serde_json::to_value(claims()).unwrap();
+        let with = |value: &Value, name: &str, new: Value| {
+            let mut value = value.clone();
+            value[name] = new;
+            value
+        };
+        let good = signed(1, &format!("{}.{}", part(&header), part(&body)));
+        assert!(Claims::open(&good, &public).is_ok());
+        let headers = [
+            with(&header, "alg", json!("none")),
+            with(&header, "alg", json!("HS256")),
+            with(&header, "typ", json!("holdpoint-permit+jwt")),
+            with(&header, "typ", json!("JWT")),
+            with(&header, "kid", json!("../bearer.key")),
+            with(&header, "crit", json!(["exp"])),
+            with(&header, "jwk", json!({})),
+        ];
+        for header in headers {
+            let token = signed(1, &format!("{}.{}", part(&header), part(&body)));
+            assert_eq!(Claims::open(&token, &public), Err(BearerError::Malformed), "{header}");
+        }
+        let bodies = [
+            with(&body, "aud", json!(["https://runner.example"])),
+            with(&body, "aud", Value::Null),
+            with(&body, "exp", json!("160")),
+            with(&body, "exp", json!(160.5)),
+            with(&body, "exp", json!(-1)),
+            with(&body, "exp", json!(u64::MAX)),
+            with(&body, "nbf", Value::Null),
+            with(&body, "scope", json!("all")),
+            with(&body, "cnf", json!({"x5t#S256": "x"})),
+            with(&body, "authorization_details", Value::Null),
+            with(&body, "authorization_details", json!([{"type": "other"}])),
+        ];
+        for body in bodies {
+            let token = signed(1, &format!("{}.{}", part(&header), part(&body)));
+            assert_eq!(Claims::open(&token, &public), Err(BearerError::Malformed), "{body}");
+        }
+        let text = serde_json::to_string(&body).unwrap();
+        for spelled in [format!(" {text}"), text.replacen('{', r#"{"aud":"x","#, 1)] {
+            let token = signed(1, &format!("{}.{}", part(&header), URL_SAFE_NO_PAD.encode(spelled)));
+            assert_eq!(Claims::open(&token, &public), Err(BearerError::Malformed));
+        }
+        for token in
+            ["", ".", "..", "a.b", "a.b.c", &format!("{good}="), &format!("{good}.x"), &"a".repeat(7000)]
+        {
+            assert!(Claims::open(token, &public).is_err(), "{token}");
+        }
+    }
+
+    #[test]
+    fn t25_the_end_itself_is_too_late_and_a_control_lives_shortly() {
+        let at = |seconds: u64| Timestamp::from_ms(seconds * 1000).unwrap();
+        let claims = claims();
+        let in_time = [99, 100, 159, 160].map(|second| claims.is_in_time(at(second)));
+        assert_eq!(in_time, [false, true, true, false]);
+        let control = Claims { grant: None, authorization_details: Vec::new(), exp: 130, ..claims.clone() };
+        assert!(control.is_control() && control.is_in_time(at(129)) && !control.is_in_time(at(130)));
+        assert!(!Claims { exp: 131, ..control }.is_in_time(at(101)));
+        assert!(!claims.is_control());
+    }
+}

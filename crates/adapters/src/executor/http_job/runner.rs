@@ -198,24 +198,25 @@ impl Runner<'_> {
     }
 
     fn request(&self, method: Method, url: Url) -> Result<RequestBuilder, Failed> {
-        let request = self.client.request(method.clone(), url.clone());
-        let request = request.header(header::ACCEPT, "application/json");
         let not_sent = |why: &str| Failed::NotSent(why.to_owned());
         let leased = |scheme, token: &LeaseSecret| {
             hidden(scheme, token.expose()).ok_or_else(|| not_sent("the lease is no token"))
         };
-        Ok(match self.asker {
-            Asker::Standing => match self.job.bearer().map_err(|err| not_sent(&err.to_string()))? {
-                Some(bearer) => request.header(header::AUTHORIZATION, bearer),
-                None => request,
-            },
-            Asker::Leased { token, key: None } => {
-                request.header(header::AUTHORIZATION, leased("Bearer", token)?)
-            }
+        let (authorization, proof) = match self.asker {
+            Asker::Standing => (self.job.bearer().map_err(|err| not_sent(&err.to_string()))?, None),
+            Asker::Leased { token, key: None } => (Some(leased("Bearer", token)?), None),
             Asker::Leased { token, key: Some((key, clock)) } => {
                 let proof = proof(key, &method, &url, token.expose(), clock.now());
-                request.header(header::AUTHORIZATION, leased("DPoP", token)?).header(DPOP, proof)
+                (Some(leased("DPoP", token)?), Some(proof))
             }
+        };
+        let mut request = self.client.request(method, url).header(header::ACCEPT, "application/json");
+        if let Some(authorization) = authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        Ok(match proof {
+            Some(proof) => request.header(DPOP, proof),
+            None => request,
         })
     }
 
