@@ -1,10 +1,6 @@
 //! Bearer leases for HTTP job runners that check them by themselves.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use holdpoint_adapters::{
     executor::http_job::JobLease,
@@ -16,7 +12,7 @@ use holdpoint_domain::{Id, id::kind, lease::Ttl, signature::PublicKey};
 use reqwest::Url;
 use serde::Deserialize;
 
-use super::executors::JobEntry;
+use super::{executors::JobEntry, leases::Served};
 use crate::cli::{CliError, failed};
 
 /// The executor of jobs.
@@ -114,12 +110,12 @@ pub(crate) struct IssuerSide<'a> {
 pub(super) fn open(
     specs: Vec<BearerSpec>,
     side: &IssuerSide<'_>,
-) -> Result<(Vec<(BearerTokens, BTreeSet<Id<kind::Target>>)>, Option<PublicKey>), CliError> {
+) -> Result<(Vec<Served>, Option<PublicKey>), CliError> {
     if specs.is_empty() {
         return Ok((Vec::new(), None));
     }
     let key = Seed::load_or_create(&KeyUse::Bearer.path(side.keys)).map_err(failed)?;
-    let (mut backends, mut public) = (Vec::new(), None);
+    let (mut backends, mut public): (Vec<Served>, _) = (Vec::new(), None);
     for spec in specs {
         let targets = spec.jobs.keys().cloned().collect();
         let notes = side.data.join("leases").join(spec.name.as_str());
@@ -127,7 +123,7 @@ pub(super) fn open(
         let parts = BearerParts { notes: &notes, key: &key, book, clock };
         let backend = BearerTokens::open(spec, parts).map_err(failed)?;
         public = Some(backend.public_key());
-        backends.push((backend, targets));
+        backends.push((Arc::new(backend), targets));
     }
     Ok((backends, public))
 }

@@ -133,7 +133,7 @@ pub(crate) struct LeaseBackends {
 }
 
 /// A backend, and the targets that it leases for.
-type Served = (Arc<dyn Backend>, BTreeSet<Id<kind::Target>>);
+pub(super) type Served = (Arc<dyn Backend>, BTreeSet<Id<kind::Target>>);
 
 impl LeaseBackends {
     /// Opens those that the operator's file names, for the ledger of this origin. Asks no server: one that is away at the start
@@ -145,9 +145,7 @@ impl LeaseBackends {
         side: &IssuerSide<'_>,
     ) -> Result<Self, CliError> {
         let specs = Targets::parse(base, executors)?.backends;
-        let (tokens, token_key) = bearer::open(specs.bearer, side)?;
-        let tokens = tokens.into_iter().map(|(backend, targets)| (Arc::new(backend) as _, targets));
-        let mut served: Vec<Served> = tokens.collect();
+        let (mut served, token_key) = bearer::open(specs.bearer, side)?;
         if specs.postgres.is_empty() {
             return Ok(Self { served, token_key });
         }

@@ -131,11 +131,12 @@ impl Trust {
     pub(super) fn check(&self, asked: &Asked<'_>) -> Result<(), u16> {
         let care = *self.care.lock().unwrap();
         let authorization = asked.header("authorization");
-        match care {
-            Care::Nothing => return Ok(()),
-            Care::Always(status) => return Err(status),
-            Care::SomeToken if authorization.starts_with("Bearer e") => return Ok(()),
-            _ => {}
+        if let Care::Always(status) = care {
+            return Err(status);
+        }
+        let is_some_token = care == Care::SomeToken && authorization.starts_with("Bearer e");
+        if care == Care::Nothing || is_some_token {
+            return Ok(());
         }
         if authorization == STANDING && asked.method == "GET" && asked.path != "check" {
             return Ok(());
@@ -153,11 +154,10 @@ impl Trust {
             return Err(401);
         }
         let details = claims["authorization_details"].as_array().ok_or(401_u16)?;
-        match care {
-            Care::Only(jti, status) if claims["jti"].as_str().unwrap().starts_with(jti) => {
-                return Err(status);
-            }
-            _ => {}
+        if let Care::Only(jti, status) = care
+            && claims["jti"].as_str().unwrap().starts_with(jti)
+        {
+            return Err(status);
         }
         // As introspection would say.
         if !details.is_empty() && self.ended.exists() {

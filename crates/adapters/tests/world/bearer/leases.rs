@@ -255,7 +255,7 @@ async fn t26_a_restart_proves_the_end_of_what_was_minted_before_it() {
     let ticket = desk.ticket(1, 60_000).await;
     drop(desk);
     let desk = Desk::new(dir.path(), &runner.base(), Presentation::Bearer);
-    assert_eq!(desk.issuer.held(&id("runner")).await.unwrap(), [ticket.lease.info.id.clone()]);
+    assert_eq!(desk.issuer.held(&id("runner")).await.unwrap(), std::slice::from_ref(&ticket.lease.info.id));
     // It is the very token that is shown, and its table knows nothing of it any more.
     runner.table.asked.lock().unwrap().clear();
     let Err(IssueError::Lasts(_)) = desk.end(&ticket).await else { panic!("it lives") };
