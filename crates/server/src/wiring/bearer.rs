@@ -127,3 +127,46 @@ pub(super) fn open(
     }
     Ok((backends, public))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::executors::Targets;
+
+    const FILE: &str = "
+job:
+  cache: {action: job.clear-cache, base: 'http://127.0.0.1:9/api', name: clear, lease: tokens, request_limit_ms: 1000, run_limit_ms: 60000}
+leases:
+  bearer:
+    tokens: {issuer: gate, audience: runner, check: 'http://127.0.0.1:9/check', max_ttl_ms: 60000, presentation: dpop}
+";
+
+    fn read(text: &str) -> Result<(), String> {
+        Targets::parse(std::path::Path::new("."), Some(text)).map(|_| ()).map_err(|err| err.to_string())
+    }
+
+    #[test]
+    fn a_job_leases_of_a_backend_at_its_own_runner_and_not_beyond_its_life() {
+        assert_eq!(read(FILE), Ok(()));
+        let other = FILE
+            .replace("bearer:", "bearer:\n    others: {issuer: g, audience: r, check: x, max_ttl_ms: 2000}");
+        assert_eq!(read(&other), Ok(()), "one that nothing uses");
+        let server = "{host: 127.0.0.1, port: 1, database: shop}";
+        let twice = format!(
+            "{FILE}  postgres:\n    tokens: {{server: {server}, issuer: {{user: u, password_file: f}}, max_ttl_ms: 60000}}\n"
+        );
+        for (text, why) in [
+            (FILE.replace("lease: tokens", "lease: others"), "there is no backend `others`"),
+            (FILE.replace("127.0.0.1:9/check", "127.0.0.1:8/check"), "at the runner itself"),
+            (FILE.replace("http://127.0.0.1:9/check", "https://127.0.0.1:9/check"), "at the runner itself"),
+            (FILE.replace("max_ttl_ms: 60000", "max_ttl_ms: 59999"), "60000 > 59999"),
+            (FILE.replace("max_ttl_ms: 60000", "max_ttl_ms: 0"), "life"),
+            (FILE.replace("presentation: dpop", "presentation: cookie"), "cookie"),
+            (FILE.replace("audience: runner, ", ""), "audience"),
+            (FILE.replace("http://127.0.0.1:9", "http://10.0.0.1:9"), "https"),
+            (twice, "stands twice"),
+        ] {
+            let said = read(&text).unwrap_err();
+            assert!(said.contains(why), "{why}: {said}");
+        }
+    }
+}
