@@ -110,6 +110,8 @@ pub struct Settings {
     pub verify_every_ms: Millis,
     /// Whether consent from the command line counts as strong.
     pub mode: Mode,
+    /// The key that the issuer signs bearer leases with, where it leases any.
+    pub lease_key: Option<PublicKey>,
 }
 
 impl Settings {
@@ -125,6 +127,7 @@ impl Settings {
             review_ms: Millis::secs(24 * 60 * 60),
             verify_every_ms: Millis::secs(1),
             mode: Mode::Production,
+            lease_key: None,
         }
     }
 }

@@ -1,9 +1,11 @@
-//! Introspect: whether a permit, or what was passed on of it, is good now (RFC 7662), for executors that are not ours.
+//! Introspect: whether a permit, what was passed on of it, or a bearer lease is good now (RFC 7662), for executors and targets that
+//! are not ours.
 
 use std::collections::BTreeSet;
 
 use holdpoint_domain::{
     Digest, Id, Timestamp,
+    bearer::Claims,
     flow::State,
     halt::Reach,
     id::kind,
@@ -12,7 +14,7 @@ use holdpoint_domain::{
     signature::{PublicKey, Thumbprint},
 };
 
-use crate::{gate::Gate, refusal::Refusal, requester, view::PlanView};
+use crate::{gate::Gate, refusal::Refusal, requester, revoke, view::PlanView};
 
 /// What a permit is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +99,30 @@ pub async fn introspect(
         start_before: held.start_before,
         undo_until: held.undo_until,
     }))
+}
+
+/// What a bearer lease says, if it is good now: announced in the ledger, its run not over, and its end neither come nor asked for. A
+/// control, which opens nothing, is good for its short life. None for everything else.
+pub async fn lease(gate: &Gate, token: &str) -> Result<Option<Claims>, Refusal> {
+    let Some(key) = &gate.settings.lease_key else { return Ok(None) };
+    let Ok(claims) = Claims::open(token, key) else { return Ok(None) };
+    let now = gate.now();
+    if !claims.is_in_time(now) {
+        return Ok(None);
+    }
+    if claims.is_control() {
+        return Ok(Some(claims));
+    }
+    let live = gate.ports.store.live_leases().await?;
+    let Some((plan, info)) = live.into_iter().find(|(_, info)| info.id == claims.jti) else {
+        return Ok(None);
+    };
+    let is_halted = gate.halted().is_some_and(|halt| halt.reach == Reach::Hard);
+    let is_over = now >= info.expires_at_ms || revoke::is_over(gate, &plan).await?;
+    if is_halted || is_over || revoke::is_ending(gate, &claims.jti) {
+        return Ok(None);
+    }
+    Ok(Some(claims))
 }
 
 /// What the state of the plan, the halt and the registry leave of it. Undo waits for nobody but a hard halt.

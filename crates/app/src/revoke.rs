@@ -18,7 +18,7 @@ use holdpoint_domain::{
 
 use crate::{
     gate::Gate,
-    port::Txn,
+    port::{IssueError, Txn},
     propose::record_refusal,
     refusal::{Blame, Refusal},
     statement::person,
@@ -87,6 +87,17 @@ pub fn troubles(gate: &Gate) -> BTreeMap<Id<kind::Lease>, Trouble> {
     gate.revocations().troubles.clone()
 }
 
+/// What came of one try to end a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Try {
+    /// It is proven dead, and recorded so.
+    Proven,
+    /// It is not dead yet.
+    NotYet,
+    /// It is not dead before its own end, whoever tries.
+    Lasts,
+}
+
 /// Ends all leases of a plan's run that are not proven dead, side by side. Returns in a few seconds; what is not dead by then
 /// is the sweep's.
 pub(crate) async fn leases_of(gate: &Gate, view: &PlanView) -> Result<(), Refusal> {
@@ -99,8 +110,10 @@ async fn persist(gate: &Gate, plan: &Id<kind::Plan>, lease: &LeaseInfo) -> Resul
     let began = gate.ports.clock.elapsed().ms();
     let mut pause_ms = FIRST_PAUSE_MS;
     for tried in 1..=TRIES {
-        if attempt(gate, plan, lease).await? || tried == TRIES {
-            break;
+        match attempt(gate, plan, lease).await? {
+            Try::Proven | Try::Lasts => break,
+            Try::NotYet if tried == TRIES => break,
+            Try::NotYet => {}
         }
         if gate.ports.clock.elapsed().ms().saturating_sub(began) > PATIENCE_MS {
             break;
@@ -111,12 +124,12 @@ async fn persist(gate: &Gate, plan: &Id<kind::Plan>, lease: &LeaseInfo) -> Resul
     Ok(())
 }
 
-/// Tries once to end a lease. True when it is proven dead and recorded so.
-async fn attempt(gate: &Gate, plan: &Id<kind::Plan>, lease: &LeaseInfo) -> Result<bool, Refusal> {
-    let Some(_turn) = Turn::take(gate, &lease.id) else { return Ok(false) };
+/// Tries once to end a lease.
+async fn attempt(gate: &Gate, plan: &Id<kind::Plan>, lease: &LeaseInfo) -> Result<Try, Refusal> {
+    let Some(_turn) = Turn::take(gate, &lease.id) else { return Ok(Try::NotYet) };
     // Whoever had the turn before us may have done it.
     if !gate.ports.store.live_leases().await?.iter().any(|(_, live)| live.id == lease.id) {
-        return Ok(true);
+        return Ok(Try::Proven);
     }
     match gate.ports.issuer.revoke(lease.backend.as_ref(), &lease.id).await {
         Ok(()) => {
@@ -128,11 +141,15 @@ async fn attempt(gate: &Gate, plan: &Id<kind::Plan>, lease: &LeaseInfo) -> Resul
             let mut revocations = gate.revocations();
             revocations.troubles.remove(&lease.id);
             revocations.asked.remove(&lease.id);
-            Ok(true)
+            Ok(Try::Proven)
         }
-        Err(err) => {
+        Err(IssueError::Lasts(why)) => {
+            lasts(gate, lease, why);
+            Ok(Try::Lasts)
+        }
+        Err(err @ (IssueError::Refused(_) | IssueError::Backend(_))) => {
             failed(gate, lease, err.to_string());
-            Ok(false)
+            Ok(Try::NotYet)
         }
     }
 }
@@ -152,6 +169,17 @@ fn failed(gate: &Gate, lease: &LeaseInfo, why: String) {
     revocations.troubles.insert(lease.id.clone(), Trouble { tries, why, next_at });
 }
 
+/// Notes that a lease lives until its own end: no failure, and nothing to alarm anybody about.
+fn lasts(gate: &Gate, lease: &LeaseInfo, why: String) {
+    let left = lease.expires_at_ms.since(gate.now()).ms().clamp(FIRST_PAUSE_MS, MAX_PAUSE_MS);
+    let next_at = gate.ports.clock.elapsed().ms().saturating_add(left);
+    let next_at = Millis::new(next_at).unwrap_or(Millis::secs(0));
+    let mut revocations = gate.revocations();
+    let tries = revocations.troubles.get(&lease.id).map_or(0, |trouble| trouble.tries);
+    tracing::info!(lease = %lease.id, "lease {} ends by itself: {why}", lease.id);
+    revocations.troubles.insert(lease.id.clone(), Trouble { tries, why, next_at });
+}
+
 /// The pause after so many failures.
 fn pause_ms(tries: u32) -> u64 {
     let doublings = tries.saturating_sub(1).min(16);
@@ -162,8 +190,7 @@ fn pause_ms(tries: u32) -> u64 {
 pub async fn sweep(gate: &Gate) -> Result<(), Refusal> {
     let mut due = Vec::new();
     for (plan, lease) in gate.ports.store.live_leases().await? {
-        let row = gate.ports.store.plan(&plan).await?;
-        let over = row.is_none_or(|row| !row.state.is_running() || row.state == State::InDoubt);
+        let over = is_over(gate, &plan).await?;
         if (over || gate.now() >= lease.expires_at_ms || is_asked(gate, &lease.id)) && is_due(gate, &lease.id)
         {
             due.push((plan, lease));
@@ -174,6 +201,21 @@ pub async fn sweep(gate: &Gate) -> Result<(), Refusal> {
         .into_iter()
         .collect::<Result<Vec<_>, _>>()?;
     Ok(())
+}
+
+/// Whether the run of a plan needs its leases no more.
+pub(crate) async fn is_over(gate: &Gate, plan: &Id<kind::Plan>) -> Result<bool, Refusal> {
+    let row = gate.ports.store.plan(plan).await?;
+    Ok(row.is_none_or(|row| !row.state.is_running() || row.state == State::InDoubt))
+}
+
+/// Whether the end of a lease was asked for, or tried: whoever asks is told that it is over, also while its target is being
+/// convinced.
+pub(crate) fn is_ending(gate: &Gate, lease: &Id<kind::Lease>) -> bool {
+    let revocations = gate.revocations();
+    revocations.under_way.contains(lease)
+        || revocations.asked.contains(lease)
+        || revocations.troubles.contains_key(lease)
 }
 
 fn is_asked(gate: &Gate, lease: &Id<kind::Lease>) -> bool {
@@ -271,7 +313,7 @@ async fn asked(gate: &Gate, identity: &Identity, lease: &Id<kind::Lease>) -> Res
 /// Ends a lease whatever its run is doing; the sweep goes on until that is proven.
 pub(crate) async fn end(gate: &Gate, plan: &Id<kind::Plan>, lease: &LeaseInfo) -> Result<bool, Refusal> {
     gate.revocations().asked.insert(lease.id.clone());
-    attempt(gate, plan, lease).await
+    Ok(attempt(gate, plan, lease).await? == Try::Proven)
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ use crate::{
     actor::{Identity, Phase, TrustDomain},
     digest::{DigestError, canonical},
     id::kind,
-    signature::{PublicKey, Signature},
+    permit::parts,
+    signature::PublicKey,
 };
 
 /// The `typ` of the JWS header; no other token of ours has it.
@@ -269,13 +270,10 @@ impl Delegation {
         if token.len() > MAX_TOKEN_LEN {
             return Err(malformed());
         }
-        let (signed, signature) = token.rsplit_once('.').ok_or_else(malformed)?;
-        let (_, claims) = signed.split_once('.').ok_or_else(malformed)?;
-        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| malformed());
-        let raw: [u8; 64] = decode(signature)?.try_into().map_err(|_| malformed())?;
-        let signature = Signature::from_bytes(raw);
+        let (signed, claims, signature) = parts(token).ok_or_else(malformed)?;
         signature.verify_raw(key, signed.as_bytes()).map_err(|_| DelegationError::Signature)?;
-        let claims: Claims = serde_json::from_slice(&decode(claims)?).map_err(|_| malformed())?;
+        let claims = URL_SAFE_NO_PAD.decode(claims).map_err(|_| malformed())?;
+        let claims: Claims = serde_json::from_slice(&claims).map_err(|_| malformed())?;
         if claims.iss != naming.issuer || claims.aud != naming.audience {
             return Err(DelegationError::OtherGate);
         }

@@ -13,6 +13,7 @@ pub mod actor;
 pub mod aftercare;
 pub mod agent;
 pub mod approval;
+pub mod bearer;
 pub mod blast;
 mod canonical;
 pub mod change;

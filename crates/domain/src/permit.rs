@@ -429,6 +429,14 @@ impl Permit {
     }
 }
 
+/// The signing input, the payload in base64url and the signature of a compact JWS; none for what is none.
+pub(crate) fn parts(jws: &str) -> Option<(&str, &str, Signature)> {
+    let (signed, signature) = jws.rsplit_once('.')?;
+    let (_, payload) = signed.split_once('.')?;
+    let raw: [u8; 64] = URL_SAFE_NO_PAD.decode(signature).ok()?.try_into().ok()?;
+    Some((signed, payload, Signature::from_bytes(raw)))
+}
+
 /// The compact JWS of a signing input and its signature.
 #[must_use]
 pub fn compact(signing_input: &str, signature: &Signature) -> String {

@@ -102,6 +102,7 @@ const EXCUSED: &[Excuse] = &[
         "an empty folder, made again where it is missing",
     ),
     in_function("crates/adapters/src/executor/notebook.rs", "open", "an empty folder, as above"),
+    in_function("crates/adapters/src/lease/bearer/notes.rs", "open", "an empty folder, as above"),
     in_function("crates/adapters/src/executor/process/supervisor.rs", "open", "an empty folder, as above"),
     in_function("crates/server/src/wiring/executors.rs", "open", "an empty folder, as above"),
     in_function(

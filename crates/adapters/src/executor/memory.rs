@@ -190,7 +190,7 @@ pub(super) fn store(step: Step, dir: &Path, name: &str, bytes: &[u8]) -> io::Res
 
 /// Reads `dir/name`; none where there is no file. One above `max` bytes is an error: cut off, it could read as something
 /// else.
-pub(super) fn load(dir: &Path, name: &str, max: u64) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn load(dir: &Path, name: &str, max: u64) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(dir.join(name)) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,

@@ -15,6 +15,7 @@ pub mod process;
 
 pub use authority::{Authority, Pins, Refusal, Use, Warrant};
 pub use dispatch::Dispatch;
+pub(crate) use memory::load;
 
 /// An error and what caused it, on one line.
 pub(crate) fn chain(err: &dyn std::error::Error) -> String {

@@ -32,6 +32,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub struct Order<'a> {
     /// The lease.
     pub(super) info: &'a LeaseInfo,
+    /// The permit, for whom it is and how often it is good.
+    pub(super) permit: &'a Permit,
     /// The plan, for the exact parameters of its steps.
     pub(super) plan: &'a Plan,
     /// When it passed.
@@ -128,7 +130,7 @@ impl Issuer for Backends {
     ) -> Result<Lease, IssueError> {
         let now = self.desk.check(&info, permit, receipt, plan).map_err(IssueError::Refused)?;
         self.check_terms(&info, now).map_err(IssueError::Refused)?;
-        let order = Order { info: &info, plan, now };
+        let order = Order { info: &info, permit, plan, now };
         let backend = self.backend(info.backend.as_ref())?;
         let secret = in_time("mint", backend.mint(order)).await?;
         Ok(Lease { info, secret })

@@ -6,9 +6,11 @@
 //! still owed.
 
 mod backends;
+mod bearer;
 mod book;
 mod desk;
 mod door;
+pub(crate) mod dpop;
 mod local;
 mod names;
 mod openbao;
@@ -17,6 +19,8 @@ mod sql;
 mod table;
 
 pub use backends::{Backend, Backends, Order};
+pub(crate) use bearer::hidden;
+pub use bearer::{BearerParts, BearerSpec, BearerSpecError, BearerTokens, Presentation, SKEW_MS, TokenJob};
 pub use book::LeaseBook;
 pub use desk::Desk;
 pub use names::PrefixError;

@@ -94,6 +94,9 @@ impl Issuer for RemoteIssuer {
 
 fn issue_error(err: &CallError) -> IssueError {
     match err {
+        CallError::Refused { rule, detail } if rule.trim_matches('`') == wire::LASTS => {
+            IssueError::Lasts(detail.clone())
+        }
         CallError::Refused { .. } | CallError::Behind { .. } | CallError::Ahead { .. } => {
             IssueError::Refused(err.to_string())
         }

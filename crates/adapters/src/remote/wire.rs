@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 pub const MAX_BODY: usize = 512 * 1024;
 /// The rule of an answer that asks for a proof from another size.
 pub const BEHIND: &str = "behind";
+/// The rule of an answer that a lease goes on until its own end.
+pub const LASTS: &str = "lasts";
 
 /// The proof that a permit's run is on record.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -68,6 +68,11 @@ pub enum Step {
     LeaseMint,
     /// A lease is ended. Before, after: the sweep ends it again, until a failed use proves it.
     LeaseEnd,
+    /// The claims of a bearer lease are noted by its issuer. Before: no token left the process. After: the note is found, and the end
+    /// of its token is proven.
+    BearerNote,
+    /// The note of a bearer lease that is proven dead is removed. Before: it is proven once more. After: nothing is left.
+    BearerForget,
     /// A task's role is made at a database server. Before: there is none. After: its name is its lease's id, and the sweep drops it.
     RoleMint,
     /// A task's role may not log in any more. Before, after: the sweep ends the lease again.
@@ -148,7 +153,7 @@ pub struct Taken(());
 
 impl Step {
     /// All of them, in the order in which a gate comes to them.
-    pub const ALL: [Self; 54] = [
+    pub const ALL: [Self; 56] = [
         Self::KeyFile,
         Self::InitFile,
         Self::StoreCreate,
@@ -171,6 +176,8 @@ impl Step {
         Self::RoleAsk,
         Self::LeaseMint,
         Self::LeaseEnd,
+        Self::BearerNote,
+        Self::BearerForget,
         Self::RoleMint,
         Self::RoleBar,
         Self::RoleSessions,
@@ -231,6 +238,8 @@ impl Step {
             Self::RoleAsk => "role-ask",
             Self::LeaseMint => "lease-mint",
             Self::LeaseEnd => "lease-end",
+            Self::BearerNote => "bearer-note",
+            Self::BearerForget => "bearer-forget",
             Self::RoleMint => "role-mint",
             Self::RoleBar => "role-bar",
             Self::RoleSessions => "role-sessions",

@@ -38,6 +38,18 @@ pub fn create(step: Step, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()
     })
 }
 
+/// Removes a file; durable when it returns. One that is not there is fine.
+pub fn remove(step: Step, path: &Path) -> io::Result<()> {
+    step.take(|taken| {
+        match fs::remove_file(path) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
+            Ok(()) | Err(_) => {}
+        }
+        // If we stop here, the file is gone, or a crash of the machine brings it back.
+        sync_folder_of(path, taken)
+    })
+}
+
 fn written_beside(path: &Path, bytes: &[u8], mode: u32, _: &Taken) -> io::Result<PathBuf> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
@@ -70,5 +82,9 @@ mod tests {
         assert_eq!((fs::read(&path).unwrap().as_slice(), half.exists()), (&b"whole"[..], false));
         replace(Step::InitFile, &path, b"new", 0o600).unwrap();
         assert_eq!((fs::read(&path).unwrap().as_slice(), half.exists()), (&b"new"[..], false));
+        for _ in 0..2 {
+            remove(Step::InitFile, &path).unwrap();
+            assert!(!path.exists());
+        }
     }
 }

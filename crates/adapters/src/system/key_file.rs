@@ -44,6 +44,8 @@ pub enum KeyUse {
     Executor(Id<kind::Executor>),
     /// The issuer derives passwords of tasks.
     Lease,
+    /// The issuer signs bearer leases.
+    Bearer,
     /// The local development issuer signs certificates of workloads.
     Authority,
     /// A person signs approvals.
@@ -67,6 +69,7 @@ impl KeyUse {
             // The grammar of ids has no slash, so a name cannot leave the directory.
             Self::Executor(executor) => format!("executor-{executor}.key"),
             Self::Lease => "lease.key".to_owned(),
+            Self::Bearer => "bearer.key".to_owned(),
             Self::Authority => "authority.key".to_owned(),
             Self::Approval(person) => format!("approval-{person}.key"),
         })
@@ -86,6 +89,7 @@ impl KeyUse {
             Self::Sealing,
             Self::Identity,
             Self::Lease,
+            Self::Bearer,
             Self::Authority,
         ];
         if let Some(found) =

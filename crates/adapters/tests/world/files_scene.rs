@@ -70,7 +70,7 @@ impl Ticket {
     }
 }
 
-fn catalogue() -> Arc<Catalogue> {
+pub(crate) fn catalogue() -> Arc<Catalogue> {
     let action = |id: &str, executor: &str, undo: &str, more: Value| -> Action {
         let mut entry = json!({
             "id": id, "title": "a test", "executor": executor, "reversibility": "reversible", "idempotent": true,

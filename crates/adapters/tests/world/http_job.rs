@@ -1,7 +1,7 @@
 //! The executor for HTTP jobs against a runner that breaks in every way: started once, in its version, behind its fence,
 //! and in doubt rather than wrong.
 
-mod runner;
+pub(crate) mod runner;
 
 use std::{fs, sync::Arc, time::Duration};
 
@@ -33,6 +33,7 @@ fn stage_over(dir: Arc<TempDir>, base: &str) -> Stage {
         name: "clear".to_owned(),
         undo_job: undo_job.map(str::to_owned),
         token_file: Some(token.clone()),
+        lease: None,
         limits: JobLimits { request: millis(400), run: millis(800) },
     };
     let jobs = [

@@ -1,6 +1,7 @@
 //! Probes, executors, leases, identities, clocks and keys against the real thing: sockets, processes and files.
 
 mod authority;
+mod bearer;
 mod execute;
 mod files_config;
 mod files_flags;

@@ -105,6 +105,7 @@ fn each_purpose_has_a_file_of_its_own() {
         KeyUse::Sealing,
         KeyUse::Executor(id("process")),
         KeyUse::Lease,
+        KeyUse::Bearer,
         KeyUse::Authority,
         KeyUse::Approval(id("ada")),
         KeyUse::Approval(id("ben")),

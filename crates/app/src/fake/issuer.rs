@@ -73,6 +73,10 @@ impl Issuer for FakeWorld {
                 state.issuing.failing_revocations = state.issuing.failing_revocations.saturating_sub(1);
                 return Err(IssueError::Backend("a test said so".to_owned()));
             }
+            let end = state.leases.get(lease).map(|info| info.expires_at_ms);
+            if state.issuing.lasting && end.is_some_and(|end| self.clock.now() < end) {
+                return Err(IssueError::Lasts("a test said so".to_owned()));
+            }
             state.leases.remove(lease);
             state.ended.insert(lease.clone());
         }

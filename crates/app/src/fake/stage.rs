@@ -32,6 +32,8 @@ pub(crate) const PERMIT_SEED: u8 = 1;
 const EVIDENCE_SEED: u8 = 2;
 /// The seed of the key of delegations.
 const DELEGATION_SEED: u8 = 4;
+/// The seed of the key of bearer leases.
+pub const LEASE_SEED: u8 = 5;
 /// The seed of the key that permits are bound to, whatever the executor.
 pub(crate) const EXECUTOR_SEED: u8 = 3;
 
@@ -235,5 +237,6 @@ fn gate(
     };
     let mut settings = Settings::new(naming());
     settings.mode = setup.mode;
+    settings.lease_key = Some(FakeSigner::new(LEASE_SEED).public_key());
     Gate::new(ports, setup.parts.clone().check(), settings).expect("control inputs have a canonical form")
 }

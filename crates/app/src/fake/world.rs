@@ -123,6 +123,8 @@ pub struct Issuing {
     pub refuses: bool,
     /// So many revocations fail before one goes well.
     pub failing_revocations: u32,
+    /// Leases go on until their own end, whoever revokes.
+    pub lasting: bool,
 }
 
 /// Something that was done outside the gate.

@@ -148,6 +148,9 @@ pub enum IssueError {
     /// The backend did not do it. Try again.
     #[error("the lease backend failed: {0}")]
     Backend(String),
+    /// It cannot be ended before its own end, because its target asks nobody. Try again then.
+    #[error("the lease goes on until its own end: {0}")]
+    Lasts(String),
 }
 
 /// Mints and ends credentials, in one backend or several. Each call returns within ten seconds or so, whatever a backend does,

@@ -55,7 +55,7 @@ impl Sim {
         }
         // What keeps the executor's answer back keeps the revocation back, too: what was put off may come after all.
         if deed == Deed::Late {
-            self.stage.world.issuing(Issuing { refuses: false, failing_revocations: 6 });
+            self.stage.world.issuing(Issuing { refuses: false, failing_revocations: 6, lasting: false });
         }
         self.say(&format!("the executor: {deed:?} at {target}"));
     }
@@ -120,7 +120,7 @@ impl Sim {
     fn issuer_fails(&mut self) {
         let refuses = self.rng.often(250);
         let failing_revocations = if self.rng.often(600) { 1 + self.rng.below(8) as u32 } else { 0 };
-        self.stage.world.issuing(Issuing { refuses, failing_revocations });
+        self.stage.world.issuing(Issuing { refuses, failing_revocations, lasting: false });
         self.say(&format!("the issuer refuses: {refuses}, {failing_revocations} revocations fail"));
     }
 

@@ -2,22 +2,26 @@
 
 use holdpoint_app::{
     fake::{
-        FakeSigner, Setup, Stage,
+        FakeSigner, Issuing, LEASE_SEED, Setup, Stage,
         controls::{EXECUTOR, id},
         session,
     },
     gate::Controls,
     halt::{halt, resume},
-    introspect::{Active, GoodFor, introspect},
+    introspect::{self, Active, GoodFor, introspect},
     port::{Clock as _, Signer as _},
+    revoke,
     run::run,
 };
 use holdpoint_domain::{
-    Digest, Millis,
+    Digest, Id, Millis,
     agent::Registry,
+    bearer::{Claims, Granted},
     flow::State,
     halt::Reach,
+    id::kind,
     narrow::{Narrowing, extended},
+    permit::compact,
 };
 
 use super::support::{poll_until, proposed, run_it, started, wait};
@@ -64,6 +68,79 @@ fn inv02_a_permit_is_active_from_its_grant_to_the_end_of_its_run() {
     assert_eq!(active.key, FakeSigner::new(KEY).public_key().thumbprint());
     assert_eq!(run_it(&stage, &plan), Ok(State::Succeeded));
     assert!(asked(&stage, &jws).is_none());
+}
+
+/// A bearer lease as an issuer would sign it: of this id, a minute long; none of these steps where it is a control.
+fn bearer(stage: &Stage, by: u8, lease: &Id<kind::Lease>, grant: Option<Granted>) -> String {
+    let now = stage.clock.now().ms().div_euclid(1000);
+    let claims = Claims {
+        iss: "gate".to_owned(),
+        aud: "runner".to_owned(),
+        sub: id(EXECUTOR),
+        client_id: id(EXECUTOR),
+        iat: now,
+        nbf: now,
+        exp: now + if grant.is_some() { 60 } else { 30 },
+        jti: lease.clone(),
+        cnf: None,
+        grant,
+        authorization_details: Vec::new(),
+    };
+    let (named, signer) = (FakeSigner::new(LEASE_SEED).public_key(), FakeSigner::new(by));
+    let input = claims.signing_input(&named).unwrap();
+    compact(&input, &signer.sign(input.as_bytes()))
+}
+
+fn lease_asked(stage: &Stage, token: &str) -> bool {
+    wait(introspect::lease(&stage.gate, token)).unwrap().is_some()
+}
+
+#[test]
+fn inv08_a_bearer_lease_is_active_while_its_run_needs_it_and_nobody_ends_it() {
+    let stage = started(Setup::default());
+    stage.world.issuing(Issuing { lasting: true, ..Issuing::default() });
+    let plan = proposed(&stage, "flag.switch", "worker-1").id;
+    let mut running = Box::pin(run(&stage.gate, &plan));
+    poll_until(&stage, &mut running, "rehearsed");
+    let lease = stage.world.live_leases()[0].clone();
+    let grant = || Some(Granted { permit: id("permit-1"), plan: Digest::of_bytes(b"plan"), epoch: 1 });
+    let token = bearer(&stage, LEASE_SEED, &lease, grant());
+    assert!(lease_asked(&stage, &token));
+    // Another key, another lease, a text that is none, and a permit's key.
+    assert!(!lease_asked(&stage, &bearer(&stage, 66, &lease, grant())));
+    assert!(!lease_asked(&stage, &bearer(&stage, 1, &lease, grant())));
+    assert!(!lease_asked(&stage, &bearer(&stage, LEASE_SEED, &id("lease-9"), grant())));
+    for garbage in ["", "a.b.c", &token[1..], &format!("{token}="), &permit(&stage, &plan)] {
+        assert!(!lease_asked(&stage, garbage), "{garbage}");
+    }
+    // A control opens nothing, whatever lives.
+    assert!(lease_asked(&stage, &bearer(&stage, LEASE_SEED, &id("control-1"), None)));
+
+    wait(halt(&stage.gate, &session("carol"), Reach::Hard)).unwrap();
+    assert!(!lease_asked(&stage, &token));
+    wait(resume(&stage.gate, &session("bob"))).unwrap();
+    assert!(lease_asked(&stage, &token));
+    // Somebody wants its end. It is not proven yet, and nobody who asks is told that it is good.
+    assert_eq!(wait(revoke::ask(&stage.gate, &session("carol"), &lease)), Ok(false));
+    assert_eq!(stage.world.live_leases().len(), 1);
+    assert!(!lease_asked(&stage, &token));
+}
+
+#[test]
+fn t25_a_bearer_lease_is_not_active_after_its_end_and_a_control_lives_shortly() {
+    let stage = started(Setup::default());
+    let plan = proposed(&stage, "flag.switch", "worker-1").id;
+    let mut running = Box::pin(run(&stage.gate, &plan));
+    poll_until(&stage, &mut running, "rehearsed");
+    let lease = stage.world.live_leases()[0].clone();
+    let grant = Granted { permit: id("permit-1"), plan: Digest::of_bytes(b"plan"), epoch: 1 };
+    let token = bearer(&stage, LEASE_SEED, &lease, Some(grant));
+    let control = bearer(&stage, LEASE_SEED, &id("control-1"), None);
+    assert!(lease_asked(&stage, &token) && lease_asked(&stage, &control));
+    stage.clock.advance(Millis::secs(31));
+    assert!(lease_asked(&stage, &token) && !lease_asked(&stage, &control));
+    stage.clock.advance(Millis::secs(30));
+    assert!(!lease_asked(&stage, &token));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use holdpoint_app::{
     fake::{Deed, Effect, Failure, Issuing, Setup, When, decider, schedule::poll_at_most, session},
+    port::Clock as _,
     recover, revoke,
     run::run,
 };
@@ -46,6 +47,28 @@ fn inv08_what_a_run_cannot_revoke_a_tick_does() {
     assert_eq!(wait(stage.words(&plan)).iter().filter(|word| **word == "revoked").count(), 1);
     wait(recover::tick(&stage.gate)).unwrap();
     assert_eq!(wait(stage.words(&plan)).iter().filter(|word| **word == "revoked").count(), 1);
+    audit(&stage);
+}
+
+#[test]
+fn inv08_a_lease_that_lasts_alarms_nobody_and_is_ended_when_it_can_be() {
+    let stage = started(Setup::default());
+    stage.world.issuing(Issuing { lasting: true, ..Issuing::default() });
+    let plan = proposed(&stage, "process.restart", "worker-1").id;
+    assert_eq!(run_it(&stage, &plan), Ok(State::Succeeded));
+    let revoked = || wait(stage.words(&plan)).iter().filter(|word| **word == "revoked").count();
+    let end = wait(revoke::live(&stage.gate)).unwrap()[0].info.expires_at_ms;
+    while stage.clock.now() < end {
+        // It is said to live, for that it does, and nobody has to look.
+        assert_eq!(revoked(), 0);
+        let [lease] = &wait(revoke::live(&stage.gate)).unwrap()[..] else { panic!("one lease") };
+        let trouble = lease.trouble.as_ref().unwrap();
+        assert_eq!((trouble.tries, trouble.is_alarm()), (0, false));
+        stage.clock.advance(Millis::new(revoke::MAX_PAUSE_MS).unwrap());
+        wait(recover::tick(&stage.gate)).unwrap();
+    }
+    assert_eq!(revoked(), 1);
+    no_lease_lives(&stage);
     audit(&stage);
 }
 

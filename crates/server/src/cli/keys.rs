@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use holdpoint_adapters::{
     step::Step,
     store::SqliteStore,
-    system::{Ed25519Key, KeyUse, Seed, SystemClock, durable},
+    system::{Ed25519Key, KeyFileError, KeyUse, Seed, SystemClock, durable},
 };
 use holdpoint_app::port::Clock as _;
 use holdpoint_domain::{
@@ -179,11 +179,29 @@ fn ls(options: &LsOptions) -> Result<(), CliError> {
                 Some(_) | None => key.find(&config, Making::Never)?.public_key(),
             },
         };
-        say(format_args!("{:<11} {}  {}", key.word(), String::from(public.clone()), public.thumbprint()));
+        show(key.word(), &public);
+    }
+    if let Some(public) = lease_key(&config)? {
+        show("lease", &public);
     }
     if let Some(next) = next_checkpoint(&config)? {
-        let public = next.public_key();
-        say(format_args!("{:<11} {}  {}", "next head", String::from(public.clone()), public.thumbprint()));
+        show("next head", &next.public_key());
     }
     Ok(())
+}
+
+/// The key that bearer leases are signed with: the issuer's, where it is in a process of its own; none where nothing leases any.
+fn lease_key(config: &Config) -> Result<Option<PublicKey>, CliError> {
+    if let Some(roles) = &config.roles {
+        return Ok(roles.lease_key.clone());
+    }
+    match Seed::load(&KeyUse::Bearer.path(&config.keys_dir())) {
+        Ok(seed) => Ed25519Key::from_seed("bearer", &seed).map(|key| Some(key.public_key())).map_err(failed),
+        Err(KeyFileError::Missing(_)) => Ok(None),
+        Err(err) => Err(failed(err)),
+    }
+}
+
+fn show(word: &str, public: &PublicKey) {
+    say(format_args!("{word:<11} {}  {}", String::from(public.clone()), public.thumbprint()));
 }

@@ -95,8 +95,10 @@ fn lay_out(options: &LayOutOptions) -> Result<(), CliError> {
     };
     let sealing = SealingKey::load_or_create(&KeyUse::Sealing.path(&keys(Role::Executor))).map_err(failed)?;
     // Last, for it names the keys of all others.
-    let evidence = init::text_of(&evidence)?;
-    lay.gate(evidence.trim(), &cosigner(Role::Issuer)?, &cosigner(Role::Executor)?)?;
+    let lease = Seed::load_or_create(&KeyUse::Bearer.path(&keys(Role::Issuer))).map_err(failed)?;
+    let lease = Ed25519Key::from_seed("bearer", &lease).map_err(failed)?.public_key();
+    let published = [init::text_of(&evidence)?, init::text_of(&lease)?];
+    lay.gate(&published, &cosigner(Role::Issuer)?, &cosigner(Role::Executor)?)?;
     let made = init::keys_of_gate(&Config::load(&dir.join("gate/holdpoint.yaml"))?)?;
     let pins = init::pins(&inputs, made.permit_key, &keys(Role::Executor))?;
     let pins = init::text_of(&pins)?;
@@ -179,7 +181,13 @@ impl Lay<'_> {
         format!("spiffe://{}{}", self.config.trust_domain.as_str(), path_of(role))
     }
 
-    fn gate(&self, evidence: &str, issuer: &VerifierKey, executor: &VerifierKey) -> Result<(), CliError> {
+    /// The gate's configuration, with the keys of evidence and of bearer leases, and those that cosign.
+    fn gate(
+        &self,
+        [evidence, lease]: &[String; 2],
+        issuer: &VerifierKey,
+        executor: &VerifierKey,
+    ) -> Result<(), CliError> {
         let config = self.config;
         let names = |names: &[PathBuf]| {
             names.iter().map(|name| quoted(&name.display())).collect::<Vec<_>>().join(", ")
@@ -224,9 +232,10 @@ impl Lay<'_> {
         line("roles", String::new());
         line("  tls", TLS.to_owned());
         line("  observer", peer(Role::Observer, self.options.observer));
-        line("  evidence_key", evidence.to_owned());
+        line("  evidence_key", evidence.trim().to_owned());
         line("  issuer", peer(Role::Issuer, self.options.issuer));
         line("  issuer_key", quoted(issuer));
+        line("  lease_key", lease.trim().to_owned());
         line("  executor", peer(Role::Executor, self.options.executor));
         line("  executor_key", quoted(executor));
         write(&self.dir.join("gate/holdpoint.yaml"), &text)

@@ -59,7 +59,7 @@ impl Role {
             | KeyUse::Authority => self == Self::Gate,
             KeyUse::Evidence => self == Self::Observer,
             KeyUse::Cosign => matches!(self, Self::Issuer | Self::Executor),
-            KeyUse::Lease => self == Self::Issuer,
+            KeyUse::Lease | KeyUse::Bearer => self == Self::Issuer,
             KeyUse::Sealing | KeyUse::Executor(_) => self == Self::Executor,
             KeyUse::Approval(_) => false,
         }
@@ -152,6 +152,9 @@ pub(crate) struct GateRoles {
     /// The key that it cosigns the ledger with.
     #[serde(default)]
     pub(crate) issuer_key: Option<String>,
+    /// The key that it signs bearer leases with, for those who check them by the gate's key set.
+    #[serde(default)]
+    pub(crate) lease_key: Option<PublicKey>,
     /// The executor.
     pub(crate) executor: PeerEntry,
     /// The key that it cosigns the ledger with.

@@ -1,4 +1,4 @@
-//! Permits for executors and enforcement points that are not ours: the keys, and whether a permit is good now.
+//! Permits and leases for executors, enforcement points and targets that are not ours: the keys, and whether one is good now.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::{body, door::Door, problem::Problem, wire};
 /// The content type of RFC 7517, section 8.5.
 const JWK_SET: &str = "application/jwk-set+json";
 
-/// `GET /.well-known/jwks.json`: the keys that permits and delegations are checked with (RFC 7517, RFC 8037).
+/// `GET /.well-known/jwks.json`: the keys that permits, delegations and bearer leases are checked with (RFC 7517, RFC 8037).
 pub(super) async fn jwks(State(door): State<Arc<Door>>) -> Result<Response, Problem> {
     let gate = door.service.gate();
     let permits = gate.permit_keys();
@@ -25,6 +25,7 @@ pub(super) async fn jwks(State(door): State<Arc<Door>>) -> Result<Response, Prob
             .chain(permits.retired().iter().map(|retired| &retired.key))
             .map(|key| jwk(key, "holdpoint:permits"))
             .chain([jwk(&gate.ports.delegation_key.public_key(), "holdpoint:delegations")])
+            .chain(gate.settings.lease_key.iter().map(|key| jwk(key, "holdpoint:leases")))
             .collect(),
     };
     let text = serde_json::to_string(&set).map_err(|err| Problem::internal(&err))?;
@@ -43,17 +44,21 @@ fn jwk(key: &PublicKey, purpose: &str) -> wire::Jwk {
     }
 }
 
-/// `POST /v1/introspection` (RFC 7662, with a JSON body): whether a permit, or what was passed on of it, is good now.
+/// `POST /v1/introspection` (RFC 7662, with a JSON body): whether a permit, what was passed on of it, or a bearer lease is good now.
 pub(super) async fn introspect(
     State(door): State<Arc<Door>>,
     body::Json(asked): body::Json<wire::NewIntrospection>,
 ) -> Result<Json<wire::Introspection>, Problem> {
     let gate = door.service.gate();
     let active = introspect::introspect(&gate, &asked.token, asked.executor.as_ref()).await?;
-    let Some(active) = active else { return Ok(Json(wire::Introspection::default())) };
+    let Some(active) = active else {
+        let lease = introspect::lease(&gate, &asked.token).await?.map(wire::ActiveLease::of);
+        return Ok(Json(wire::Introspection { active: lease.is_some(), lease, permit: None }));
+    };
     let seconds = |ms: u64| ms.div_euclid(1000);
     Ok(Json(wire::Introspection {
         active: true,
+        lease: None,
         permit: Some(wire::ActivePermit {
             token_type: PERMIT_TYP.to_owned(),
             iss: gate.settings.naming.issuer.clone(),

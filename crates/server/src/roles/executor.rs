@@ -11,7 +11,7 @@ use holdpoint_adapters::{
     executor::{Dispatch, process::Supervisor},
     lease::{LeaseBook as _, LeaseTable},
     remote::{SealingKey, wire},
-    system::{Ed25519Key, KeyUse, Seed},
+    system::KeyUse,
     tls::SpiffeId,
 };
 use holdpoint_app::port::{ExecuteError, Executor as _, Work};
@@ -80,15 +80,7 @@ pub(super) async fn router(
 /// Each executor's own key is here, and it is the one that permits are bound to.
 fn check_own_keys(config: &RoleConfig, pinned: &ExecutorPins) -> Result<(), CliError> {
     for name in pinned.executors.keys() {
-        let path = KeyUse::Executor(name.clone()).path(&config.keys_dir());
-        let key =
-            Ed25519Key::from_seed(name.as_str(), &Seed::load(&path).map_err(failed)?).map_err(failed)?;
-        if pinned.executor_keys.get(name) != Some(&key.public_key()) {
-            return Err(CliError::Failed(format!(
-                "executor `{name}`: {} holds another key than `executor_keys` of the pins: put its public half there",
-                path.display()
-            )));
-        }
+        wiring::own_key(&config.keys_dir(), name, pinned.executor_keys.get(name))?;
     }
     Ok(())
 }

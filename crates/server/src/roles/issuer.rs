@@ -23,7 +23,7 @@ use super::{
 use crate::{
     cli::{CliError, failed},
     config::{RoleConfig, spiffe},
-    wiring::LeaseBackends,
+    wiring::{IssuerSide, LeaseBackends},
     witness,
 };
 
@@ -39,11 +39,13 @@ pub(super) fn router(config: &RoleConfig, svid: &Arc<LiveSvid>, gate: &SpiffeId)
     let apart = Arc::new(Apart::open(config)?);
     let peer = config.executor.as_ref().ok_or_else(|| CliError::Failed("there is no executor".to_owned()))?;
     let http = tls::client(svid, spiffe(&peer.id)?).map_err(failed)?;
-    let book = RemoteBook::new(RoleClient::new(http, &peer.url));
+    let book = Arc::new(RemoteBook::new(RoleClient::new(http, &peer.url)));
     let log = apart.witnessed.log().clone();
     let executors = config.text(config.executors.as_deref())?;
-    let backends = LeaseBackends::open(&config.base, executors.as_deref(), log.name(), &config.keys_dir())?;
-    let issuer = Backends::local(Arc::new(book), apart.pins.clone(), log, Arc::clone(&apart.clock));
+    let (data, keys, own) = (config.data(), config.keys_dir(), Arc::clone(&book) as _);
+    let side = IssuerSide { data: &data, keys: &keys, book: own, clock: Arc::clone(&apart.clock) };
+    let backends = LeaseBackends::open(&config.base, executors.as_deref(), log.name(), &side)?;
+    let issuer = Backends::local(book, apart.pins.clone(), log, Arc::clone(&apart.clock));
     let issuer = backends.add_to(issuer);
     let cosigner = Arc::clone(apart.witnessed.cosigner());
     let consents = Arc::new(Consents::open(&config.data().join("consents")).map_err(failed)?);
@@ -125,6 +127,7 @@ impl From<IssueError> for Problem {
     fn from(err: IssueError) -> Self {
         match err {
             IssueError::Refused(why) => Self::refused(why),
+            IssueError::Lasts(why) => Self::new(StatusCode::CONFLICT, wire::LASTS, why),
             // The gate tries again.
             IssueError::Backend(why) => {
                 tracing::warn!("the lease backend failed: {why}");

@@ -17,7 +17,7 @@ use holdpoint_adapters::executor::{
 use holdpoint_domain::{Id, Millis, action::ParamSpec, id::kind};
 use serde::Deserialize;
 
-use super::leases;
+use super::{bearer, leases};
 use crate::{
     cli::{CliError, failed},
     config::parse_text,
@@ -108,16 +108,20 @@ struct ConsumerEntry {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct JobEntry {
+pub(super) struct JobEntry {
     action: Id<kind::Action>,
-    base: String,
-    name: String,
+    pub(super) base: String,
+    pub(super) name: String,
     #[serde(default)]
-    undo_job: Option<String>,
+    pub(super) undo_job: Option<String>,
+    /// Of the observer, where there is a lease; of both, where there is none.
     #[serde(default)]
     token_file: Option<PathBuf>,
+    /// What leases for it, where its runner checks leases for itself.
+    #[serde(default)]
+    pub(super) lease: Option<Id<kind::Backend>>,
     request_limit_ms: Millis,
-    run_limit_ms: Millis,
+    pub(super) run_limit_ms: Millis,
 }
 
 #[derive(Debug, Deserialize)]
@@ -142,6 +146,8 @@ pub(crate) struct Machinery {
     pub(super) jobs: Arc<Jobs>,
     pub(super) nginx: Arc<Servers>,
     pub(super) databases: Arc<Databases>,
+    /// The folder of keys, for those that executors have of their own.
+    pub(super) keys: PathBuf,
 }
 
 impl Machinery {
@@ -160,6 +166,7 @@ impl Machinery {
             jobs: Arc::new(Jobs::open(&dir("job")?, jobs).map_err(failed)?),
             nginx: Arc::new(Servers::open(&dir("nginx")?, servers).map_err(failed)?),
             databases: Arc::new(Databases::open(&dir("postgres")?, databases).map_err(failed)?),
+            keys: places.data.join("keys"),
         })
     }
 }
@@ -231,18 +238,22 @@ impl Targets {
             let target = SecretTarget::new(id, token, accepted, consumer, entry.move_limit_ms);
             secrets.push(target.map_err(failed)?);
         }
+        let tokens = bearer::jobs_by_backend(&file.job);
         let job = |(id, entry): (Id<kind::Target>, JobEntry)| {
-            Job::new(JobSpec {
+            let lease = bearer::lease_of(&id, &entry, &file.leases.bearer)?;
+            let job = Job::new(JobSpec {
                 id,
                 action: entry.action,
                 base: entry.base,
                 name: entry.name,
                 undo_job: entry.undo_job,
                 token_file: entry.token_file.as_ref().map(at),
+                lease,
                 limits: JobLimits { request: entry.request_limit_ms, run: entry.run_limit_ms },
-            })
+            });
+            job.map_err(failed)
         };
-        let jobs: Result<Vec<_>, _> = file.job.into_iter().map(job).collect();
+        let jobs: Result<Vec<_>, CliError> = file.job.into_iter().map(job).collect();
         let server = |(id, entry): (Id<kind::Target>, NginxEntry)| {
             NginxServer::new(NginxSpec {
                 id,
@@ -257,12 +268,12 @@ impl Targets {
             })
         };
         let servers: Result<Vec<_>, _> = file.nginx.into_iter().map(server).collect();
-        let (databases, backends) = leases::checked(file.postgres, file.leases, at)?;
+        let (databases, backends) = leases::checked(file.postgres, tokens, file.leases, at)?;
         Ok(Self {
             flags: flags.map_err(failed)?,
             configs,
             secrets,
-            jobs: jobs.map_err(failed)?,
+            jobs: jobs?,
             servers: servers.map_err(failed)?,
             databases,
             backends,

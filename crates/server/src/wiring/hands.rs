@@ -19,9 +19,10 @@ use holdpoint_adapters::{
         process::{ProcessExecutor, ProcessObserver, Supervisor, Unit, UnitReader},
     },
     lease::LeaseTable,
+    system::{Ed25519Key, KeyUse, Seed},
 };
 use holdpoint_app::port::{Clock, Executor, Observer};
-use holdpoint_domain::{Id, Millis, action::Catalogue, id::kind};
+use holdpoint_domain::{Id, Millis, action::Catalogue, id::kind, signature::PublicKey};
 use serde::Deserialize;
 
 use super::executors::{Machinery, Places, Targets};
@@ -85,6 +86,23 @@ impl Hands {
     }
 }
 
+/// An executor's own key, which must be the one that permits are bound to.
+pub(crate) fn own_key(
+    keys: &Path,
+    name: &Id<kind::Executor>,
+    pinned: Option<&PublicKey>,
+) -> Result<Ed25519Key, CliError> {
+    let path = KeyUse::Executor(name.clone()).path(keys);
+    let key = Ed25519Key::from_seed(name.as_str(), &Seed::load(&path).map_err(failed)?).map_err(failed)?;
+    if pinned == Some(&key.public_key()) {
+        return Ok(key);
+    }
+    Err(CliError::Failed(format!(
+        "executor `{name}`: {} holds another key than `executor_keys` of the pins: put its public half there",
+        path.display()
+    )))
+}
+
 /// Executors by name, each with its pins and with the only targets that it touches; and who looks at the same.
 pub(crate) fn executors(
     hands: &Hands,
@@ -113,7 +131,7 @@ pub(crate) fn executors(
             actions: actions.map(|action| action.id.clone()).collect(),
             targets: targets.clone(),
         };
-        let Machinery { flags, config, secret, jobs, nginx, databases } = &hands.machinery;
+        let Machinery { flags, config, secret, jobs, nginx, databases, keys } = &hands.machinery;
         let found: (Arc<dyn Executor>, Arc<dyn Observer>) = match name.as_str() {
             "process" => {
                 let supervisor = &hands.supervisor;
@@ -133,7 +151,14 @@ pub(crate) fn executors(
                 (Arc::new(executor), Arc::new(SecretObserver::new(secret.reader())))
             }
             "job" => {
+                // Leases that are bound to its key are worth nothing without it.
+                let key =
+                    jobs.bind_leases().then(|| own_key(keys, name, Some(&authority.key))).transpose()?;
                 let executor = JobExecutor::new(authority, leases(), Arc::clone(jobs), clock());
+                let executor = match key {
+                    Some(key) => executor.with_key(Arc::new(key)),
+                    None => executor,
+                };
                 (Arc::new(executor), Arc::new(JobObserver::new(Arc::clone(jobs))))
             }
             "nginx" => {

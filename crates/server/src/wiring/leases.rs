@@ -8,14 +8,19 @@ use std::{
 
 use holdpoint_adapters::{
     executor::postgres::Database,
-    lease::{Backend, Backends, OpenBaoRoles, OpenBaoSpec, PostgresRoles, PostgresSpec},
+    lease::{
+        Backend, Backends, BearerSpec, OpenBaoRoles, OpenBaoSpec, PostgresRoles, PostgresSpec, TokenJob,
+    },
     postgres::Server,
     system::{KeyUse, Seed},
 };
-use holdpoint_domain::{Id, id::kind, lease::Ttl};
+use holdpoint_domain::{Id, id::kind, lease::Ttl, signature::PublicKey};
 use serde::Deserialize;
 
-use super::executors::Targets;
+use super::{
+    bearer::{self, BearerEntry, IssuerSide},
+    executors::Targets,
+};
 use crate::cli::{CliError, failed};
 
 /// Where a database is.
@@ -55,6 +60,8 @@ pub(super) struct BackendEntries {
     /// Those that lease at a database as well, through an OpenBao.
     #[serde(default)]
     openbao: BTreeMap<Id<kind::Backend>, OpenBaoEntry>,
+    #[serde(default)]
+    pub(super) bearer: BTreeMap<Id<kind::Backend>, BearerEntry>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -94,18 +101,21 @@ fn default_prefix() -> String {
 pub(super) struct Specs {
     postgres: Vec<(PostgresSpec, BTreeSet<Id<kind::Target>>)>,
     openbao: Vec<(OpenBaoSpec, BTreeSet<Id<kind::Target>>)>,
+    bearer: Vec<BearerSpec>,
 }
 
 impl Specs {
     /// The files of what the backends' own credentials are: whoever reads one of them can mint.
     pub(super) fn roots(self) -> impl Iterator<Item = PathBuf> {
-        self.postgres.into_iter().map(|(spec, _)| spec.password_file)
+        let passwords = self.postgres.into_iter().map(|(spec, _)| spec.password_file);
+        passwords.chain(self.openbao.into_iter().map(|(spec, _)| spec.token_file))
     }
 }
 
 /// Checks databases and backends; touches nothing.
 pub(super) fn checked(
     databases: BTreeMap<Id<kind::Target>, DatabaseEntry>,
+    mut tokens: BTreeMap<Id<kind::Backend>, BTreeMap<Id<kind::Target>, TokenJob>>,
     backends: BackendEntries,
     at: impl Fn(&PathBuf) -> PathBuf,
 ) -> Result<(Vec<Database>, Specs), CliError> {
@@ -127,6 +137,15 @@ pub(super) fn checked(
         let (observer, observer_password_file) = (entry.observer.user, at(&entry.observer.password_file));
         opened.push(Database { id, server: server(entry.server)?, observer, observer_password_file });
     }
+    // One name is one backend: its leases are found by it after a restart.
+    if let Some(name) = backends.bearer.keys().find(|name| backends.postgres.contains_key(*name)) {
+        return Err(CliError::Failed(format!("lease backend `{name}` stands twice under `leases:`")));
+    }
+    let bearer = backends.bearer.into_iter().map(|(name, entry)| {
+        let jobs = tokens.remove(&name).unwrap_or_default();
+        bearer::spec(name, entry, jobs)
+    });
+    let bearer = bearer.collect::<Result<_, _>>()?;
     let mut postgres = Vec::new();
     for (name, entry) in backends.postgres {
         let of = targets.remove(&name).unwrap_or_default();
@@ -159,14 +178,17 @@ pub(super) fn checked(
         };
         openbao.push((spec, of));
     }
-    Ok((opened, Specs { postgres, openbao }))
+    Ok((opened, Specs { postgres, openbao, bearer }))
 }
 
 /// The backends, each with the targets that it leases for.
-pub(crate) struct LeaseBackends(Vec<Served>);
+pub(crate) struct LeaseBackends {
+    served: Vec<Served>,
+    token_key: Option<PublicKey>,
+}
 
 /// A backend, and the targets that it leases for.
-type Served = (Arc<dyn Backend>, BTreeSet<Id<kind::Target>>);
+pub(super) type Served = (Arc<dyn Backend>, BTreeSet<Id<kind::Target>>);
 
 impl LeaseBackends {
     /// Opens those that the operator's file names, for the ledger of this origin. Asks no server: one that is away at the start
@@ -175,33 +197,42 @@ impl LeaseBackends {
         base: &Path,
         executors: Option<&str>,
         origin: &str,
-        keys: &Path,
+        side: &IssuerSide<'_>,
     ) -> Result<Self, CliError> {
         let specs = Targets::parse(base, executors)?.backends;
-        let mut backends: Vec<(Arc<dyn Backend>, _)> = Vec::new();
+        let (mut served, token_key) = bearer::open(specs.bearer, side)?;
         if !specs.postgres.is_empty() {
             // One that is lost is made anew: what was leased before is then dropped all the same, and its end is shown by a login
             // with another password.
-            let key = Seed::load_or_create(&KeyUse::Lease.path(keys)).map_err(failed)?;
+            let key = Seed::load_or_create(&KeyUse::Lease.path(side.keys)).map_err(failed)?;
             for (spec, targets) in specs.postgres {
                 let backend = PostgresRoles::new(spec, origin, key.clone()).map_err(failed)?;
-                backends.push((Arc::new(backend), targets));
+                served.push((Arc::new(backend), targets));
             }
         }
         for (spec, targets) in specs.openbao {
-            backends.push((Arc::new(OpenBaoRoles::new(spec, origin).map_err(failed)?), targets));
+            served.push((Arc::new(OpenBaoRoles::new(spec, origin).map_err(failed)?), targets));
         }
-        Ok(Self(backends))
+        Ok(Self { served, token_key })
+    }
+
+    /// The key that bearer leases are checked with; none where there are none.
+    pub(crate) const fn token_key(&self) -> Option<&PublicKey> {
+        self.token_key.as_ref()
     }
 
     /// An issuer with these as well.
     pub(crate) fn add_to(&self, issuer: Backends) -> Backends {
-        self.0.iter().fold(issuer, |issuer, (backend, targets)| issuer.with(Arc::clone(backend), targets))
+        self.served
+            .iter()
+            .fold(issuer, |issuer, (backend, targets)| issuer.with(Arc::clone(backend), targets))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use holdpoint_adapters::{lease::LeaseTable, system::SystemClock};
+
     use super::*;
 
     const PAGE: &str = include_str!("../../../../docs/leases.md");
@@ -215,25 +246,31 @@ mod tests {
 
     fn opened(text: &str) -> Result<LeaseBackends, CliError> {
         let dir = tempfile::tempdir().unwrap();
-        LeaseBackends::open(dir.path(), Some(text), ORIGIN, dir.path())
+        let side = IssuerSide {
+            data: dir.path(),
+            keys: dir.path(),
+            book: Arc::new(LeaseTable::new()),
+            clock: Arc::new(SystemClock::new()),
+        };
+        LeaseBackends::open(dir.path(), Some(text), ORIGIN, &side)
     }
 
     #[test]
     fn the_documented_backends_are_opened_without_a_look_at_any_secret() {
         let names: Vec<_> = examples()
             .iter()
-            .flat_map(|text| opened(text).unwrap().0)
+            .flat_map(|text| opened(text).unwrap().served)
             .filter_map(|(backend, _)| backend.terms().backend.map(|name| name.as_str().to_owned()))
             .collect();
-        assert_eq!(names, ["orders-pg", "orders-bao"]);
+        assert_eq!(names, ["runner-tokens", "orders-pg", "orders-bao"]);
     }
 
     #[test]
     fn a_database_leases_from_the_openbao_that_it_names() {
-        let [postgres, openbao] = &examples()[..] else { panic!("{} examples", examples().len()) };
+        let [_, postgres, openbao] = &examples()[..] else { panic!("{} examples", examples().len()) };
         let (database, _) = postgres.split_once("leases:").unwrap();
         let text = format!("{}{openbao}", database.replace("orders-pg", "orders-bao"));
-        let backends = opened(&text).unwrap().0;
+        let backends = opened(&text).unwrap().served;
         let targets: Vec<_> =
             backends.iter().flat_map(|(_, targets)| targets).map(|id| id.as_str()).collect();
         assert_eq!(targets, ["orders-db"]);
@@ -241,7 +278,7 @@ mod tests {
 
     #[test]
     fn what_is_no_backend_is_refused_with_its_name() {
-        let [postgres, openbao] = &examples()[..] else { panic!("{} examples", examples().len()) };
+        let [_, postgres, openbao] = &examples()[..] else { panic!("{} examples", examples().len()) };
         let both =
             format!("{postgres}{}", openbao.replace("leases:\n", "")).replace("orders-bao", "orders-pg");
         let cases = [

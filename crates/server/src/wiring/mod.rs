@@ -5,6 +5,7 @@
 //! the other. With roles in processes of their own ([`apart`]) the gate has their addresses and the ids that it expects there.
 
 mod apart;
+mod bearer;
 mod controls;
 mod executors;
 mod hands;
@@ -35,10 +36,11 @@ use holdpoint_ledger::VerifierKey;
 
 use apart::Apart;
 pub(crate) use apart::{Neighbours, neighbours};
+pub(crate) use bearer::IssuerSide;
 pub(crate) use controls::InForce;
 pub(crate) use executors::Places;
 use hands::units_of;
-pub(crate) use hands::{Eyes, Hands, executors};
+pub(crate) use hands::{Eyes, Hands, executors, own_key};
 use identities::{Believed, Followed};
 pub(crate) use keys::{GateKey, Making, make_next_checkpoint, next_checkpoint, next_permit};
 pub(crate) use leases::LeaseBackends;
@@ -157,16 +159,14 @@ pub(crate) async fn wire(config: &Config, apart: Option<&GateRoles>) -> Result<W
     };
     let side = match &neighbours {
         Some(neighbours) => Side::Apart(neighbours.apart(&store)),
-        None => Side::Here {
-            hands: Hands::open(&config.places(), root("units"), root("executors"))?,
-            backends: LeaseBackends::open(
-                &config.base,
-                root("executors"),
-                &config.origin,
-                &config.keys_dir(),
-            )?,
-            leases: Arc::new(LeaseTable::new()),
-        },
+        None => {
+            let leases = Arc::new(LeaseTable::new());
+            let (places, keys) = (config.places(), config.keys_dir());
+            let (book, time) = (Arc::clone(&leases) as _, Arc::clone(&clock));
+            let issuer = IssuerSide { data: &places.data, keys: &keys, book, clock: time };
+            let backends = LeaseBackends::open(&config.base, root("executors"), &config.origin, &issuer)?;
+            Side::Here { hands: Hands::open(&places, root("units"), root("executors"))?, backends, leases }
+        }
     };
     let supervisor = match &side {
         Side::Here { hands, .. } => Some(Arc::clone(&hands.supervisor)),
@@ -223,7 +223,12 @@ pub(crate) async fn wire(config: &Config, apart: Option<&GateRoles>) -> Result<W
         evidence_key,
         log_key,
     };
-    let gate = Gate::new(ports, controls::controls(inputs), settings(config, mode)).map_err(failed)?;
+    let lease_key = match (&roles.side, apart) {
+        (Side::Here { backends, .. }, _) => backends.token_key().cloned(),
+        (Side::Apart(_), roles) => roles.and_then(|roles| roles.lease_key.clone()),
+    };
+    let settings = Settings { lease_key, ..settings(config, mode) };
+    let gate = Gate::new(ports, controls::controls(inputs), settings).map_err(failed)?;
     let cell = Arc::new(GateCell::new(Arc::new(gate)));
     in_force.serve(&cell);
     let cosigned = Arc::new(Kept::open(&config.cosigned(), &cell.get().ports.log_key));

@@ -10,6 +10,8 @@ use std::{
 use holdpoint_domain::{Id, Millis, id::kind, text::quoted};
 use reqwest::{Url, header::HeaderValue};
 
+use crate::lease::Presentation;
+
 /// Most jobs of one executor.
 const MAX_JOBS: usize = 256;
 /// Longest name of a job, and longest id of a run.
@@ -30,6 +32,15 @@ pub struct JobLimits {
     pub run: Millis,
 }
 
+/// The lease of a job whose runner checks it for itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobLease {
+    /// What mints it.
+    pub backend: Id<kind::Backend>,
+    /// How it is brought.
+    pub presentation: Presentation,
+}
+
 /// What the operator writes about a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobSpec {
@@ -43,8 +54,10 @@ pub struct JobSpec {
     pub name: String,
     /// The job that takes this one back; without one there is no undo.
     pub undo_job: Option<String>,
-    /// The file with the bearer token, if the runner asks for one.
+    /// The file with the bearer token, if the runner asks for one: of whoever only looks, where there is a lease.
     pub token_file: Option<PathBuf>,
+    /// The executor's lease, where the runner checks leases for itself.
+    pub lease: Option<JobLease>,
     /// How long things may take.
     pub limits: JobLimits,
 }
@@ -60,6 +73,7 @@ pub struct Job {
     name: String,
     undo_job: Option<String>,
     token_file: Option<PathBuf>,
+    lease: Option<JobLease>,
     limits: JobLimits,
 }
 
@@ -101,7 +115,7 @@ pub enum JobError {
 impl Job {
     /// Checks what the operator wrote.
     pub fn new(spec: JobSpec) -> Result<Self, JobError> {
-        let JobSpec { id, action, base, name, undo_job, token_file, limits } = spec;
+        let JobSpec { id, action, base, name, undo_job, token_file, lease, limits } = spec;
         let base = match Url::parse(&base) {
             Ok(url) if is_plain(&url) => url,
             Ok(_) | Err(_) => return Err(JobError::Base(id)),
@@ -113,14 +127,14 @@ impl Job {
         if token_file.as_deref().is_some_and(|path| !path.is_absolute()) {
             return Err(JobError::Token(id));
         }
-        if token_file.is_some() && base.scheme() == "http" && !is_here(&base) {
+        if (token_file.is_some() || lease.is_some()) && base.scheme() == "http" && !is_here(&base) {
             return Err(JobError::Clear(id));
         }
         let fits = |limit: Millis, most: Millis| limit.ms() > 0 && limit <= most;
         if !fits(limits.request, MAX_REQUEST) || !fits(limits.run, MAX_RUN) {
             return Err(JobError::Limits(id));
         }
-        Ok(Self { id, action, base, name, undo_job, token_file, limits })
+        Ok(Self { id, action, base, name, undo_job, token_file, lease, limits })
     }
 
     /// Its id, which is the id of the target that it is.
@@ -145,6 +159,12 @@ impl Job {
     #[must_use]
     pub fn undo_job(&self) -> Option<&str> {
         self.undo_job.as_deref()
+    }
+
+    /// The executor's lease; none where the executor has what everybody has.
+    #[must_use]
+    pub const fn lease(&self) -> Option<&JobLease> {
+        self.lease.as_ref()
     }
 
     pub(super) const fn limits(&self) -> JobLimits {
@@ -211,7 +231,7 @@ fn is_plain(url: &Url) -> bool {
 }
 
 /// Whether a URL leads to this machine by its address; a name could lead anywhere.
-fn is_here(url: &Url) -> bool {
+pub(crate) fn is_here(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
@@ -244,6 +264,7 @@ mod tests {
             name: name.to_owned(),
             undo_job: None,
             token_file: token.map(PathBuf::from),
+            lease: None,
             limits,
         })
     }

@@ -15,7 +15,8 @@
 //! was changed; without the word, it may have been. The same key never starts a second run, and is remembered at least as
 //! long as a permit lives. The runner enters the key before it begins, and drops a request whose connection broke before
 //! that: then a lookup that finds nothing proves that nothing was started. With a token file, each request carries
-//! `Authorization: Bearer`.
+//! `Authorization: Bearer`. With a lease, what the executor asks for carries the lease of the run instead, bound to the executor's
+//! key where the operator says so (RFC 9449); the file is then the observer's, who only reads.
 //!
 //! The key is `{nonce of the permit}-{step}`, with `-undo` for the job that takes it back. The runner has no fence, so the
 //! highest epoch is remembered here, beside the key:
@@ -43,6 +44,7 @@ use holdpoint_app::port::{
 use holdpoint_domain::{
     Digest, Id,
     action::{Action, UndoKind},
+    bearer::Filled,
     digest::DigestError,
     id::kind,
     plan::ParamValue,
@@ -53,7 +55,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::runtime::Handle;
 
-pub use job::{Job, JobError, JobLimits, JobSpec, MAX_REQUEST, MAX_RUN};
+pub(crate) use job::is_here;
+pub use job::{Job, JobError, JobLease, JobLimits, JobSpec, MAX_REQUEST, MAX_RUN};
 
 use super::{
     authority::{Authority, Use},
@@ -61,9 +64,13 @@ use super::{
     memory::{Fence, Mandate, PhaseWord, blocking, expects, not_done, refused},
     notebook::{Locked, Notebook, Page},
 };
-use crate::lease::LeaseTable;
+use crate::{
+    lease::{LeaseTable, Presentation},
+    system::Ed25519Key,
+};
 use follow::{Start, is_over, to_the_end};
-use runner::{Failed, RunState, Runner, client};
+pub(crate) use runner::client;
+use runner::{Asker, Failed, RunState, Runner};
 
 /// The jobs that may be run, and the memory of their runs. One at a time: its directory is locked while it lives.
 #[derive(Debug)]
@@ -120,17 +127,26 @@ impl Jobs {
         let jobs = job::by_id(jobs)?;
         let notebook = Notebook::open(dir, jobs.keys())
             .map_err(|source| JobsError::Directory { dir: dir.to_owned(), source })?;
-        Ok(Self { jobs, notebook, dir: dir.to_owned(), client: client()? })
+        Ok(Self { jobs, notebook, dir: dir.to_owned(), client: client("executor")? })
     }
 
     /// The same jobs for whoever only looks at them, beside an executor in another process that holds their memory.
     pub fn to_look(dir: &Path, jobs: Vec<Job>) -> Result<Self, JobsError> {
         let jobs = job::by_id(jobs)?;
-        Ok(Self { jobs, notebook: Notebook::to_look(dir), dir: dir.to_owned(), client: client()? })
+        Ok(Self { jobs, notebook: Notebook::to_look(dir), dir: dir.to_owned(), client: client("observer")? })
     }
 
+    /// The runner of a target's job, for whoever only looks.
     fn runner(&self, target: &Id<kind::Target>) -> Option<Runner<'_>> {
-        Some(Runner { client: &self.client, job: self.jobs.get(target)? })
+        Some(Runner { client: &self.client, job: self.jobs.get(target)?, asker: Asker::Standing })
+    }
+
+    /// Whether a job has leases that are bound to the executor's key.
+    #[must_use]
+    pub fn bind_leases(&self) -> bool {
+        self.jobs
+            .values()
+            .any(|job| job.lease().is_some_and(|lease| lease.presentation == Presentation::Dpop))
     }
 }
 
@@ -165,12 +181,15 @@ pub struct JobExecutor {
     leases: Arc<LeaseTable>,
     jobs: Arc<Jobs>,
     clock: Arc<dyn Clock>,
+    key: Option<Arc<Ed25519Key>>,
 }
 
 /// A step that the authority let through, on its way to the job's lock.
 struct Order {
     mandate: Mandate,
     jobs: Arc<Jobs>,
+    /// What leases are bound to, where they are.
+    executor: Option<Arc<Ed25519Key>>,
     /// What makes a start happen once.
     key: String,
     params: Value,
@@ -187,38 +206,56 @@ impl JobExecutor {
         jobs: Arc<Jobs>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { authority, leases, jobs, clock }
+        Self { authority, leases, jobs, clock, key: None }
+    }
+
+    /// The same with the executor's own key, which bound leases need.
+    #[must_use]
+    pub fn with_key(self, key: Arc<Ed25519Key>) -> Self {
+        Self { key: Some(key), ..self }
     }
 
     fn order(&self, work: &Work<'_>, for_use: Use) -> Result<Order, ExecuteError> {
         let asked_at = self.clock.now();
         let warrant = self.authority.check(work, for_use, asked_at)?;
-        let (nonce, step) = (&warrant.permit().grant().nonce, work.step);
+        let run_key = run_key(&warrant.permit().grant().nonce, work.step);
         let key = match for_use {
-            Use::Apply => format!("{nonce}-{step}"),
-            Use::Undo => format!("{nonce}-{step}-undo"),
+            Use::Apply => run_key,
+            Use::Undo => undo_key(&run_key),
         };
-        let params = params(&warrant.step().params)?;
+        let params = filled(&warrant.step().params).map_err(|why| refused("parameters", why))?;
+        let params = serde_json::to_value(params).map_err(|err| refused("parameters", err))?;
         let (lease, leases, clock) = (work.lease.clone(), Arc::clone(&self.leases), Arc::clone(&self.clock));
         let mandate = Mandate { warrant, lease, leases: leases.into(), clock, asked_at };
-        Ok(Order { mandate, jobs: Arc::clone(&self.jobs), key, params, requests: Handle::current() })
+        let (jobs, executor) = (Arc::clone(&self.jobs), self.key.clone());
+        Ok(Order { mandate, jobs, executor, key, params, requests: Handle::current() })
     }
 }
 
-/// The parameters as one JSON object.
-fn params(params: &BTreeMap<Id<kind::Param>, ParamValue>) -> Result<Value, ExecuteError> {
+/// What makes a step's run happen once.
+pub(crate) fn run_key(nonce: &Id<kind::Nonce>, step: usize) -> String {
+    format!("{nonce}-{step}")
+}
+
+/// The same for the run that takes it back.
+pub(crate) fn undo_key(run_key: &str) -> String {
+    format!("{run_key}-undo")
+}
+
+/// The parameters as a runner gets them.
+pub(crate) fn filled(
+    params: &BTreeMap<Id<kind::Param>, ParamValue>,
+) -> Result<BTreeMap<Id<kind::Param>, Filled>, String> {
     let value = |(name, value): (&Id<kind::Param>, &ParamValue)| {
         let value = match value {
-            ParamValue::Int(int) => Value::from(*int),
-            ParamValue::Bool(yes) => Value::from(*yes),
-            ParamValue::Choice(word) => Value::from(word.as_str()),
-            ParamValue::Secret(_) => {
-                return Err(refused("parameters", format!("`{name}` is a secret, which no job is given")));
-            }
+            ParamValue::Int(int) => Filled::Int(*int),
+            ParamValue::Bool(yes) => Filled::Bool(*yes),
+            ParamValue::Choice(word) => Filled::Word(word.clone()),
+            ParamValue::Secret(_) => return Err(format!("`{name}` is a secret, which no job is given")),
         };
-        Ok((name.to_string(), value))
+        Ok((name.clone(), value))
     };
-    Ok(Value::Object(params.iter().map(value).collect::<Result<_, _>>()?))
+    params.iter().map(value).collect()
 }
 
 #[async_trait]
@@ -255,11 +292,31 @@ impl Order {
         let step = self.mandate.warrant.step();
         let unknown = || refused("job", format!("there is no job `{}` here", step.target));
         let runner = self.jobs.runner(&step.target).ok_or_else(unknown)?;
+        let runner = Runner { asker: self.asker(runner)?, ..runner };
         if *runner.job.action() != step.action {
             let why = format!("expected action `{}`, got `{}`", runner.job.action(), step.action);
             return Err(refused("operation", why));
         }
         Ok((self.jobs.notebook.lock(&step.target).ok_or_else(unknown)??, runner))
+    }
+
+    /// As whom the runner is asked.
+    fn asker(&self, runner: Runner<'_>) -> Result<Asker<'_>, ExecuteError> {
+        let lease = &self.mandate.lease;
+        // A secret goes nowhere but to whom it was minted for.
+        if lease.info.backend.as_ref() != runner.job.lease().map(|own| &own.backend) {
+            return Err(refused("lease", "it is of another backend than the one of this job"));
+        }
+        let token = &lease.secret;
+        Ok(match runner.job.lease().map(|own| own.presentation) {
+            None => Asker::Standing,
+            Some(Presentation::Bearer) => Asker::Leased { token, key: None },
+            Some(Presentation::Dpop) => {
+                let none = || refused("key", "the executor has no key, and the lease is bound to one");
+                let key = self.executor.as_deref().ok_or_else(none)?;
+                Asker::Leased { token, key: Some((key, self.mandate.clock.as_ref())) }
+            }
+        })
     }
 
     /// The job that takes this one back.

@@ -2,9 +2,10 @@
 //!
 //! What matters about a request that failed is whether the runner may have it. [`Failed`] keeps that apart.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use holdpoint_domain::text::quoted;
+use holdpoint_app::port::Clock;
+use holdpoint_domain::{lease::LeaseSecret, text::quoted};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, header, redirect, retry};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -13,7 +14,12 @@ use tokio::time::timeout;
 use super::job::{Job, MAX_WORD, is_word};
 use crate::{
     executor::chain,
+    lease::{
+        dpop::{DPOP, proof},
+        hidden,
+    },
     step::{Step, Taken},
+    system::Ed25519Key,
 };
 
 /// Largest answer that is read: the answers of the protocol have a few hundred bytes.
@@ -94,18 +100,42 @@ struct Runs {
 
 /// A client that neither follows redirects nor asks proxies nor tries twice. A connection of its own for each request:
 /// one that had gone stale would break a request that the runner never saw.
-pub(super) fn client() -> reqwest::Result<Client> {
+pub(crate) fn client(role: &str) -> reqwest::Result<Client> {
     let never = (redirect::Policy::none(), retry::never());
     let builder = Client::builder().redirect(never.0).retry(never.1).no_proxy().referer(false);
-    let agent = concat!("holdpoint-executor/", env!("CARGO_PKG_VERSION"));
+    let agent = format!("holdpoint-{role}/{}", env!("CARGO_PKG_VERSION"));
     builder.http1_only().pool_max_idle_per_host(0).user_agent(agent).build()
 }
 
-/// A job's runner.
+/// A job's runner, as one of us that asks it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Runner<'a> {
     pub(super) client: &'a Client,
     pub(super) job: &'a Job,
+    pub(super) asker: Asker<'a>,
+}
+
+/// Who asks.
+#[derive(Clone, Copy)]
+pub(super) enum Asker<'a> {
+    /// With the job's token file, if it has one: whoever only looks, and an executor without a lease of the runner's own.
+    Standing,
+    /// With a lease that the runner checks for itself.
+    Leased {
+        /// The token.
+        token: &'a LeaseSecret,
+        /// What it is bound to, where it is.
+        key: Option<(&'a Ed25519Key, &'a dyn Clock)>,
+    },
+}
+
+impl fmt::Debug for Asker<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Standing => "Standing",
+            Self::Leased { .. } => "Leased",
+        })
+    }
 }
 
 impl Runner<'_> {
@@ -168,10 +198,24 @@ impl Runner<'_> {
     }
 
     fn request(&self, method: Method, url: Url) -> Result<RequestBuilder, Failed> {
-        let bearer = self.job.bearer().map_err(|err| Failed::NotSent(err.to_string()))?;
-        let request = self.client.request(method, url).header(header::ACCEPT, "application/json");
-        Ok(match bearer {
-            Some(bearer) => request.header(header::AUTHORIZATION, bearer),
+        let not_sent = |why: &str| Failed::NotSent(why.to_owned());
+        let leased = |scheme, token: &LeaseSecret| {
+            hidden(scheme, token.expose()).ok_or_else(|| not_sent("the lease is no token"))
+        };
+        let (authorization, proof) = match self.asker {
+            Asker::Standing => (self.job.bearer().map_err(|err| not_sent(&err.to_string()))?, None),
+            Asker::Leased { token, key: None } => (Some(leased("Bearer", token)?), None),
+            Asker::Leased { token, key: Some((key, clock)) } => {
+                let proof = proof(key, &method, &url, token.expose(), clock.now());
+                (Some(leased("DPoP", token)?), Some(proof))
+            }
+        };
+        let mut request = self.client.request(method, url).header(header::ACCEPT, "application/json");
+        if let Some(authorization) = authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        Ok(match proof {
+            Some(proof) => request.header(DPOP, proof),
             None => request,
         })
     }

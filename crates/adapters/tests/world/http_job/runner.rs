@@ -14,7 +14,7 @@ use crate::world::server::Server;
 
 /// What goes wrong with a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// The connection ends before the run is entered.
     BreakBefore,
     /// The run is entered, and the connection ends without an answer.
@@ -33,46 +33,67 @@ pub(super) enum Fault {
 
 /// How runs go.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Course {
+pub(crate) struct Course {
     /// How often it is asked for before it is over.
-    pub(super) polls: usize,
-    pub(super) end: (&'static str, Option<bool>),
+    pub(crate) polls: usize,
+    pub(crate) end: (&'static str, Option<bool>),
     /// What a cancellation makes of it; without one it goes on.
-    pub(super) cancelled: Option<(&'static str, Option<bool>)>,
+    pub(crate) cancelled: Option<(&'static str, Option<bool>)>,
 }
 
-pub(super) const WELL: Course = Course { polls: 2, end: ("succeeded", None), cancelled: None };
-pub(super) const NEVER: Course = Course { polls: usize::MAX, end: ("succeeded", None), cancelled: None };
+pub(crate) const WELL: Course = Course { polls: 2, end: ("succeeded", None), cancelled: None };
+pub(crate) const NEVER: Course = Course { polls: usize::MAX, end: ("succeeded", None), cancelled: None };
 
 #[derive(Debug, Clone)]
-pub(super) struct Run {
-    pub(super) key: String,
-    pub(super) job: String,
-    pub(super) params: Value,
-    pub(super) course: Course,
+pub(crate) struct Run {
+    pub(crate) key: String,
+    pub(crate) job: String,
+    pub(crate) params: Value,
+    pub(crate) course: Course,
 }
 
 /// A job runner with a table of keys, as the protocol asks for.
-pub(super) struct Runner {
-    pub(super) server: Server,
-    pub(super) table: Arc<Table>,
+pub(crate) struct Runner {
+    pub(crate) server: Server,
+    pub(crate) table: Arc<Table>,
 }
 
-pub(super) struct Table {
-    pub(super) runs: Mutex<Vec<Run>>,
+pub(crate) struct Table {
+    pub(crate) runs: Mutex<Vec<Run>>,
     /// Requests as they came: method, path, and the token.
-    pub(super) asked: Mutex<Vec<String>>,
+    pub(crate) asked: Mutex<Vec<String>>,
     fault: Mutex<Option<Fault>>,
     /// Lookups by key break.
-    pub(super) blind: Mutex<bool>,
+    pub(crate) blind: Mutex<bool>,
     /// Lookups by key tell of all runs, as from a runner that does not know the question.
-    pub(super) deaf: Mutex<bool>,
+    pub(crate) deaf: Mutex<bool>,
     course: Mutex<Course>,
     revisions: Mutex<[&'static str; 2]>,
+    guard: Mutex<Option<Guard>>,
 }
 
+/// A request, for whoever checks who asks.
+pub(crate) struct Asked<'a> {
+    pub(crate) method: &'a str,
+    /// Below the base.
+    pub(crate) path: &'a str,
+    pub(crate) url: String,
+    pub(crate) body: &'a [u8],
+    head: &'a str,
+}
+
+impl Asked<'_> {
+    pub(crate) fn header(&self, name: &str) -> String {
+        let line = self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.map(|value| value.trim().to_owned()).unwrap_or_default()
+    }
+}
+
+/// Lets a request through, or answers it with this status.
+pub(crate) type Guard = Box<dyn Fn(&Asked<'_>) -> Result<(), u16> + Send>;
+
 impl Runner {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let table = Arc::new(Table {
             runs: Mutex::default(),
             asked: Mutex::default(),
@@ -81,36 +102,42 @@ impl Runner {
             deaf: Mutex::default(),
             course: Mutex::new(WELL),
             revisions: Mutex::new(["r1", "u1"]),
+            guard: Mutex::default(),
         });
         let shared = Arc::clone(&table);
         Self { server: Server::start(move |stream| shared.serve(stream)), table }
     }
 
-    pub(super) fn base(&self) -> String {
+    pub(crate) fn base(&self) -> String {
         format!("http://{}/api", self.server.address)
     }
 
-    pub(super) fn runs(&self) -> Vec<Run> {
+    /// From now on `guard` checks who asks.
+    pub(crate) fn guarded(&self, guard: Guard) {
+        *self.table.guard.lock().unwrap() = Some(guard);
+    }
+
+    pub(crate) fn runs(&self) -> Vec<Run> {
         self.table.runs.lock().unwrap().clone()
     }
 
-    pub(super) fn keys(&self) -> Vec<String> {
+    pub(crate) fn keys(&self) -> Vec<String> {
         self.runs().into_iter().map(|run| run.key).collect()
     }
 
-    pub(super) fn posts(&self) -> usize {
+    pub(crate) fn posts(&self) -> usize {
         self.table.asked.lock().unwrap().iter().filter(|line| line.starts_with("POST /api/jobs")).count()
     }
 
-    pub(super) fn fails(&self, fault: impl Into<Option<Fault>>) {
+    pub(crate) fn fails(&self, fault: impl Into<Option<Fault>>) {
         *self.table.fault.lock().unwrap() = fault.into();
     }
 
-    pub(super) fn goes(&self, course: Course) {
+    pub(crate) fn goes(&self, course: Course) {
         *self.table.course.lock().unwrap() = course;
     }
 
-    pub(super) fn revisions(&self, revisions: [&'static str; 2]) {
+    pub(crate) fn revisions(&self, revisions: [&'static str; 2]) {
         *self.table.revisions.lock().unwrap() = revisions;
     }
 }
@@ -125,8 +152,14 @@ impl Table {
             line.map(|value| value.trim().to_owned()).unwrap_or_default()
         };
         self.asked.lock().unwrap().push(format!("{method} {target} {}", header("authorization:")));
-        let path: Vec<&str> = target.trim_start_matches("/api/").split('/').collect();
+        let path = target.trim_start_matches("/api/");
+        let url = format!("http://{}{target}", header("host:"));
+        let asked = Asked { method, path, url, body: &body, head: &head };
+        let guarded = self.guard.lock().unwrap().as_ref().map_or(Ok(()), |guard| guard(&asked));
+        let path: Vec<&str> = path.split('/').collect();
         let answer = match (method, path.as_slice()) {
+            _ if guarded.is_err() => (guarded.unwrap_err(), json!({})),
+            ("GET", ["check"]) => (200, json!({})),
             ("GET", ["jobs", "clear"]) => (200, json!({"revision": self.revisions.lock().unwrap()[0]})),
             ("GET", ["jobs", "refill"]) => (200, json!({"revision": self.revisions.lock().unwrap()[1]})),
             ("POST", ["jobs", job, "runs"]) => {

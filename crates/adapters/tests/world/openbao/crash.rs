@@ -12,8 +12,7 @@ use super::{
 };
 use crate::world::postgres::{
     crash::{die, live},
-    desk::{Named, named},
-    server::{Place, secret, until},
+    server::{Named, Place, named, secret, until},
 };
 
 /// What tells a child that it is the one that dies: drill, ports of database and OpenBao, folder, process id and start of a

@@ -11,10 +11,7 @@ use serde_json::json;
 
 use super::server::{AS_DOCUMENTED, Connection, OpenBao, ROOT, desk, spec};
 use crate::world::{
-    postgres::{
-        desk::{Named, named},
-        server::{ISSUER, PROVER, secret, until},
-    },
+    postgres::server::{ISSUER, Named, PROVER, named, secret, until},
     support::id,
 };
 

@@ -416,7 +416,7 @@ pub(in crate::http) const ENDPOINTS: &[Endpoint] = &[
         |method| on(method, permits::introspect),
         schema::of::<wire::NewIntrospection>,
         Doc {
-            summary: "Ask whether a permit, or what was passed on of one, is good now",
+            summary: "Ask whether a permit, what was passed on of one, or a bearer lease is good now",
             answers: &[json(200, "whether it is, and what it grants", schema::of::<wire::Introspection>)],
             ..Doc::NONE
         },
@@ -426,7 +426,7 @@ pub(in crate::http) const ENDPOINTS: &[Endpoint] = &[
         Who::Anyone,
         |method| on(method, permits::jwks),
         Doc {
-            summary: "The keys that permits and delegations are checked with (RFC 7517)",
+            summary: "The keys that permits, delegations and bearer leases are checked with (RFC 7517)",
             answers: &[Answer {
                 status: 200,
                 what: "the keys",

@@ -52,6 +52,8 @@ async fn the_keys_are_a_jwk_set_that_permits_name() {
     let named: Vec<_> = set.keys.iter().filter(|key| header["kid"] == key.kid.as_str()).collect();
     assert_eq!(named.len(), 1, "{set:?}");
     assert_eq!((named[0].purpose.as_str(), named[0].crv.as_str()), ("holdpoint:permits", "Ed25519"));
+    let purposes: Vec<_> = set.keys.iter().map(|key| key.purpose.as_str()).collect();
+    assert_eq!(purposes, ["holdpoint:permits", "holdpoint:delegations", "holdpoint:leases"]);
     assert_ne!(set.keys[0].x, set.keys[1].x, "a key for each purpose");
 }
 

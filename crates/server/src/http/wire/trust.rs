@@ -2,7 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use holdpoint_domain::{Digest, Id, Millis, Timestamp, flow::State, id::kind, signature::PublicKey};
+use holdpoint_domain::{
+    Digest, Id, Millis, Timestamp,
+    bearer::{Claims, Detail, Granted, LEASE_TYP},
+    flow::State,
+    id::kind,
+    signature::PublicKey,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +56,7 @@ pub(crate) struct Jwk {
     pub(crate) kid: String,
     /// The public key.
     pub(crate) x: String,
-    /// What it signs, and nothing else: `holdpoint:permits` or `holdpoint:delegations`.
+    /// What it signs, and nothing else: `holdpoint:permits`, `holdpoint:delegations` or `holdpoint:leases`.
     #[serde(rename = "urn:holdpoint:purpose")]
     pub(crate) purpose: String,
 }
@@ -67,7 +73,7 @@ pub(crate) struct NewIntrospection {
     pub(crate) executor: Option<Id<kind::Executor>>,
 }
 
-/// Whether a permit is good now.
+/// Whether a permit or a bearer lease is good now.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Introspection {
     /// Good now. If not, nothing else is said.
@@ -75,6 +81,65 @@ pub(crate) struct Introspection {
     /// What it grants.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub(crate) permit: Option<ActivePermit>,
+    /// What a lease says.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lease: Option<ActiveLease>,
+}
+
+/// What an active bearer lease says: its claims.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct ActiveLease {
+    /// The type of the token's header.
+    pub(crate) token_type: String,
+    /// The issuer.
+    pub(crate) iss: String,
+    /// The one audience: whoever asks must be it.
+    pub(crate) aud: String,
+    /// The executor.
+    #[schemars(with = "schema::Name")]
+    pub(crate) sub: Id<kind::Executor>,
+    /// The same.
+    #[schemars(with = "schema::Name")]
+    pub(crate) client_id: Id<kind::Executor>,
+    /// The lease's id.
+    #[schemars(with = "schema::Name")]
+    pub(crate) jti: Id<kind::Lease>,
+    /// When it was made, in seconds.
+    pub(crate) iat: u64,
+    /// It is no good before this, in seconds.
+    pub(crate) nbf: u64,
+    /// When it ends, in seconds.
+    pub(crate) exp: u64,
+    /// The key that whoever brings it must prove to have, where it is bound (RFC 7800).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cnf: Option<Confirmation>,
+    /// The permit, the plan's digest and the fencing epoch; none in a control, which opens nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Value>")]
+    pub(crate) grant: Option<Granted>,
+    /// Exactly the steps (RFC 9396); none in a control.
+    #[schemars(with = "Vec<serde_json::Value>")]
+    pub(crate) authorization_details: Vec<Detail>,
+}
+
+impl ActiveLease {
+    /// What a token says.
+    pub(crate) fn of(claims: Claims) -> Self {
+        Self {
+            token_type: LEASE_TYP.to_owned(),
+            iss: claims.iss,
+            aud: claims.aud,
+            sub: claims.sub,
+            client_id: claims.client_id,
+            jti: claims.jti,
+            iat: claims.iat,
+            nbf: claims.nbf,
+            exp: claims.exp,
+            cnf: claims.cnf.map(|cnf| Confirmation { jkt: cnf.jkt.to_string() }),
+            grant: claims.grant,
+            authorization_details: claims.authorization_details,
+        }
+    }
 }
 
 /// What an active permit grants.

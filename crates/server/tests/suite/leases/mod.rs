@@ -6,6 +6,7 @@ mod canary;
 mod crash;
 mod scene;
 mod secrets;
+#[allow(dead_code, reason = "the tests of the adapters do more to it")]
 #[path = "../../../../adapters/tests/world/postgres/server.rs"]
 mod server;
 mod story;
