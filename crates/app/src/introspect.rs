@@ -14,7 +14,12 @@ use holdpoint_domain::{
     signature::{PublicKey, Thumbprint},
 };
 
-use crate::{gate::Gate, refusal::Refusal, requester, revoke, view::PlanView};
+use crate::{
+    gate::Gate,
+    refusal::{Refusal, internal},
+    requester, revoke,
+    view::PlanView,
+};
 
 /// What a permit is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +122,11 @@ pub async fn lease(gate: &Gate, token: &str) -> Result<Option<Claims>, Refusal> 
     let Some((plan, info)) = live.into_iter().find(|(_, info)| info.id == claims.jti) else {
         return Ok(None);
     };
+    let view = PlanView::read(gate.ports.store.as_ref(), &plan).await?;
+    // Whoever stole the issuer's key can copy the id of a lease that lives, and write what they like beside it.
+    if !claims.is_within(&info, &view.plan).map_err(internal)? {
+        return Ok(None);
+    }
     let is_halted = gate.halted().is_some_and(|halt| halt.reach == Reach::Hard);
     let is_over = now >= info.expires_at_ms || revoke::is_over(gate, &plan).await?;
     if is_halted || is_over || revoke::is_ending(gate, &claims.jti) {

@@ -13,7 +13,9 @@ use crate::{
     Digest, Id, Timestamp,
     digest::{DigestError, canonical},
     id::kind,
+    lease::{LeaseInfo, Scope},
     permit::parts,
+    plan::{ParamValue, Plan, Step},
     signature::{PublicKey, Thumbprint},
 };
 
@@ -135,7 +137,48 @@ pub enum BearerError {
     Signature,
 }
 
+impl Filled {
+    /// A parameter of a plan as it is sent; none for a secret, of which a plan has a commitment alone.
+    #[must_use]
+    pub fn of(value: &ParamValue) -> Option<Self> {
+        match value {
+            ParamValue::Int(int) => Some(Self::Int(*int)),
+            ParamValue::Bool(yes) => Some(Self::Bool(*yes)),
+            ParamValue::Choice(word) => Some(Self::Word(word.clone())),
+            ParamValue::Secret(_) => None,
+        }
+    }
+}
+
+impl Detail {
+    /// Whether it is this step, with exactly its parameters.
+    fn is_of(&self, step: &Step) -> bool {
+        let [action] = &self.actions;
+        let is_same = |(name, value): (&Id<kind::Param>, &ParamValue)| {
+            self.parameters.get(name).is_some_and(|filled| Filled::of(value).as_ref() == Some(filled))
+        };
+        *action == step.action
+            && self.identifier == step.target
+            && self.parameters.len() == step.params.len()
+            && step.params.iter().all(is_same)
+    }
+}
+
 impl Claims {
+    /// Whether it says no more than the lease that was announced: of its permit and of this plan, at its end at the latest, and
+    /// nothing but steps of the plan that are in its scope. Which runs a step is, the executor's own jobs say.
+    pub fn is_within(&self, info: &LeaseInfo, plan: &Plan) -> Result<bool, DigestError> {
+        let Some(granted) = &self.grant else { return Ok(false) };
+        let is_announced = |detail: &Detail| {
+            plan.steps().iter().any(|step| detail.is_of(step) && info.scopes.contains(&Scope::of(step)))
+        };
+        let ends = self.exp.checked_mul(1000).is_some_and(|end| end <= info.expires_at_ms.ms());
+        Ok(granted.permit == info.permit
+            && granted.plan == plan.digest()?
+            && ends
+            && self.authorization_details.iter().all(is_announced))
+    }
+
     /// The JWS signing input for a key: header and canonical claims, in base64url.
     pub fn signing_input(&self, key: &PublicKey) -> Result<String, DigestError> {
         let header = serde_json::json!({

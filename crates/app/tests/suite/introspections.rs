@@ -1,5 +1,7 @@
 //! Introspection: whether a permit, or what was passed on of it, is good now.
 
+use std::collections::BTreeMap;
+
 use holdpoint_app::{
     fake::{
         FakeSigner, Issuing, LEASE_SEED, Setup, Stage,
@@ -12,16 +14,18 @@ use holdpoint_app::{
     port::{Clock as _, Signer as _},
     revoke,
     run::run,
+    view::PlanView,
 };
 use holdpoint_domain::{
     Digest, Id, Millis,
     agent::Registry,
-    bearer::{Claims, Granted},
+    bearer::{Claims, Detail, Filled, Granted},
     flow::State,
     halt::Reach,
     id::kind,
-    narrow::{Narrowing, extended},
+    narrow::{Chain, Narrowing, extended},
     permit::compact,
+    plan::Plan,
 };
 
 use super::support::{poll_until, proposed, run_it, started, wait};
@@ -30,7 +34,7 @@ use super::support::{poll_until, proposed, run_it, started, wait};
 const KEY: u8 = 3;
 
 fn permit(stage: &Stage, plan: &super::support::Plan) -> String {
-    wait(holdpoint_app::view::PlanView::read(stage.store.as_ref(), plan)).unwrap().permit.unwrap()
+    wait(PlanView::read(stage.store.as_ref(), plan)).unwrap().permit.unwrap()
 }
 
 fn asked(stage: &Stage, token: &str) -> Option<Active> {
@@ -72,6 +76,16 @@ fn inv02_a_permit_is_active_from_its_grant_to_the_end_of_its_run() {
 
 /// A bearer lease as an issuer would sign it: of this id, a minute long; none of these steps where it is a control.
 fn bearer(stage: &Stage, by: u8, lease: &Id<kind::Lease>, grant: Option<Granted>) -> String {
+    bearer_with(stage, by, lease, grant, Vec::new())
+}
+
+fn bearer_with(
+    stage: &Stage,
+    by: u8,
+    lease: &Id<kind::Lease>,
+    grant: Option<Granted>,
+    authorization_details: Vec<Detail>,
+) -> String {
     let now = stage.clock.now().ms().div_euclid(1000);
     let claims = Claims {
         iss: "gate".to_owned(),
@@ -84,11 +98,22 @@ fn bearer(stage: &Stage, by: u8, lease: &Id<kind::Lease>, grant: Option<Granted>
         jti: lease.clone(),
         cnf: None,
         grant,
-        authorization_details: Vec::new(),
+        authorization_details,
     };
     let (named, signer) = (FakeSigner::new(LEASE_SEED).public_key(), FakeSigner::new(by));
     let input = claims.signing_input(&named).unwrap();
     compact(&input, &signer.sign(input.as_bytes()))
+}
+
+/// The permit and the plan of a run, as its leases name them.
+fn granted(stage: &Stage, plan: &Id<kind::Plan>) -> Granted {
+    let jws = permit(stage, plan);
+    let grant = Chain::open(&jws, &stage.gate.permit_keys()).unwrap().permit().grant().clone();
+    Granted { permit: grant.id, plan: grant.plan, epoch: grant.epoch }
+}
+
+fn planned(stage: &Stage, plan: &Id<kind::Plan>) -> Plan {
+    wait(PlanView::read(stage.store.as_ref(), plan)).unwrap().plan
 }
 
 fn lease_asked(stage: &Stage, token: &str) -> bool {
@@ -103,7 +128,7 @@ fn inv08_a_bearer_lease_is_active_while_its_run_needs_it_and_nobody_ends_it() {
     let mut running = Box::pin(run(&stage.gate, &plan));
     poll_until(&stage, &mut running, "rehearsed");
     let lease = stage.world.live_leases()[0].clone();
-    let grant = || Some(Granted { permit: id("permit-1"), plan: Digest::of_bytes(b"plan"), epoch: 1 });
+    let grant = || Some(granted(&stage, &plan));
     let token = bearer(&stage, LEASE_SEED, &lease, grant());
     assert!(lease_asked(&stage, &token));
     // Another key, another lease, a text that is none, and a permit's key.
@@ -112,6 +137,33 @@ fn inv08_a_bearer_lease_is_active_while_its_run_needs_it_and_nobody_ends_it() {
     assert!(!lease_asked(&stage, &bearer(&stage, LEASE_SEED, &id("lease-9"), grant())));
     for garbage in ["", "a.b.c", &token[1..], &format!("{token}="), &permit(&stage, &plan)] {
         assert!(!lease_asked(&stage, garbage), "{garbage}");
+    }
+    // Whoever stole the issuer's key and copies the id of a lease that lives: another permit, another plan, another step.
+    let honest = granted(&stage, &plan);
+    let others = [
+        Granted { permit: id("permit-of-another"), ..honest.clone() },
+        Granted { plan: Digest::of_bytes(b"another"), ..honest.clone() },
+    ];
+    for other in others {
+        assert!(!lease_asked(&stage, &bearer(&stage, LEASE_SEED, &lease, Some(other.clone()))), "{other:?}");
+    }
+    let detail = |action: &str, target: &str, parameters: serde_json::Value| -> Detail {
+        serde_json::from_value(serde_json::json!({"type": "holdpoint_job", "actions": [action],
+            "identifier": target, "parameters": parameters, "runs": []}))
+        .unwrap()
+    };
+    let step = &planned(&stage, &plan).steps()[0].clone();
+    let parameters: BTreeMap<_, _> =
+        step.params.iter().map(|(name, value)| (name, Filled::of(value).unwrap())).collect();
+    let parameters = serde_json::to_value(parameters).unwrap();
+    let with = |detail: Detail| bearer_with(&stage, LEASE_SEED, &lease, Some(honest.clone()), vec![detail]);
+    assert!(lease_asked(&stage, &with(detail("flag.switch", "worker-1", parameters.clone()))));
+    for other in [
+        detail("process.restart", "worker-1", parameters.clone()),
+        detail("flag.switch", "worker-2", parameters),
+        detail("flag.switch", "worker-1", serde_json::json!({"more": true})),
+    ] {
+        assert!(!lease_asked(&stage, &with(other.clone())), "{other:?}");
     }
     // A control opens nothing, whatever lives.
     assert!(lease_asked(&stage, &bearer(&stage, LEASE_SEED, &id("control-1"), None)));
@@ -133,8 +185,7 @@ fn t25_a_bearer_lease_is_not_active_after_its_end_and_a_control_lives_shortly() 
     let mut running = Box::pin(run(&stage.gate, &plan));
     poll_until(&stage, &mut running, "rehearsed");
     let lease = stage.world.live_leases()[0].clone();
-    let grant = Granted { permit: id("permit-1"), plan: Digest::of_bytes(b"plan"), epoch: 1 };
-    let token = bearer(&stage, LEASE_SEED, &lease, Some(grant));
+    let token = bearer(&stage, LEASE_SEED, &lease, Some(granted(&stage, &plan)));
     let control = bearer(&stage, LEASE_SEED, &id("control-1"), None);
     assert!(lease_asked(&stage, &token) && lease_asked(&stage, &control));
     stage.clock.advance(Millis::secs(31));

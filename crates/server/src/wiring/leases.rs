@@ -125,7 +125,10 @@ pub(super) fn checked(
     };
     let mut targets: BTreeMap<Id<kind::Backend>, BTreeSet<Id<kind::Target>>> = BTreeMap::new();
     let mut opened = Vec::new();
-    if let Some(twice) = backends.postgres.keys().find(|name| backends.openbao.contains_key(name)) {
+    // One name is one backend: its leases are found by it after a restart.
+    let mut names = BTreeSet::new();
+    let all = backends.postgres.keys().chain(backends.openbao.keys()).chain(backends.bearer.keys());
+    if let Some(twice) = all.into_iter().find(|name| !names.insert((*name).clone())) {
         return Err(CliError::Failed(format!("leases: there are two backends `{twice}`")));
     }
     for (id, entry) in databases {
@@ -136,10 +139,6 @@ pub(super) fn checked(
         targets.entry(entry.lease).or_default().insert(id.clone());
         let (observer, observer_password_file) = (entry.observer.user, at(&entry.observer.password_file));
         opened.push(Database { id, server: server(entry.server)?, observer, observer_password_file });
-    }
-    // One name is one backend: its leases are found by it after a restart.
-    if let Some(name) = backends.bearer.keys().find(|name| backends.postgres.contains_key(*name)) {
-        return Err(CliError::Failed(format!("lease backend `{name}` stands twice under `leases:`")));
     }
     let bearer = backends.bearer.into_iter().map(|(name, entry)| {
         let jobs = tokens.remove(&name).unwrap_or_default();

@@ -247,13 +247,9 @@ pub(crate) fn filled(
     params: &BTreeMap<Id<kind::Param>, ParamValue>,
 ) -> Result<BTreeMap<Id<kind::Param>, Filled>, String> {
     let value = |(name, value): (&Id<kind::Param>, &ParamValue)| {
-        let value = match value {
-            ParamValue::Int(int) => Filled::Int(*int),
-            ParamValue::Bool(yes) => Filled::Bool(*yes),
-            ParamValue::Choice(word) => Filled::Word(word.clone()),
-            ParamValue::Secret(_) => return Err(format!("`{name}` is a secret, which no job is given")),
-        };
-        Ok((name.clone(), value))
+        let filled = Filled::of(value);
+        let filled = filled.ok_or_else(|| format!("`{name}` is a secret, which no job is given"))?;
+        Ok((name.clone(), filled))
     };
     params.iter().map(value).collect()
 }
