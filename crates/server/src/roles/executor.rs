@@ -125,6 +125,7 @@ impl Executor {
         .await??;
         // After everything that takes time, right before the deed.
         if let Some(why) = self.halted(deed) {
+            tracing::warn!("refused: {why}");
             return Ok(Err(ExecuteError::Refused(why)).into());
         }
         let secret =

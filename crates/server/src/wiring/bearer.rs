@@ -163,7 +163,7 @@ leases:
             (FILE.replace("presentation: dpop", "presentation: cookie"), "cookie"),
             (FILE.replace("audience: runner, ", ""), "audience"),
             (FILE.replace("http://127.0.0.1:9", "http://10.0.0.1:9"), "https"),
-            (twice, "stands twice"),
+            (twice, "two backends"),
         ] {
             let said = read(&text).unwrap_err();
             assert!(said.contains(why), "{why}: {said}");
