@@ -41,10 +41,11 @@ pub(super) fn create(role: &str, verifier: &str, life_ms: u64, warrants: &[Warra
          CONNECTION LIMIT {CONNECTIONS} PASSWORD {}",
         quote_literal(verifier)
     );
-    // VALID UNTIL takes a literal alone, so the server writes it itself.
+    // VALID UNTIL takes a literal alone, so the server writes it itself. From the begin of the transaction: whoever waits for the
+    // lock lives no longer for it.
     let until = format!(
         "DO $until$ BEGIN EXECUTE format('ALTER ROLE %I VALID UNTIL %L', {text}, \
-         clock_timestamp() + {life_ms} * interval '1 millisecond'); END $until$"
+         transaction_timestamp() + {life_ms} * interval '1 millisecond'); END $until$"
     );
     let mut sql = vec![ONE_AT_A_TIME.to_owned(), made, until];
     sql.extend(grants(&name, &text, warrants));
