@@ -45,10 +45,11 @@ pub(super) fn made(role: &str, password: &str, life_ms: u64, warrants: &[Warrant
         "CREATE ROLE {name} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS \
          CONNECTION LIMIT {CONNECTIONS} PASSWORD {password}"
     );
-    // VALID UNTIL takes a literal alone, so the server writes it itself.
+    // VALID UNTIL takes a literal alone, so the server writes it itself. From the begin of the transaction: whoever waits for the
+    // lock lives no longer for it.
     let until = format!(
         "DO $until$ BEGIN EXECUTE format('ALTER ROLE %I VALID UNTIL %L', {text}, \
-         clock_timestamp() + {life_ms} * interval '1 millisecond'); END $until$"
+         transaction_timestamp() + {life_ms} * interval '1 millisecond'); END $until$"
     );
     let mut sql = vec![ONE_AT_A_TIME.to_owned(), made, until];
     sql.extend(grants(&name, &text, warrants));
