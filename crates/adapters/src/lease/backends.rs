@@ -20,6 +20,7 @@ use holdpoint_domain::{
     plan::Plan,
 };
 use holdpoint_ledger::key::VerifierKey;
+use tokio::time::Instant;
 
 use super::{book::LeaseBook, desk::Desk, local::Local};
 use crate::executor::Pins;
@@ -38,6 +39,16 @@ pub struct Order<'a> {
     pub(super) plan: &'a Plan,
     /// When it passed.
     pub(super) now: Timestamp,
+    /// The same instant, for what has gone by since.
+    pub(super) since: Instant,
+}
+
+impl Order<'_> {
+    /// How much of its life is left: a backend may have waited for its turn and for its server.
+    pub(super) fn left_ms(&self) -> u64 {
+        let gone = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.info.expires_at_ms.since(self.now).ms().saturating_sub(gone)
+    }
 }
 
 /// Mints and ends credentials of one kind. The desk has checked everything that is about permits; a backend knows its own
@@ -130,7 +141,7 @@ impl Issuer for Backends {
     ) -> Result<Lease, IssueError> {
         let now = self.desk.check(&info, permit, receipt, plan).map_err(IssueError::Refused)?;
         self.check_terms(&info, now).map_err(IssueError::Refused)?;
-        let order = Order { info: &info, permit, plan, now };
+        let order = Order { info: &info, permit, plan, now, since: Instant::now() };
         let backend = self.backend(info.backend.as_ref())?;
         let secret = in_time("mint", backend.mint(order)).await?;
         Ok(Lease { info, secret })

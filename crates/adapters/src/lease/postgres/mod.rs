@@ -126,7 +126,10 @@ impl Backend for PostgresRoles {
         let warrants = order.warrants().map_err(IssueError::Refused)?;
         let _turn = self.turns.acquire().await.map_err(|err| IssueError::Backend(err.to_string()))?;
         let (session, login) = (self.session(&self.spec.server).await?, self.login(&role));
-        let life_ms = order.info.expires_at_ms.since(order.now).ms();
+        let life_ms = order.left_ms();
+        if life_ms == 0 {
+            return Err(IssueError::Refused("life: it was over before the server was asked".to_owned()));
+        }
         let create = sql::create(&role, &verifier(login.expose(), random()), life_ms, &warrants);
         // If we stop after this, the role is found by its lease's id, and nobody has its password.
         let made = Step::RoleMint.take_async(async |_| session.run(&create).await).await;
