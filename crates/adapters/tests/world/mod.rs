@@ -2,6 +2,7 @@
 
 mod authority;
 mod bearer;
+mod consents;
 mod execute;
 mod files_config;
 mod files_flags;

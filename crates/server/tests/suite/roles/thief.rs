@@ -449,19 +449,34 @@ async fn inv06_t09_a_stolen_gate_cannot_replay_a_permit_or_use_anothers() {
     assert!(!matches!(again, Err(CallError::Unknown(_))), "{again:?}");
     assert_eq!(scene.stage.starts("worker"), 2, "a replay restarted it: {again:?}");
 
-    // One that names another executor, is over, or was signed by another key: on record each time.
+    // One that names another executor, is over, or was signed by another key: on record each time, one after the other.
     let plan = thief.plan_now(&scene).await;
-    let act = async |number: u64, change: &dyn Fn(&mut Grant)| {
-        let mut grant = thief.grant(&plan, number);
-        change(&mut grant);
-        let ledger = [thief.entries.clone(), vec![thief.record_of(&grant)]].concat();
-        // Each in a history of its own: issuer and executor take the first, so it must not come to their disks.
-        (thief.act(&grant, &plan, &ledger, thief.entries.len()).await, grant)
+    let past = SystemClock::new().now();
+    let others = BTreeMap::from([(id("flags"), thief.permit_key.public_key().thumbprint())]);
+    let over = thief.grant(&plan, 1);
+    let over = Grant {
+        granted_at_ms: Timestamp::from_ms(past.ms() - 2_000).unwrap(),
+        start_before_ms: Timestamp::from_ms(past.ms() - 1_000).unwrap(),
+        undo_until_ms: Timestamp::from_ms(past.ms() - 1_000).unwrap(),
+        ..over
     };
-    let ([_, done], _) = act(1, &|grant| {
-        grant.executors = BTreeMap::from([(id("flags"), thief.permit_key.public_key().thumbprint())])
-    })
-    .await;
+    let forged = thief.grant(&plan, 2);
+    let elsewhere = Grant { executors: others, ..thief.grant(&plan, 3) };
+    let records = [&over, &forged, &elsewhere].map(|grant| thief.record_of(grant));
+    let ledger = [thief.entries.clone(), records.to_vec()].concat();
+    let at = thief.entries.len();
+    for answer in thief.act(&over, &plan, &ledger, at).await {
+        assert!(
+            matches!(answer, Err(CallError::Refused { .. }) | Ok(wire::Outcome::Refused { .. })),
+            "{answer:?}"
+        );
+    }
+    let input = forged.signing_input("permit-1").unwrap();
+    let own = Ed25519Key::from_seed("permit-1", &Seed::fresh()).unwrap();
+    let jws = compact(&input, &own.sign(input.as_bytes()));
+    let answers = thief.act_with(&jws, thief.lease_of(&forged, &plan), &plan, &ledger, at + 1).await;
+    assert_refused(&scene, "another key's permit", &answers, "permit: ");
+    let [_, done] = thief.act(&elsewhere, &plan, &ledger, at + 2).await;
     match done {
         Ok(wire::Outcome::Refused { why }) => assert!(why.contains("executor"), "{why}"),
         other => panic!("another executor's permit: {other:?}"),
