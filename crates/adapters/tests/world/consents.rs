@@ -22,7 +22,7 @@ fn approved(epoch: u64, change: impl FnOnce(&mut Grant)) -> Permit {
     Permit::open(&sign(&grant, &key("gate")), &key("gate").public_key()).unwrap()
 }
 
-fn is_spent(answer: Result<(), ConsentError>) -> bool {
+fn is_spent(answer: &Result<(), ConsentError>) -> bool {
     matches!(answer, Err(ConsentError::Spent(_)))
 }
 
@@ -40,13 +40,13 @@ fn inv02_t05_one_consent_is_good_for_one_permit() {
     consents.spend(&first, at(NOW_MS)).unwrap();
     // For an undo, for instance: as often as it is leased for.
     consents.spend(&first, at(NOW_MS + 1)).unwrap();
-    assert!(is_spent(consents.spend(&second, at(NOW_MS + 2))));
+    assert!(is_spent(&consents.spend(&second, at(NOW_MS + 2))));
     // The same id over other bytes is another permit.
     let renamed = approved(2, |grant| grant.id = id("permit-1"));
-    assert!(is_spent(consents.spend(&renamed, at(NOW_MS + 2))));
+    assert!(is_spent(&consents.spend(&renamed, at(NOW_MS + 2))));
     drop(consents);
     let consents = Consents::open(&path).unwrap();
-    assert!(is_spent(consents.spend(&second, at(NOW_MS + 3))));
+    assert!(is_spent(&consents.spend(&second, at(NOW_MS + 3))));
     consents.spend(&first, at(NOW_MS + 3)).unwrap();
 }
 
