@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
-    scene::{ORIGIN, approve, bound, grant, intent, key, lease_info, pins, receipt, sign},
+    scene::{ORIGIN, approve, bound, grant, intent, key, lease_info, pins, receipt, sign, within},
     support::{StoppedClock, at, id},
 };
 
@@ -186,6 +186,7 @@ impl Stage {
         let requester = Requester { on_behalf_of: Some(id("ada")), ..Requester::alone(id("holmes")) };
         let plan = Plan::new(requester, None, id("hung"), vec![step]).unwrap();
         let mut grant = grant(&plan, entry.tier, epoch);
+        within(&mut grant, entry);
         grant.executors = bound(self.name);
         if entry.tier == Tier::T4 {
             grant.development = true;

@@ -116,6 +116,12 @@ pub(crate) fn grant(plan: &Plan, tier: Tier, epoch: u64) -> Grant {
     }
 }
 
+/// Ends a grant's undo where the catalogue ends it for a step of this action, as the gate does.
+pub(crate) fn within(grant: &mut Grant, entry: &Action) {
+    let longest = entry.undoable_until(grant.start_before_ms).unwrap();
+    grant.undo_until_ms = grant.undo_until_ms.min(longest);
+}
+
 /// Adds the terms of a hold and these people's signatures to a grant.
 pub(crate) fn approve(grant: &mut Grant, people: &[&str]) {
     let terms = HoldTerms {

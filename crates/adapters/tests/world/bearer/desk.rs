@@ -30,7 +30,7 @@ use holdpoint_domain::{
 use super::guard::{AUDIENCE, ISSUER};
 use crate::world::{
     files_scene::catalogue,
-    scene::{ORIGIN, bound, grant, intent, key, pins, receipt, sign},
+    scene::{ORIGIN, bound, grant, intent, key, pins, receipt, sign, within},
     support::{at, id, millis},
 };
 
@@ -205,6 +205,7 @@ impl Desk {
         grant.granted_at_ms = at(now - 1000);
         grant.start_before_ms = at(now + 15 * 60 * 1000);
         grant.undo_until_ms = at(now + 60 * 60 * 1000);
+        within(&mut grant, entry);
         change(&mut grant);
         let info = LeaseInfo {
             id: Id::fresh("lease", u128::from(epoch)).unwrap(),

@@ -29,7 +29,7 @@ use serde_json::json;
 
 use super::server::{Named, Place};
 use crate::world::{
-    scene::{ORIGIN, approve, bound, grant, intent, key, pins, receipt, sign},
+    scene::{ORIGIN, approve, bound, grant, intent, key, pins, receipt, sign, within},
     support::{NOW_MS, StoppedClock, at, id},
 };
 
@@ -169,6 +169,7 @@ impl Desk {
         let requester = Requester { on_behalf_of: Some(id("ada")), ..Requester::alone(id("holmes")) };
         let plan = Plan::new(requester, None, id("hung"), vec![step]).unwrap();
         let mut grant = grant(&plan, Tier::T3, epoch);
+        within(&mut grant, self.catalogue.action(&id(action)).unwrap());
         grant.executors = bound("postgres");
         approve(&mut grant, &["ben"]);
         let info = LeaseInfo {
