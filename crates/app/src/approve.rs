@@ -1,9 +1,9 @@
 //! Approve and reject: a person's signed statement releases a hold, or ends it.
 
 use holdpoint_domain::{
-    Id,
+    Id, Tier,
     actor::Identity,
-    approval::{Choice, Consent, SignedStatement},
+    approval::{Choice, Consent, HoldTerms, SignedStatement},
     decision::Verdict,
     flow::State,
     id::kind,
@@ -154,8 +154,9 @@ async fn eligible(
         let fact = format!("`{person}` has decided on hold `{hold}` before");
         return Err(Refusal::new(Blame::Conflict, "decided-before", fact, "another person must decide"));
     }
-    let consent =
-        signed.check(&terms, &registered.approval_key, view.plan.requester(), gate.now()).map_err(|err| {
+    let consent = signed
+        .check(&terms, &registered.credentials(), view.plan.requester(), gate.now())
+        .map_err(|err| {
             Refusal::new(
                 Blame::Forbidden,
                 "statement-refused",
@@ -163,6 +164,7 @@ async fn eligible(
                 "read the hold again and sign anew",
             )
         })?;
+    strong_enough(gate, &terms, &consent)?;
     let (_, facts) = view.decided.as_ref().ok_or_else(|| internal("a hold without a decision"))?;
     let owns_agent = gate.owns_one_of(person, view.plan.requester());
     // Whoever approves a plan approves every step of it.
@@ -172,7 +174,7 @@ async fn eligible(
             tier: terms.tier,
             approvals: u32::try_from(view.statements.len()).unwrap_or(u32::MAX),
             owns_agent,
-            development: gate.settings.mode == holdpoint_domain::decision::Mode::Development,
+            strong: consent.proven().strong().is_some(),
             facts,
         })
     });
@@ -198,6 +200,32 @@ async fn eligible(
     }
 }
 
+/// From T4 on, an approval is a passkey's, and two people have some that different acts enrolled. A rejection needs neither.
+fn strong_enough(gate: &Gate, terms: &HoldTerms, consent: &Consent) -> Result<(), Refusal> {
+    if terms.tier < Tier::T4 || consent.choice() == Choice::Reject {
+        return Ok(());
+    }
+    if !gate.controls.registry.has_two_with_passkeys() {
+        let fact = format!(
+            "fewer than two people have passkeys that different acts enrolled: tier {} is unavailable",
+            terms.tier
+        );
+        let next = "have people enrolled: `holdpoint people invite`";
+        return Err(Refusal::new(Blame::Forbidden, "t4-unavailable", fact, next));
+    }
+    if consent.proven().strong().is_none() {
+        let fact =
+            format!("tier {} needs fresh strong authentication, and a key in a file is none", terms.tier);
+        return Err(Refusal::new(
+            Blame::Forbidden,
+            "needs-a-passkey",
+            fact,
+            "approve it in the console, with a passkey",
+        ));
+    }
+    Ok(())
+}
+
 /// The plan that waits under a hold, or once did.
 pub async fn find(gate: &Gate, hold: &Id<kind::Hold>) -> Result<PlanView, Refusal> {
     let filter = PlanFilter { hold: Some(hold.clone()), limit: 1, ..PlanFilter::default() };
@@ -216,7 +244,7 @@ fn earlier(gate: &Gate, view: &PlanView) -> Result<Vec<Consent>, Refusal> {
     for signed in &view.statements {
         let Some(person) = gate.controls.registry.person(&signed.statement.approver) else { continue };
         if let Ok(consent) =
-            signed.clone().check(terms, &person.approval_key, view.plan.requester(), gate.now())
+            signed.clone().check(terms, &person.credentials(), view.plan.requester(), gate.now())
         {
             consents.push(consent);
         }

@@ -11,8 +11,8 @@ use holdpoint_domain::{
         Change, ChangeStatement, ChangeStatementType, ChangeTerms, Control, MAX_CHANGE_MS, approvals_needed,
     },
     id::kind,
+    proof::Proof,
     record::{Body, Record, Request},
-    signature::Signature,
     signed::Signed,
 };
 
@@ -230,7 +230,7 @@ async fn put_in_force(gate: &Gate, terms: &ChangeTerms, mut records: Vec<Record>
 
 /// How many of those who approved are administrators still, and have the key still that they signed with.
 fn still_approve(gate: &Gate, row: &ChangeRow) -> usize {
-    let holds = |(approver, signature): &(&Id<kind::Person>, &Signature)| {
+    let holds = |(approver, signature): &(&Id<kind::Person>, &Proof)| {
         let person = gate.controls.registry.person(approver).filter(|person| person.administrator);
         let statement = ChangeStatement {
             r#type: ChangeStatementType::V1,
@@ -239,7 +239,7 @@ fn still_approve(gate: &Gate, row: &ChangeRow) -> usize {
             choice: Choice::Approve,
         };
         let signed = Signed { statement, signature: (*signature).clone() };
-        person.is_some_and(|person| signed.check(&person.approval_key).is_ok())
+        person.is_some_and(|person| signed.check(&person.credentials()).is_ok())
     };
     row.approvals.iter().zip(&row.signatures).filter(holds).count()
 }

@@ -65,7 +65,7 @@ async fn attempt(gate: &Gate, party: &Party, question: &Question) -> Result<Eval
         let fact = "a rule of the policy looks at what only a look at the target tells";
         needs_a_plan(fact.to_owned())
     })?;
-    let decision = only_t0(decide(&facts, &[ladder], gate.settings.mode)?);
+    let decision = only_t0(decide(&facts, &[ladder])?);
     let body = Body::Evaluated { decision: Box::new(decision.clone()), facts: Box::new(facts) };
     let record = Record::new(gate.now(), Actor::Gate, None, body);
     // If we stop before this returns, nobody was told anything.

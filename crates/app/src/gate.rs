@@ -15,7 +15,7 @@ use holdpoint_domain::{
     agent::Registry,
     approval::TreeHead,
     change::Control,
-    decision::{Ladder, Mode, Verdict},
+    decision::{Ladder, Verdict},
     delegation::Naming,
     digest::DigestError,
     facts::{Facts, Inputs, PlanFacts},
@@ -108,8 +108,8 @@ pub struct Settings {
     pub review_ms: Millis,
     /// How often a verification is measured.
     pub verify_every_ms: Millis,
-    /// Whether consent from the command line counts as strong.
-    pub mode: Mode,
+    /// A gate for development: drills may kill it, and the local issuer may say who is who.
+    pub development: bool,
     /// The key that the issuer signs bearer leases with, where it leases any.
     pub lease_key: Option<PublicKey>,
 }
@@ -126,7 +126,7 @@ impl Settings {
             defer_ms: Millis::secs(5 * 60),
             review_ms: Millis::secs(24 * 60 * 60),
             verify_every_ms: Millis::secs(1),
-            mode: Mode::Production,
+            development: false,
             lease_key: None,
         }
     }

@@ -2,8 +2,9 @@
 
 use holdpoint_domain::{
     actor::{Actor, Identity},
-    halt::{Halt, Reach},
+    halt::{Halt, Reach, ResumeStatement},
     record::{Body, Record, Request},
+    signed::Signed,
 };
 
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     port::Txn,
     propose::record_refusal,
     refusal::{Blame, Refusal},
-    statement::person,
+    statement::{person, signer},
 };
 
 /// What a halt came to.
@@ -81,8 +82,12 @@ async fn append(gate: &Gate, record: Record) -> bool {
 }
 
 /// Lets it go on. Only an administrator may; in the ledger first, so that nothing starts whose permission nobody could find.
-pub async fn resume(gate: &Gate, identity: &Identity) -> Result<(), Refusal> {
-    match attempt(gate, identity).await {
+pub async fn resume(
+    gate: &Gate,
+    identity: &Identity,
+    signed: Signed<ResumeStatement>,
+) -> Result<(), Refusal> {
+    match attempt(gate, identity, signed).await {
         Ok(()) => Ok(()),
         Err(refusal) => {
             record_refusal(gate, identity, Request::Resume, &refusal).await?;
@@ -91,8 +96,8 @@ pub async fn resume(gate: &Gate, identity: &Identity) -> Result<(), Refusal> {
     }
 }
 
-async fn attempt(gate: &Gate, identity: &Identity) -> Result<(), Refusal> {
-    let person = person(gate, identity)?;
+async fn attempt(gate: &Gate, identity: &Identity, signed: Signed<ResumeStatement>) -> Result<(), Refusal> {
+    let person = signer(gate, identity, &signed)?;
     if !person.administrator {
         let fact = format!("`{}` is not an administrator", person.id);
         return Err(Refusal::new(
@@ -102,18 +107,28 @@ async fn attempt(gate: &Gate, identity: &Identity) -> Result<(), Refusal> {
             "an administrator must resume",
         ));
     }
-    if gate.halted().is_none() {
+    let Some(in_force) = gate.halted() else {
         return Err(Refusal::new(
             Blame::Conflict,
             "not-halted",
             "no halt is in force",
             "nothing needs to be done",
         ));
+    };
+    let about = &signed.statement;
+    if about.halt != in_force || about.origin != gate.ports.store.head().origin {
+        let fact = "the statement is about another halt than the one in force";
+        return Err(Refusal::new(Blame::Conflict, "other-halt", fact, "look at the halt and sign anew"));
     }
     let lifted = gate.ports.latch.halt();
     // A halt that is not recorded yet is recorded with its end, or neither is.
     let mut records: Vec<_> = unrecorded(gate).into_iter().collect();
-    records.push(Record::new(gate.now(), identity.actor(), None, Body::Resumed));
+    records.push(Record::new(
+        gate.now(),
+        identity.actor(),
+        None,
+        Body::Resumed { statement: Box::new(signed) },
+    ));
     gate.ports
         .store
         .append(Txn { records, essential: true, expect_inputs: Some(gate.inputs), ..Txn::default() })

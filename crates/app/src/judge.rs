@@ -62,7 +62,7 @@ impl Judge for BundleJudge {
             approvals: question.approvals,
             is_requester: question.facts.principal.on_behalf_of.as_ref() == Some(&question.person.id),
             is_agent_owner: question.owns_agent,
-            development: question.development,
+            strong: question.strong,
         };
         self.timed(|deadline| self.bundle.may_approve(&consent, deadline))
     }

@@ -125,7 +125,7 @@ async fn attempt(gate: &Gate, party: &Party, proposal: Proposal) -> Result<Propo
     let plan = gather::freeze(&resolved, &proposal.steps, requester, proposal.incident.clone(), &look)?;
     let gathered = gather::facts(gate, &resolved, plan.requester(), plan.incident(), &look, now).await?;
     let facts = gathered.facts;
-    let decision = decide(&facts, &gate.ladders(&facts), gate.settings.mode)?;
+    let decision = decide(&facts, &gate.ladders(&facts))?;
 
     let mut texts = Vec::new();
     let narrative = keep_narrative(gate, &proposal.narrative, &mut texts)?;

@@ -115,7 +115,7 @@ async fn remeasure(gate: &Gate, row: &PlanRow) -> Result<(), Refusal> {
     let now = gate.now();
     let facts =
         gather::facts(gate, &resolved, view.plan.requester(), view.plan.incident(), &look, now).await?.facts;
-    let decision = decide(&facts, &gate.ladders(&facts), gate.settings.mode)?;
+    let decision = decide(&facts, &gate.ladders(&facts))?;
     let mut records = look.records(&row.id, now);
     let (id, plan, narrative) = (&row.id, &view.plan, &view.narrative);
     Case { id, plan, narrative, resolved: &resolved }.conclude(gate, &decision, &facts, &mut records)?;

@@ -60,6 +60,12 @@ impl From<StoreError> for Refusal {
             StoreError::TargetBusy { .. } => {
                 Self::new(Blame::Conflict, "target-busy", fact, "wait until that run has ended")
             }
+            StoreError::Counter { .. } => Self::new(
+                Blame::Forbidden,
+                "passkey-counter",
+                fact,
+                "there may be a copy of this passkey: use another one, and have this one removed",
+            ),
             StoreError::Epoch { .. } => Self::new(Blame::Conflict, "stale-epoch", fact, "try again"),
             StoreError::TooLarge { .. } => Self::new(Blame::Caller, "too-large", fact, "send less"),
             StoreError::Full(_) | StoreError::Closed(_) | StoreError::Corrupt(_) => Self::new(

@@ -6,7 +6,7 @@
 use holdpoint_domain::{
     Id, Oversight,
     actor::Actor,
-    decision::{Mode, Worse, worse},
+    decision::{Worse, worse},
     flow::State,
     id::kind,
     permit::{Grant, Permit},
@@ -174,32 +174,35 @@ fn open(gate: &Gate, view: &PlanView) -> Result<Permit, Refusal> {
 fn obtained(gate: &Gate, view: &PlanView, permit: &Permit) -> Result<Oversight, Refusal> {
     let grant = permit.grant();
     let (_, facts) = view.decided.as_ref().ok_or_else(|| internal("a permit without a decision"))?;
-    // The permit's word for it is not enough: a gate that is in production now does not take it from one in development.
-    let development = grant.development && gate.settings.mode == Mode::Development;
-    let mut approvals: u32 = 0;
+    let (mut approvals, mut strong) = (0_u32, 0_u32);
     for signed in &grant.approvals {
         let (Some(terms), Some(person)) =
             (&grant.terms, gate.controls.registry.person(&signed.statement.approver))
         else {
             continue;
         };
-        let holds = signed.clone().check_signed(terms, &person.approval_key, view.plan.requester()).is_ok();
+        let Ok(consent) = signed.clone().check_signed(terms, &person.credentials(), view.plan.requester())
+        else {
+            continue;
+        };
+        let by_passkey = consent.proven().strong().is_some();
         let may = |facts| {
             let question = ApproveQuestion {
                 person,
                 tier: grant.tier,
                 approvals,
                 owns_agent: gate.owns_one_of(&person.id, view.plan.requester()),
-                development,
+                strong: by_passkey,
                 facts,
             };
             gate.ports.judge.may_approve(question).allows()
         };
-        if holds && facts.steps().all(may) {
+        if facts.steps().all(may) {
             approvals = approvals.saturating_add(1);
+            strong = strong.saturating_add(u32::from(by_passkey));
         }
     }
-    let strong = development && approvals > 0;
+    let strong = approvals > 0 && strong == approvals;
     Ok(Oversight {
         review_promised: grant.tier >= holdpoint_domain::Tier::T2,
         approvals,

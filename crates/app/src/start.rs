@@ -6,7 +6,6 @@ use holdpoint_domain::{
     Commitment, Digest,
     actor::Actor,
     change::{Control, not_activated},
-    decision::Mode,
     record::{Body, Record},
 };
 
@@ -20,8 +19,7 @@ use crate::{
 
 /// Begins to serve: writes genesis into an empty log, or refuses control inputs that the ledger has not activated.
 pub async fn start(gate: &Gate) -> Result<(), Refusal> {
-    let development = gate.settings.mode == Mode::Development;
-    let started = Body::Started { inputs: gate.inputs, development };
+    let started = Body::Started { inputs: gate.inputs, development: gate.settings.development };
     let (mut records, mut texts) = (Vec::new(), Vec::new());
     match gate.ports.store.active_inputs() {
         None => {

@@ -41,7 +41,7 @@ pub(crate) fn signer<'g, T: Statement>(
         );
         return Err(Refusal::new(Blame::Forbidden, "other-signer", fact, "sign as yourself"));
     }
-    signed.check(&person.approval_key).map_err(|err| {
+    signed.check(&person.credentials()).map_err(|err| {
         Refusal::new(Blame::Forbidden, "statement-refused", err.to_string(), "read it again and sign anew")
     })?;
     Ok(person)

@@ -172,7 +172,7 @@ impl PlanView {
             | Body::InputRefused { .. }
             | Body::InputRestored { .. }
             | Body::Halted { .. }
-            | Body::Resumed
+            | Body::Resumed { .. }
             | Body::Strangers { .. }
             | Body::Delegated { .. }
             | Body::Proposed { .. }

@@ -4,7 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Id, Timestamp, actor::Phase, digest::DigestError, id::kind, signature::PublicKey};
+use crate::{
+    Digest, Id, Timestamp,
+    actor::Phase,
+    digest::DigestError,
+    id::kind,
+    passkey::{CredentialId, Passkey},
+    proof::{Credentials, MAX_PASSKEYS},
+    signature::PublicKey,
+};
 
 /// An agent in the registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,14 +59,18 @@ pub struct Person {
     /// May approve changes of control inputs that somebody else wrote.
     #[serde(default)]
     pub administrator: bool,
-    /// The key that they sign approvals with.
-    pub approval_key: PublicKey,
+    /// The key that they sign with where there is no browser: never strong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_key: Option<PublicKey>,
+    /// Their passkeys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passkeys: Vec<Passkey>,
 }
 
 /// Agents and people, checked against each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Registry {
-    // INVARIANT: ids are unique; no two people share a key; every agent's owner is a person in here.
+    // INVARIANT: ids are unique; no two people share a key or a passkey; every agent's owner is a person in here.
     agents: BTreeMap<Id<kind::Agent>, Agent>,
     people: BTreeMap<Id<kind::Person>, Person>,
 }
@@ -75,6 +87,25 @@ pub enum RegistryError {
     /// Two people with one key: they could not be told apart.
     #[error("people `{0}` and `{1}` have the same approval key: expected a key of their own for each")]
     SharedKey(Id<kind::Person>, Id<kind::Person>),
+    /// One passkey that stands twice, under whatever names.
+    #[error("passkey `{passkey}` of `{person}` is registered already: expected every passkey once")]
+    SharedPasskey {
+        /// The person.
+        person: Id<kind::Person>,
+        /// The passkey.
+        passkey: CredentialId,
+    },
+    /// A passkey whose key cannot be one.
+    #[error("passkey `{passkey}` of `{person}` has no key of its algorithm")]
+    MalformedPasskey {
+        /// The person.
+        person: Id<kind::Person>,
+        /// The passkey.
+        passkey: CredentialId,
+    },
+    /// Too many passkeys.
+    #[error("`{0}` has more passkeys than {MAX_PASSKEYS}")]
+    TooManyPasskeys(Id<kind::Person>),
     /// A build that everybody would be.
     #[error("a build of agent `{0}` has no selectors: expected at least one that tells it from others")]
     NoSelectors(Id<kind::Agent>),
@@ -106,18 +137,50 @@ impl Agent {
     }
 }
 
+impl Person {
+    /// What their statements are checked with.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
+        Credentials { key: self.approval_key.clone(), passkeys: self.passkeys.clone() }
+    }
+}
+
+/// Ids and keys of passkeys that are known already.
+type Known = (BTreeSet<CredentialId>, BTreeSet<Vec<u8>>);
+
+fn faults_of_passkeys(person: &Person, (ids, keys): &mut Known) -> Vec<RegistryError> {
+    let mut faults = Vec::new();
+    if person.passkeys.len() > MAX_PASSKEYS {
+        faults.push(RegistryError::TooManyPasskeys(person.id.clone()));
+    }
+    for passkey in &person.passkeys {
+        let (person, id) = (person.id.clone(), passkey.id.clone());
+        // One key under two ids would be one authenticator that counts as two.
+        let is_new = ids.insert(id.clone()) & keys.insert(passkey.key.as_slice().to_vec());
+        if !passkey.is_well_formed() {
+            faults.push(RegistryError::MalformedPasskey { person, passkey: id });
+        } else if !is_new {
+            faults.push(RegistryError::SharedPasskey { person, passkey: id });
+        }
+    }
+    faults
+}
+
 impl Registry {
     /// Checks agents and people against each other; reports every fault.
     pub fn new(agents: Vec<Agent>, people: Vec<Person>) -> Result<Self, Vec<RegistryError>> {
         let mut faults = Vec::new();
         let mut registry = Self { agents: BTreeMap::new(), people: BTreeMap::new() };
         let mut keys: BTreeMap<PublicKey, Id<kind::Person>> = BTreeMap::new();
+        let mut credentials = (BTreeSet::new(), BTreeSet::new());
         for person in people {
-            if let Some(other) = keys.insert(person.approval_key.clone(), person.id.clone())
+            if let Some(key) = &person.approval_key
+                && let Some(other) = keys.insert(key.clone(), person.id.clone())
                 && other != person.id
             {
                 faults.push(RegistryError::SharedKey(other, person.id.clone()));
             }
+            faults.extend(faults_of_passkeys(&person, &mut credentials));
             if let Some(old) = registry.people.insert(person.id.clone(), person) {
                 faults.push(RegistryError::DuplicatePerson(old.id));
             }
@@ -173,11 +236,24 @@ impl Registry {
         self.person(id).is_some_and(|person| person.administrator)
     }
 
-    /// Administrators and the keys that they sign with.
+    /// Administrators and what they sign with.
     #[must_use]
-    pub fn administrators(&self) -> BTreeMap<Id<kind::Person>, PublicKey> {
+    pub fn administrators(&self) -> BTreeMap<Id<kind::Person>, Credentials> {
         let people = self.people.values().filter(|person| person.administrator);
-        people.map(|person| (person.id.clone(), person.approval_key.clone())).collect()
+        people.map(|person| (person.id.clone(), person.credentials())).collect()
+    }
+
+    /// Whether two people have passkeys that were enrolled by different acts: before that, nobody could release what needs two
+    /// with strong authentication.
+    #[must_use]
+    pub fn has_two_with_passkeys(&self) -> bool {
+        let acts = |person: &Person| -> BTreeSet<Id<kind::Act>> {
+            person.passkeys.iter().map(|passkey| passkey.act.clone()).collect()
+        };
+        let mut people = self.people.values().map(acts).filter(|acts| !acts.is_empty());
+        let Some(first) = people.next() else { return false };
+        // With three people or more, two of them differ as soon as any does from the first.
+        people.any(|acts| acts != first || acts.len() > 1)
     }
 
     /// The digest of the whole registry.

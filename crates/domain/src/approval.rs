@@ -9,7 +9,8 @@ use crate::{
     facts::PlanFacts,
     id::kind,
     plan::{Plan, Requester},
-    signature::{PublicKey, Purpose, Signature, SignatureError},
+    proof::{Credentials, Proof, ProofError, Proven},
+    signature::Purpose,
 };
 
 /// Longest life of a hold and of an approval statement.
@@ -86,22 +87,23 @@ pub enum StatementType {
     V1,
 }
 
-/// A statement with its signature.
+/// A statement with the proof that it is the approver's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignedStatement {
     /// What was signed.
     pub statement: Statement,
-    /// By the approver's key, for [`Purpose::Approval`].
-    pub signature: Signature,
+    /// By the approver's key or passkey, for [`Purpose::Approval`].
+    pub signature: Proof,
 }
 
 /// A checked statement: the proof that a person who may decide consented to (or rejected) exactly these terms. Nobody can
 /// make one but [`SignedStatement::check`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consent {
-    // INVARIANT: signature checked against the approver's key, terms equal to the hold's, approver not a requester.
+    // INVARIANT: proof checked against the approver's credentials, terms equal to the hold's, approver not a requester.
     signed: SignedStatement,
+    proven: Proven,
 }
 
 /// Why a statement does not count.
@@ -123,7 +125,7 @@ pub enum ApprovalError {
     Requester(Id<kind::Person>),
     /// The signature does not hold.
     #[error("the approval's signature does not hold")]
-    Signature(#[from] SignatureError),
+    Signature(#[from] ProofError),
     /// No canonical form.
     #[error(transparent)]
     Digest(#[from] DigestError),
@@ -143,25 +145,25 @@ impl Statement {
 }
 
 impl SignedStatement {
-    /// Checks the statement against the hold's terms, the approver's registered key, the time and the requesters.
+    /// Checks the statement against the hold's terms, the approver's registered credentials, the time and the requesters.
     pub fn check(
         self,
         terms: &HoldTerms,
-        key: &PublicKey,
+        credentials: &Credentials,
         requester: &Requester,
         now: Timestamp,
     ) -> Result<Consent, ApprovalError> {
         if now >= terms.expires_at_ms {
             return Err(ApprovalError::Expired { expired: terms.expires_at_ms, now });
         }
-        self.check_signed(terms, key, requester)
+        self.check_signed(terms, credentials, requester)
     }
 
     /// As [`Self::check`], for a statement that was in time when the ledger recorded it: what an executor checks.
     pub fn check_signed(
         self,
         terms: &HoldTerms,
-        key: &PublicKey,
+        credentials: &Credentials,
         requester: &Requester,
     ) -> Result<Consent, ApprovalError> {
         if let Some(field) = difference(&self.statement.terms, terms) {
@@ -172,8 +174,8 @@ impl SignedStatement {
         if requester.on_behalf_of.as_ref() == Some(approver) {
             return Err(ApprovalError::Requester(approver.clone()));
         }
-        self.signature.verify_raw(key, &self.statement.signing_bytes()?)?;
-        Ok(Consent { signed: self })
+        let proven = credentials.check(&self.signature, &self.statement.signing_bytes()?)?;
+        Ok(Consent { signed: self, proven })
     }
 }
 
@@ -249,6 +251,12 @@ impl Consent {
     #[must_use]
     pub const fn terms(&self) -> &HoldTerms {
         &self.signed.statement.terms
+    }
+
+    /// How it was proven.
+    #[must_use]
+    pub const fn proven(&self) -> &Proven {
+        &self.proven
     }
 
     /// The statement and its signature, for the ledger and for executors.

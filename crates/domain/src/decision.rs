@@ -168,8 +168,6 @@ pub struct Decision {
     pub facts: Digest,
     /// The policy bundle it was decided under.
     pub policy: Digest,
-    /// A development flag was in force: consent from the command line counted as strong.
-    pub development: bool,
 }
 
 /// The type tag of [`Decision`].
@@ -178,16 +176,6 @@ pub enum DecisionType {
     /// Version 1.
     #[serde(rename = "holdpoint/decision/v1")]
     V1,
-}
-
-/// Whether a development flag weakens what counts as consent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// The real thing.
-    Production,
-    /// Signatures from the command line count as strong. Shows in every decision.
-    Development,
 }
 
 /// The ids of the reasons that the gate itself gives.
@@ -296,7 +284,7 @@ pub fn floor(facts: &Facts) -> (Option<Tier>, Vec<Reason>) {
 /// In this order: a guardrail that denies, denies. An error or a non-monotone answer on any rung denies. A trigger that
 /// nobody can tell defers, unless no rung would allow it anyway. Otherwise the tier is the first rung, from the floor
 /// upward, that policy allows; none is a denial.
-pub fn decide(facts: &PlanFacts, ladders: &[Ladder], mode: Mode) -> Result<Decision, DigestError> {
+pub fn decide(facts: &PlanFacts, ladders: &[Ladder]) -> Result<Decision, DigestError> {
     let mut decision = Decision {
         r#type: DecisionType::V1,
         answer: Answer::Allow,
@@ -305,7 +293,6 @@ pub fn decide(facts: &PlanFacts, ladders: &[Ladder], mode: Mode) -> Result<Decis
         reasons: Vec::new(),
         facts: facts.digest()?,
         policy: facts.first().inputs.policy,
-        development: mode == Mode::Development,
     };
     // A step that policy was not asked about failed.
     let unasked = Ladder::all(&Verdict::Error { rules: Vec::new() });

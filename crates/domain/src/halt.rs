@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Id, Timestamp, id::kind};
+use crate::{Id, Timestamp, id::kind, signature::Purpose, signed::Statement};
 
 /// How much stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -24,6 +24,44 @@ pub struct Halt {
     pub by: Option<Id<kind::Person>>,
     /// When, by the gate's clock.
     pub at_ms: Timestamp,
+}
+
+/// What an administrator signs to end a halt: exactly that one, so that a signature ends no later one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResumeStatement {
+    /// `holdpoint/resume/v1`.
+    pub r#type: ResumeType,
+    /// The log that the gate writes.
+    pub origin: String,
+    /// The halt in force.
+    pub halt: Halt,
+    /// Who ends it.
+    pub by: Id<kind::Person>,
+}
+
+/// The type tag of [`ResumeStatement`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ResumeType {
+    /// Version 1.
+    #[serde(rename = "holdpoint/resume/v1")]
+    V1,
+}
+
+impl ResumeStatement {
+    /// The end of this halt, said by this person.
+    #[must_use]
+    pub const fn new(origin: String, halt: Halt, by: Id<kind::Person>) -> Self {
+        Self { r#type: ResumeType::V1, origin, halt, by }
+    }
+}
+
+impl Statement for ResumeStatement {
+    const PURPOSE: Purpose = Purpose::Resume;
+
+    fn by(&self) -> &Id<kind::Person> {
+        &self.by
+    }
 }
 
 impl Reach {

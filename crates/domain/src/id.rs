@@ -132,6 +132,9 @@ pub mod kind {
     /// A person.
     #[derive(Debug)]
     pub enum Person {}
+    /// The act by which somebody was enrolled.
+    #[derive(Debug)]
+    pub enum Act {}
     /// A team of people and agents.
     #[derive(Debug)]
     pub enum Team {}
@@ -216,6 +219,9 @@ pub mod kind {
     }
     impl Kind for Person {
         const WHAT: &'static str = "person name";
+    }
+    impl Kind for Act {
+        const WHAT: &'static str = "act of enrolment";
     }
     impl Kind for Team {
         const WHAT: &'static str = "team name";

@@ -12,6 +12,7 @@ use crate::{
     digest::DigestError,
     id::kind,
     plan::Plan,
+    proof::Credentials,
     signature::{PublicKey, Signature, Thumbprint},
 };
 
@@ -48,8 +49,6 @@ pub struct Grant {
     pub terms: Option<HoldTerms>,
     /// Their signed statements.
     pub approvals: Vec<SignedStatement>,
-    /// Consent from the command line counted as strong (development only).
-    pub development: bool,
     /// The executors that may act under it, each on the steps that are its own, and the key that each must have: the permit in
     /// another's hands is worth nothing.
     pub executors: BTreeMap<Id<kind::Executor>, Thumbprint>,
@@ -140,8 +139,18 @@ pub enum PermitError {
     #[error("`{0}` rejected the plan")]
     Rejected(Id<kind::Person>),
     /// T4 without strong authentication.
-    #[error("tier T4 needs fresh strong authentication, which a signature from the command line is not")]
-    NotStrong,
+    #[error("tier T4 needs fresh strong authentication by passkeys of {needed} people, got {got}")]
+    NotStrong {
+        /// How many people.
+        needed: u32,
+        /// How many signed with a passkey.
+        got: u32,
+    },
+    /// Two people whom one act enrolled: it could have been one.
+    #[error(
+        "the passkeys of these approvers were enrolled by one act: tier T4 needs people who were enrolled by different ones"
+    )]
+    OneAct,
     /// An approval of another decision.
     #[error("an approval is about another decision, plan or facts")]
     OtherDecision,
@@ -252,9 +261,6 @@ impl Grant {
         }
         in_time(terms, parts.granted_at)?;
         count(decision.tier, needed, consents)?;
-        if decision.tier >= Tier::T4 && !decision.development {
-            return Err(PermitError::NotStrong);
-        }
         Ok(Self {
             id: parts.id,
             plan_id: parts.plan_id,
@@ -267,7 +273,6 @@ impl Grant {
             head: parts.head,
             terms: terms.cloned(),
             approvals: consents.iter().map(|consent| consent.signed().clone()).collect(),
-            development: decision.development,
             executors: parts.executors,
             nonce: parts.nonce,
             epoch: parts.epoch,
@@ -306,17 +311,42 @@ pub const fn needed(tier: Tier) -> u32 {
     }
 }
 
-/// Counts distinct approvers, each once; a rejection among them wins.
-fn count(tier: Tier, needed: u32, consents: &[Consent]) -> Result<u32, PermitError> {
+/// What consents amount to.
+struct Counted {
+    approvals: u32,
+    strong: bool,
+}
+
+/// Counts distinct approvers, each once; a rejection among them wins. From T4 on, only those count who signed with a passkey, and
+/// no two by one act of enrolment.
+fn count(tier: Tier, needed: u32, consents: &[Consent]) -> Result<Counted, PermitError> {
     let mut people = BTreeSet::new();
+    let (mut strong, mut acts) = (BTreeSet::new(), BTreeSet::new());
     for consent in consents {
         match consent.choice() {
             Choice::Reject => return Err(PermitError::Rejected(consent.approver().clone())),
             Choice::Approve => people.insert(consent.approver()),
         };
+        if let Some(asserted) = consent.proven().strong() {
+            strong.insert(consent.approver());
+            acts.insert(asserted.act());
+        }
     }
-    let got = u32::try_from(people.len()).unwrap_or(u32::MAX);
-    if got < needed { Err(PermitError::Approvals { tier, needed, got }) } else { Ok(got) }
+    let number = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+    let (approvals, by_passkey) = (number(people.len()), number(strong.len()));
+    if approvals < needed {
+        return Err(PermitError::Approvals { tier, needed, got: approvals });
+    }
+    let is_strong = approvals > 0 && by_passkey >= needed;
+    if tier >= Tier::T4 {
+        if !is_strong {
+            return Err(PermitError::NotStrong { needed, got: by_passkey });
+        }
+        if number(acts.len()) < needed {
+            return Err(PermitError::OneAct);
+        }
+    }
+    Ok(Counted { approvals, strong: is_strong })
 }
 
 #[derive(Deserialize)]
@@ -387,13 +417,13 @@ impl Permit {
         }
     }
 
-    /// Checks the approvers' statements against keys pinned apart from the gate, for a plan that needs at least `floor`.
+    /// Checks the approvers' statements against credentials pinned apart from the gate, for a plan that needs at least `floor`.
     /// Returns the oversight that they amount to. A gate whose key was stolen can sign a permit, but not this.
     pub fn check_consents(
         &self,
         plan: &Plan,
         floor: Tier,
-        keys: &BTreeMap<Id<kind::Person>, PublicKey>,
+        credentials: &BTreeMap<Id<kind::Person>, Credentials>,
     ) -> Result<Oversight, PermitError> {
         self.check_plan(plan)?;
         in_time(self.grant.terms.as_ref(), self.grant.granted_at_ms)?;
@@ -415,16 +445,16 @@ impl Permit {
                 return Err(PermitError::OtherDecision);
             }
             let approver = &signed.statement.approver;
-            let key = keys.get(approver).ok_or_else(|| PermitError::UnknownApprover(approver.clone()))?;
+            let theirs =
+                credentials.get(approver).ok_or_else(|| PermitError::UnknownApprover(approver.clone()))?;
             consents.push(
-                signed.clone().check_signed(terms, key, plan.requester()).map_err(PermitError::Approval)?,
+                signed
+                    .clone()
+                    .check_signed(terms, theirs, plan.requester())
+                    .map_err(PermitError::Approval)?,
             );
         }
-        let approvals = count(tier, needed(tier), &consents)?;
-        let strong = self.grant.development && approvals > 0;
-        if tier >= Tier::T4 && !strong {
-            return Err(PermitError::NotStrong);
-        }
+        let Counted { approvals, strong } = count(tier, needed(tier), &consents)?;
         Ok(Oversight { review_promised: self.grant.tier >= Tier::T2, approvals, strong, fresh: strong })
     }
 }

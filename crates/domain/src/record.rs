@@ -15,12 +15,12 @@ use crate::{
     digest::DigestError,
     facts::{Inputs, PlanFacts},
     flow::Event,
-    halt::Halt,
+    halt::{Halt, ResumeStatement},
     id::kind,
     lease::LeaseInfo,
     limits::Footprint,
     plan::Plan,
-    signature::PublicKey,
+    proof::{Credentials, Proof},
     signed::Signed,
     trigger::SignedEvidence,
 };
@@ -84,8 +84,8 @@ pub enum Body {
         origin: String,
         /// Digests of the control inputs.
         inputs: Inputs,
-        /// The first administrators and their keys: who may approve changes from now on.
-        administrators: BTreeMap<Id<kind::Person>, PublicKey>,
+        /// The first administrators and what they sign with: who may approve changes from now on.
+        administrators: BTreeMap<Id<kind::Person>, Credentials>,
         /// The commitments to the control inputs' contents, which are kept beside the ledger.
         contents: BTreeMap<Control, Commitment>,
     },
@@ -129,7 +129,10 @@ pub enum Body {
         halt: Halt,
     },
     /// A person let it go on.
-    Resumed,
+    Resumed {
+        /// Their statement.
+        statement: Box<Signed<ResumeStatement>>,
+    },
     /// Requests of nobody that the gate knows, in an interval: how many of each kind were turned away.
     Strangers {
         /// From when.
@@ -466,6 +469,24 @@ pub enum RecordError {
 }
 
 impl Body {
+    /// The proof of the person who said it, where somebody did.
+    #[must_use]
+    pub fn proof(&self) -> Option<&Proof> {
+        if let Self::Approved { statement } | Self::Rejected { statement } = self {
+            Some(&statement.signature)
+        } else if let Self::ChangeDecided { statement } = self {
+            Some(&statement.signature)
+        } else if let Self::Reviewed { statement, .. } = self {
+            Some(&statement.signature)
+        } else if let Self::Resolved { statement, .. } = self {
+            Some(&statement.signature)
+        } else if let Self::Resumed { statement } = self {
+            Some(&statement.signature)
+        } else {
+            None
+        }
+    }
+
     /// What the record does to its plan's state; none for records that only inform.
     #[must_use]
     pub const fn event(&self) -> Option<Event> {
@@ -505,7 +526,7 @@ impl Body {
             | Self::InputRefused { .. }
             | Self::InputRestored { .. }
             | Self::Halted { .. }
-            | Self::Resumed
+            | Self::Resumed { .. }
             | Self::Strangers { .. }
             | Self::Delegated { .. }
             | Self::Reviewed { .. }
@@ -550,7 +571,7 @@ impl Body {
             Self::InputRefused { .. } => "input_refused",
             Self::InputRestored { .. } => "input_restored",
             Self::Halted { .. } => "halted",
-            Self::Resumed => "resumed",
+            Self::Resumed { .. } => "resumed",
             Self::Strangers { .. } => "strangers",
             Self::Delegated { .. } => "delegated",
             Self::Proposed { .. } => "proposed",

@@ -43,6 +43,8 @@ pub enum Purpose {
     Review,
     /// A person says how a run in doubt ended.
     Resolution,
+    /// A person ends a halt.
+    Resume,
 }
 
 /// A signature that does not hold.
@@ -73,6 +75,7 @@ impl Purpose {
             Self::Change => b"holdpoint-change-v1\0",
             Self::Review => b"holdpoint-review-v1\0",
             Self::Resolution => b"holdpoint-resolution-v1\0",
+            Self::Resume => b"holdpoint-resume-v1\0",
         }
     }
 

@@ -6,7 +6,8 @@ use crate::{
     Id,
     digest::DigestError,
     id::kind,
-    signature::{PublicKey, Purpose, Signature, SignatureError},
+    proof::{Credentials, Proof, ProofError, Proven},
+    signature::Purpose,
 };
 
 /// Something that a person says under their own key. The purpose stands in front of the signed bytes, so that a signature under
@@ -24,14 +25,14 @@ pub trait Statement: Serialize + Sized {
     }
 }
 
-/// A statement with its signature.
+/// A statement with the proof that it is its author's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Signed<T> {
     /// What was signed.
     pub statement: T,
-    /// By the person's key.
-    pub signature: Signature,
+    /// By the person's key or passkey.
+    pub signature: Proof,
 }
 
 /// A statement that does not count.
@@ -39,17 +40,17 @@ pub struct Signed<T> {
 pub enum StatementError {
     /// Another key made the signature, or somebody changed the statement.
     #[error("the signature of `{0}` does not hold")]
-    Signature(Id<kind::Person>, #[source] SignatureError),
+    Signature(Id<kind::Person>, #[source] ProofError),
     /// No canonical form.
     #[error(transparent)]
     Digest(#[from] DigestError),
 }
 
 impl<T: Statement> Signed<T> {
-    /// Checks the signature with the person's registered key.
-    pub fn check(&self, key: &PublicKey) -> Result<(), StatementError> {
+    /// Checks the signature with the person's registered credentials.
+    pub fn check(&self, credentials: &Credentials) -> Result<Proven, StatementError> {
         let bytes = self.statement.signing_bytes()?;
-        let checked = self.signature.verify_raw(key, &bytes);
+        let checked = credentials.check(&self.signature, &bytes);
         checked.map_err(|err| StatementError::Signature(self.statement.by().clone(), err))
     }
 }

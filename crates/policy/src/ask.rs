@@ -63,8 +63,8 @@ pub struct Consent<'a> {
     pub is_requester: bool,
     /// They answer for the agent that asks.
     pub is_agent_owner: bool,
-    /// A development flag is in force.
-    pub development: bool,
+    /// They sign with a passkey.
+    pub strong: bool,
 }
 
 /// What the rules of a set did.

@@ -295,7 +295,7 @@ fn consent_context(consent: &Consent<'_>, known: &Known) -> Vec<(String, Value)>
         ("approvals", number(consent.approvals)),
         ("isRequester", yes(consent.is_requester)),
         ("agentOwner", yes(consent.is_agent_owner)),
-        ("development", yes(consent.development)),
+        ("strong", yes(consent.strong)),
         ("tainted", yes(consent.facts.provenance.tainted())),
         ("action", text(consent.facts.action.id.as_str())),
         ("groups", Value::new_set(known.groups.iter().map(|group| text(group)))),

@@ -112,7 +112,7 @@ type Ask = {
 };
 // What a person would approve. `groups` are the groups of `action`; `approvals` are those obtained so far.
 type Consent = {
-  tier: Long, approvals: Long, isRequester: Bool, agentOwner: Bool, development: Bool, tainted: Bool,
+  tier: Long, approvals: Long, isRequester: Bool, agentOwner: Bool, strong: Bool, tainted: Bool,
   action: String, groups: Set<String>,
 };
 "#;

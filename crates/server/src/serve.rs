@@ -82,7 +82,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
         None => None,
     };
     if config.development {
-        tracing::warn!("DEVELOPMENT: signatures from the command line count as strong authentication");
+        tracing::warn!("DEVELOPMENT: drills may kill this gate, and the local issuer says who is who");
     }
     if apart.is_none() {
         tracing::warn!(

@@ -12,7 +12,6 @@ use holdpoint_app::port::{ExecuteError, Work};
 use holdpoint_domain::{
     Digest, Id, Tier, Timestamp,
     action::{Action, Catalogue},
-    decision::Mode,
     digest::DigestError,
     guardrail::static_floors,
     id::kind,
@@ -20,6 +19,7 @@ use holdpoint_domain::{
     narrow::{Chain, Holding, NarrowError},
     permit::{MAX_START_MS, Permit, PermitError, PermitKeys},
     plan::{Plan, PlanError, Step, check_params},
+    proof::Credentials,
     signature::PublicKey,
 };
 
@@ -28,12 +28,10 @@ use holdpoint_domain::{
 pub struct Pins {
     /// The gate's permit keys.
     pub gate: PermitKeys,
-    /// The keys that people approve with.
-    pub approvers: BTreeMap<Id<kind::Person>, PublicKey>,
+    /// The keys and passkeys that people approve with.
+    pub approvers: BTreeMap<Id<kind::Person>, Credentials>,
     /// A copy of the catalogue of one's own.
     pub catalogue: Arc<Catalogue>,
-    /// Whether permits that count consent from the command line as strong are taken.
-    pub mode: Mode,
 }
 
 /// How far a gate's clock may be ahead of that of an executor or an issuer.
@@ -103,11 +101,6 @@ pub enum Refusal {
         /// How far ahead.
         ahead_ms: u64,
     },
-    /// A permit of a gate in development, where only the real thing is taken.
-    #[error(
-        "the permit counts consent from the command line as strong: expected one of a gate in production"
-    )]
-    Development,
     /// Not in one's own catalogue.
     #[error("action `{0}` is not in the catalogue here")]
     UnknownAction(Id<kind::Action>),
@@ -186,7 +179,8 @@ impl Refusal {
             Self::Permit(
                 PermitError::Approvals { .. }
                 | PermitError::Rejected(_)
-                | PermitError::NotStrong
+                | PermitError::NotStrong { .. }
+                | PermitError::OneAct
                 | PermitError::OtherDecision
                 | PermitError::Approval(_)
                 | PermitError::UnknownApprover(_),
@@ -202,7 +196,6 @@ impl Refusal {
                 | PermitError::Digest(_),
             ) => "permit",
             Self::Life | Self::Ahead { .. } | Self::TooLate { .. } => "time",
-            Self::Development => "development",
             Self::UnknownAction(_) | Self::OtherEntry(_) | Self::OtherUndo(_) | Self::Digest(_) => {
                 "catalogue"
             }
@@ -254,9 +247,6 @@ impl Pins {
         // A stolen key could otherwise date a permit back to when its old approvals were fresh.
         if granted >= start || start > end || start.since(granted).ms() > MAX_START_MS {
             return Err(Refusal::Life);
-        }
-        if grant.development && self.mode == Mode::Production {
-            return Err(Refusal::Development);
         }
         let (mut floor, mut longest) = (Tier::T0, start);
         for step in plan.steps() {

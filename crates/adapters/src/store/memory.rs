@@ -27,6 +27,10 @@ fn load(conn: &Connection) -> rusqlite::Result<Memory> {
         memory.decisions.insert((parsed(row, 0)?, parsed(row, 1)?));
         Ok(())
     })?;
+    each(conn, "SELECT passkey, counter FROM passkeys_used", |row| {
+        memory.counters.insert(parsed(row, 0)?, row.get(1)?);
+        Ok(())
+    })?;
     each(conn, "SELECT target, plan FROM locks", |row| {
         memory.locks.insert(parsed(row, 0)?, parsed(row, 1)?);
         Ok(())
@@ -69,6 +73,9 @@ pub(super) fn rewrite(memory: Memory, conn: &Connection) -> rusqlite::Result<()>
     for (hold, person) in memory.decisions {
         tables.add_decision(&hold, &person)?;
     }
+    for (passkey, counter) in memory.counters {
+        tables.put_counter(&passkey, counter)?;
+    }
     for (target, plan) in memory.locks {
         tables.lock(&target, &plan)?;
     }
@@ -80,8 +87,8 @@ pub(super) fn rewrite(memory: Memory, conn: &Connection) -> rusqlite::Result<()>
 }
 
 /// The tables of projections; those that others point to come first.
-const PROJECTIONS: [&str; 7] =
-    ["plans", "nonces", "decisions_on_hold", "locks", "leases", "runs", "input_changes"];
+const PROJECTIONS: [&str; 8] =
+    ["plans", "nonces", "decisions_on_hold", "passkeys_used", "locks", "leases", "runs", "input_changes"];
 
 /// Whether SQLite finds the projections' indexes in agreement with their tables.
 fn is_sound(conn: &Connection) -> bool {

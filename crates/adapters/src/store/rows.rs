@@ -10,7 +10,7 @@ use holdpoint_app::{
         apply::{NonceRow, Rows},
     },
 };
-use holdpoint_domain::{Id, Tier, Timestamp, flow::State, id::kind, lease::LeaseInfo};
+use holdpoint_domain::{Id, Tier, Timestamp, flow::State, id::kind, lease::LeaseInfo, passkey::CredentialId};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, ToSql, params, types::Type};
 
 /// The columns of [`plan_row`], in its order.
@@ -198,6 +198,18 @@ impl Rows for Tables<'_> {
     fn add_decision(&mut self, hold: &Id<kind::Hold>, person: &Id<kind::Person>) -> rusqlite::Result<bool> {
         let sql = "INSERT OR IGNORE INTO decisions_on_hold (hold, person) VALUES (?1, ?2)";
         self.execute(sql, &[&hold.as_str(), &person.as_str()]).map(|rows| rows > 0)
+    }
+
+    fn counter(&mut self, passkey: &CredentialId) -> rusqlite::Result<Option<u32>> {
+        let mut statement =
+            self.conn.prepare_cached("SELECT counter FROM passkeys_used WHERE passkey = ?1")?;
+        statement.query_row([passkey.to_string()], |row| row.get(0)).optional()
+    }
+
+    fn put_counter(&mut self, passkey: &CredentialId, counter: u32) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO passkeys_used (passkey, counter) VALUES (?1, ?2)
+                   ON CONFLICT (passkey) DO UPDATE SET counter = ?2";
+        self.execute(sql, &[&passkey.to_string(), &counter]).map(|_| ())
     }
 
     fn holder(&mut self, target: &Id<kind::Target>) -> rusqlite::Result<Option<Id<kind::Plan>>> {

@@ -9,7 +9,9 @@ use super::error::OpenError;
 use crate::step::Step;
 
 /// The latest schema version that this code knows.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
+/// The oldest version that still opens.
+const FIRST_VERSION: i64 = 1;
 /// `hldp`, in the header of the file: says whose database it is.
 const APPLICATION_ID: i64 = 0x686c_6470;
 /// How long SQLite waits for a lock that another tool (a backup, a shell) holds.
@@ -76,6 +78,11 @@ CREATE TABLE decisions_on_hold (
     hold   TEXT NOT NULL,
     person TEXT NOT NULL,
     PRIMARY KEY (hold, person)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE passkeys_used (
+    passkey TEXT PRIMARY KEY,
+    counter INTEGER NOT NULL CHECK (counter >= 0)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE locks (
@@ -162,8 +169,29 @@ pub(super) fn open_writer(path: &Path, first_checkpoint: &str) -> Result<Connect
         txn.pragma_update(None, "user_version", VERSION)?;
         Step::StoreCreate.take(|_| txn.commit())?;
     }
+    migrate(&mut conn)?;
     check_schema(&conn)?;
     Ok(conn)
+}
+
+/// What version 2 added: the counters of passkeys.
+const PASSKEYS: &str = "CREATE TABLE passkeys_used (
+    passkey TEXT PRIMARY KEY,
+    counter INTEGER NOT NULL CHECK (counter >= 0)
+) STRICT, WITHOUT ROWID";
+
+/// Brings the tables of an earlier version to this one. The projections are folded from the log at every start, so that they only
+/// have to be there.
+fn migrate(conn: &mut Connection) -> Result<(), OpenError> {
+    if conn.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? == VERSION {
+        return Ok(());
+    }
+    // If we stop here, the store is of one version or of the other: one transaction.
+    let txn = conn.transaction()?;
+    txn.execute_batch(PASSKEYS)?;
+    txn.pragma_update(None, "user_version", VERSION)?;
+    Step::StoreCreate.take(|_| txn.commit())?;
+    Ok(())
 }
 
 /// Opens a connection that can only read.
@@ -191,7 +219,7 @@ fn check_owner(conn: &Connection, path: &Path) -> Result<bool, OpenError> {
     if version > VERSION {
         return Err(OpenError::Newer { known: VERSION, got: version });
     }
-    if version == VERSION {
+    if version == VERSION || version == FIRST_VERSION {
         Ok(false)
     } else {
         Err(OpenError::corrupt(None, format!("schema version {version} never existed")))

@@ -19,8 +19,8 @@ pub struct ApproveQuestion<'a> {
     pub approvals: u32,
     /// The person answers for the agent that asked.
     pub owns_agent: bool,
-    /// A development flag is in force.
-    pub development: bool,
+    /// The person signs with a passkey.
+    pub strong: bool,
     /// The facts of the decision.
     pub facts: &'a Facts,
 }

@@ -11,6 +11,7 @@ use holdpoint_domain::{
     halt::Halt,
     id::kind,
     lease::LeaseInfo,
+    passkey::CredentialId,
     record::Record,
 };
 use holdpoint_ledger::hash::Hash;
@@ -207,6 +208,16 @@ pub enum StoreError {
         hold: Id<kind::Hold>,
         /// The person.
         person: Id<kind::Person>,
+    },
+    /// A passkey whose counter went back or stood still: there is a copy of it.
+    #[error("the counter of passkey `{passkey}` was {last}, and is {got} now")]
+    Counter {
+        /// The passkey.
+        passkey: CredentialId,
+        /// The last counter.
+        last: u32,
+        /// The one at hand.
+        got: u32,
     },
     /// An epoch that does not grow.
     #[error("expected an epoch above {last}, got {got}")]

@@ -9,6 +9,7 @@ use holdpoint_domain::{
     halt::Halt,
     id::kind,
     lease::LeaseInfo,
+    passkey::{CredentialId, counter_follows},
 };
 
 use super::{Change, ChangeRow, ChangeState, Owed, RunRow};
@@ -82,6 +83,8 @@ pub trait Rows {
     /// Says whether it is new.
     fn add_decision(&mut self, hold: &Id<kind::Hold>, person: &Id<kind::Person>)
     -> Result<bool, Self::Error>;
+    fn counter(&mut self, passkey: &CredentialId) -> Result<Option<u32>, Self::Error>;
+    fn put_counter(&mut self, passkey: &CredentialId, counter: u32) -> Result<(), Self::Error>;
     fn holder(&mut self, target: &Id<kind::Target>) -> Result<Option<Id<kind::Plan>>, Self::Error>;
     fn lock(&mut self, target: &Id<kind::Target>, plan: &Id<kind::Plan>) -> Result<(), Self::Error>;
     /// Only where the plan holds it.
@@ -162,6 +165,14 @@ impl<R: Rows> Step<'_, R> {
                     let (hold, person) = (hold.clone(), person.clone());
                     return Err(StoreError::DecidedBefore { hold, person }.into());
                 }
+            }
+            Change::Asserted { credential, counter } => {
+                let last = self.rows.counter(credential).map_err(Stop::Rows)?.unwrap_or(0);
+                if !counter_follows(last, *counter) {
+                    let (passkey, got) = (credential.clone(), *counter);
+                    return Err(StoreError::Counter { passkey, last, got }.into());
+                }
+                self.rows.put_counter(credential, *counter).map_err(Stop::Rows)?;
             }
             Change::UnderInputs(inputs) => {
                 if !self.scalars.are_under(inputs) {

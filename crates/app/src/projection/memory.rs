@@ -5,7 +5,7 @@ use std::{
     convert::Infallible,
 };
 
-use holdpoint_domain::{Id, id::kind, lease::LeaseInfo};
+use holdpoint_domain::{Id, id::kind, lease::LeaseInfo, passkey::CredentialId};
 
 use super::{
     ChangeRow, RunRow,
@@ -22,6 +22,7 @@ pub struct Memory {
     pub input_changes: HashMap<Id<kind::Change>, ChangeRow>,
     pub nonces: HashMap<Id<kind::Nonce>, NonceRow>,
     pub decisions: HashSet<(Id<kind::Hold>, Id<kind::Person>)>,
+    pub counters: HashMap<CredentialId, u32>,
     pub locks: HashMap<Id<kind::Target>, Id<kind::Plan>>,
     pub leases: HashMap<Id<kind::Lease>, (Id<kind::Plan>, LeaseInfo)>,
 }
@@ -68,6 +69,15 @@ impl Rows for Memory {
 
     fn add_decision(&mut self, hold: &Id<kind::Hold>, person: &Id<kind::Person>) -> Result<bool, Infallible> {
         Ok(self.decisions.insert((hold.clone(), person.clone())))
+    }
+
+    fn counter(&mut self, passkey: &CredentialId) -> Result<Option<u32>, Infallible> {
+        Ok(self.counters.get(passkey).copied())
+    }
+
+    fn put_counter(&mut self, passkey: &CredentialId, counter: u32) -> Result<(), Infallible> {
+        self.counters.insert(passkey.clone(), counter);
+        Ok(())
     }
 
     fn holder(&mut self, target: &Id<kind::Target>) -> Result<Option<Id<kind::Plan>>, Infallible> {

@@ -14,8 +14,9 @@ use holdpoint_domain::{
     halt::Halt,
     id::kind,
     lease::LeaseInfo,
+    passkey::CredentialId,
+    proof::Proof,
     record::{Body, Record},
-    signature::Signature,
 };
 
 pub use rows::{ChangeRow, ChangeState, Owed, RunFilter, RunRow};
@@ -113,13 +114,20 @@ pub enum Change {
         /// Who.
         person: Id<kind::Person>,
         /// The signature of an approval; none for a rejection.
-        approval: Option<Signature>,
+        approval: Option<Proof>,
     },
     /// One control input is another now. Guards: an open change says so, enough administrators approved it, and it replaces what
     /// is in force.
     ChangeInput(holdpoint_domain::change::Change),
     /// A halt is in force, or none.
     SetHalt(Option<Halt>),
+    /// A passkey signed, and counted. Guard: its counter grew, or it has none.
+    Asserted {
+        /// The passkey.
+        credential: CredentialId,
+        /// Its counter.
+        counter: u32,
+    },
 }
 
 /// The changes that a record makes, in order.
@@ -160,6 +168,9 @@ pub fn changes(record: &Record) -> Vec<Change> {
         let terms = &statement.statement.terms;
         changes.push(Change::SetHold { hold: terms.hold.clone(), until: terms.expires_at_ms });
     }
+    if let Some((credential, counter)) = record.body.proof().and_then(Proof::counter) {
+        changes.push(Change::Asserted { credential: credential.clone(), counter });
+    }
     match &record.body {
         Body::Genesis { inputs, .. } => changes.push(Change::SetInputs(*inputs)),
         Body::ChangeProposed { terms } => changes.push(Change::NewInputChange(terms.clone())),
@@ -170,7 +181,7 @@ pub fn changes(record: &Record) -> Vec<Change> {
         }),
         Body::Changed { change } => changes.push(Change::ChangeInput(change.clone())),
         Body::Halted { halt } => changes.push(Change::SetHalt(Some(halt.clone()))),
-        Body::Resumed => changes.push(Change::SetHalt(None)),
+        Body::Resumed { .. } => changes.push(Change::SetHalt(None)),
         Body::Decided { decision, facts } => {
             changes.extend([Change::UnderInputs(facts.first().inputs), Change::SetTier(decision.tier)]);
         }

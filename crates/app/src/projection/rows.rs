@@ -8,7 +8,7 @@ use holdpoint_domain::{
     flow::State,
     id::kind,
     limits::{Footprint, PastRun},
-    signature::Signature,
+    proof::Proof,
 };
 use serde::{Deserialize, Serialize};
 
@@ -94,7 +94,7 @@ pub struct ChangeRow {
     /// Administrators who approved, in order.
     pub approvals: Vec<Id<kind::Person>>,
     /// What each of them signed with, in the same order: whoever lost their key since does not count.
-    pub signatures: Vec<Signature>,
+    pub signatures: Vec<Proof>,
 }
 
 /// Which runs to list: those that match any of these.

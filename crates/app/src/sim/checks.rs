@@ -91,7 +91,7 @@ pub(super) fn record(book: &Book, outside: &Outside, record: &Record) -> Checked
         holds(waits, "inv03", || "decided on a trigger that nobody could tell".to_owned())?;
     }
     match &record.body {
-        Body::Resumed => {
+        Body::Resumed { .. } => {
             let Actor::Person { person } = &record.actor else {
                 return broken("inv15", "nobody let it go on after a halt".to_owned());
             };

@@ -164,7 +164,7 @@ fn consent<'a>(person: &'a holdpoint_domain::agent::Person, facts: &'a Facts) ->
         approvals: 0,
         is_requester: false,
         is_agent_owner: false,
-        development: false,
+        strong: false,
     }
 }
 

@@ -263,7 +263,7 @@ fn a_slice_answers_like_a_full_scan() {
         }
         for person in &people {
             let consent = Consent {
-                person, facts: &facts[0], tier: Tier::T4, approvals: 0, is_requester: false, is_agent_owner: false, development: false,
+                person, facts: &facts[0], tier: Tier::T4, approvals: 0, is_requester: false, is_agent_owner: false, strong: false,
             };
             let asked = Asked::consent(&schema, &consent).unwrap();
             note(&check(&rules, &index, &asked, None)?);

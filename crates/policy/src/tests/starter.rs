@@ -98,7 +98,7 @@ fn who_approves_in_the_starter() {
             approvals: 0,
             is_requester: false,
             is_agent_owner: owner,
-            development: false,
+            strong: false,
         };
         bundle.may_approve(&consent, in_time())
     };

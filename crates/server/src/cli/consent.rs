@@ -43,11 +43,6 @@ pub(crate) fn lines(
             lines.push(format!("because   {} (not below {tier})", reason.rule));
         }
     }
-    if decision.development {
-        lines.push(
-            "DEVELOPMENT: a signature from the command line counts as strong authentication here".to_owned(),
-        );
-    }
     lines.push(format!("asked by  {}", plan.requester().words()));
     lines.push(format!("log       {}", visible(&terms.head.origin)));
     lines.push(format!("plan      {}", terms.plan));

@@ -8,7 +8,7 @@ use holdpoint_app::port::{Clock as _, Latch as _};
 use holdpoint_domain::{
     Id,
     change::Control,
-    halt::{Halt, Reach},
+    halt::{Halt, Reach, ResumeStatement},
 };
 
 use super::{
@@ -18,10 +18,11 @@ use super::{
     failed,
     output::{Print, clock_time, list, read},
     say,
+    sign::{self, SignOptions},
 };
 use crate::{
     config::Config,
-    http::wire::{HaltInForce, Halted, NewHalt, Resume, Status},
+    http::wire::{HaltInForce, Halted, NewHalt, Status},
 };
 
 /// How long the gate may take to answer before its latch file is written in its place.
@@ -42,6 +43,8 @@ pub(crate) struct HaltOptions {
 pub(crate) struct ResumeOptions {
     #[command(flatten)]
     door: Door,
+    #[command(flatten)]
+    sign: SignOptions,
     #[command(flatten)]
     print: Print,
 }
@@ -100,15 +103,28 @@ fn by_hand(config: &Config, reach: Reach, options: &HaltOptions, err: &CliError)
 
 /// Ends the halt.
 pub(crate) async fn resume(options: ResumeOptions) -> Result<(), CliError> {
-    let (_, answer) = Client::connect(&options.door)?.post("/v1/resume", &Resume {}).await?;
+    let client = Client::connect(&options.door)?;
+    let (person, key) = options.sign.signer(&options.door, &client)?;
+    let HaltInForce { halt, origin } = read(&client.get("/v1/halt").await?)?;
+    let halt = halt.ok_or_else(|| CliError::Denied("no halt is in force".to_owned()))?;
+    sign::same_origin(&client, &origin)?;
+    say(line("halted", in_words(&halt)));
+    options.sign.confirm("resume")?;
+    let signed = sign::sign(&key, ResumeStatement::new(origin, halt, person))?;
+    let (_, answer) = client.post("/v1/resume", &signed).await?;
     if !options.print.data(&answer)? {
-        let HaltInForce { halt } = read(&answer)?;
+        let HaltInForce { halt, .. } = read(&answer)?;
         match halt {
             None => say("resumed: it goes on"),
             Some(halt) => say(format_args!("still halted ({}): somebody halted again", halt.reach)),
         }
     }
     Ok(())
+}
+
+fn in_words(Halt { reach, by, at_ms }: &Halt) -> String {
+    let by = by.as_ref().map_or_else(|| "whoever wrote the latch file".to_owned(), ToString::to_string);
+    format!("{reach}, by {by}, {}", clock_time(*at_ms))
 }
 
 /// Shows what holds the gate back.
@@ -120,11 +136,7 @@ pub(crate) async fn status(options: StatusOptions) -> Result<(), CliError> {
     let status: Status = read(&answer)?;
     match &status.halt {
         None => say(line("halted", "no")),
-        Some(Halt { reach, by, at_ms }) => {
-            let by =
-                by.as_ref().map_or_else(|| "whoever wrote the latch file".to_owned(), ToString::to_string);
-            say(line("halted", format_args!("{reach}, by {by}, {}", clock_time(*at_ms))));
-        }
+        Some(halt) => say(line("halted", in_words(halt))),
     }
     let refused = &status.refused_inputs;
     if refused.is_empty() {

@@ -94,7 +94,7 @@ pub(super) fn pins(inputs: &Inputs, permit_key: PublicKey, keys: &Path) -> Resul
     Ok(ExecutorPins {
         permit_key,
         retired_permit_keys: Vec::new(),
-        approvers: people.map(|person| (person.id.clone(), person.approval_key.clone())).collect(),
+        approvers: people.map(|person| (person.id.clone(), person.credentials())).collect(),
         executors,
         executor_keys,
     })

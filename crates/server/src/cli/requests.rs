@@ -5,7 +5,7 @@
 
 use clap::{Args, Subcommand};
 use holdpoint_domain::{
-    Id,
+    Id, Tier,
     approval::{Choice, HoldTerms, SignedStatement, Statement, belong_together},
     decision::Decision,
     facts::PlanFacts,
@@ -79,10 +79,16 @@ async fn decide(options: DecideOptions, choice: Choice) -> Result<(), CliError> 
     for line in consent::lines(answer.get("narrative"), &terms, &plan, &facts, &decision) {
         say(line);
     }
+    if terms.tier >= Tier::T4 && choice == Choice::Approve {
+        return Err(CliError::Denied(format!(
+            "tier {} needs two people with passkeys, and a key in a file is none: approve this hold in the console",
+            terms.tier
+        )));
+    }
     options.sign.confirm(sign::word(choice))?;
     let statement = Statement::new(terms, person, choice);
     let signature = sign::load(&key)?.sign(&statement.signing_bytes().map_err(failed)?);
-    let signed = SignedStatement { statement, signature };
+    let signed = SignedStatement { statement, signature: signature.into() };
     let (_, done) = client.post(&format!("/v1/holds/{hold}/decisions"), &signed).await?;
     let field = |name: &str| done.get(name).map(ToString::to_string).unwrap_or_default();
     say(format_args!(

@@ -66,10 +66,15 @@ pub(super) const fn word(choice: Choice) -> &'static str {
 /// Refuses to sign what belongs to the log of another gate than the configuration's: one key may serve at several gates, and
 /// what is signed here must be good here only.
 pub(super) fn same_log(client: &Client, head: &TreeHead) -> Result<(), CliError> {
+    same_origin(client, &head.origin)
+}
+
+/// As [`same_log`], for what names the log alone.
+pub(super) fn same_origin(client: &Client, origin: &str) -> Result<(), CliError> {
     match client.config() {
-        Some(config) if head.origin != config.origin => Err(CliError::NotVerified(format!(
+        Some(config) if origin != config.origin => Err(CliError::NotVerified(format!(
             "what is to be signed belongs to the log {}: expected `{}`",
-            quoted(&head.origin, 80),
+            quoted(origin, 80),
             config.origin
         ))),
         Some(_) | None => Ok(()),
@@ -84,7 +89,7 @@ pub(super) fn load(key: &Path) -> Result<Ed25519Key, CliError> {
 /// Signs a statement with a person's key.
 pub(super) fn sign<T: Statement>(key: &Path, statement: T) -> Result<Signed<T>, CliError> {
     let signature = load(key)?.sign(&statement.signing_bytes().map_err(failed)?);
-    Ok(Signed { statement, signature })
+    Ok(Signed { statement, signature: signature.into() })
 }
 
 #[allow(clippy::print_stdout, reason = "asks on the terminal")]

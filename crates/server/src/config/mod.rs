@@ -19,7 +19,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use holdpoint_domain::{Id, Millis, actor::TrustDomain, id::kind, permit::RetiredKey, signature::PublicKey};
+use holdpoint_domain::{
+    Id, Millis, actor::TrustDomain, id::kind, permit::RetiredKey, proof::Credentials, signature::PublicKey,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::wiring::Places;
@@ -44,7 +46,7 @@ pub(crate) struct Config {
     /// Host names under which the door may be asked, beside the listen address.
     #[serde(default)]
     pub(crate) allowed_hosts: BTreeSet<String>,
-    /// Consent signed on the command line counts as strong (T4). Shows in every decision. Never in production.
+    /// For development: drills may kill the gate, and the local issuer speaks the Workload API. Never in production.
     #[serde(default)]
     pub(crate) development: bool,
     /// Action catalogue files. `builtin:process` names the one in the binary.
@@ -161,8 +163,8 @@ pub(crate) struct ExecutorPins {
     /// Permit keys that sign no more, at most four.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) retired_permit_keys: Vec<RetiredKey>,
-    /// Approvers and their keys.
-    pub(crate) approvers: BTreeMap<Id<kind::Person>, PublicKey>,
+    /// Approvers, their keys and their passkeys.
+    pub(crate) approvers: BTreeMap<Id<kind::Person>, Credentials>,
     /// Executors, by the name that permits must carry, and the only targets that each may act on, whatever a permit says.
     pub(crate) executors: BTreeMap<Id<kind::Executor>, BTreeSet<Id<kind::Target>>>,
     /// Each executor's own key: permits are bound to it.

@@ -1,6 +1,8 @@
 //! The bodies of requests, each read as its endpoint reads it, without a gate around it: for `fuzz/properties`.
 
-use holdpoint_domain::{approval::SignedStatement, change::ChangeStatement, signed::Signed};
+use holdpoint_domain::{
+    approval::SignedStatement, change::ChangeStatement, halt::ResumeStatement, signed::Signed,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -34,7 +36,7 @@ pub const ALL: &[RequestBody] = &[
     RequestBody { path: "/v1/changes/{id}/decisions", read: strict::<Signed<ChangeStatement>> },
     RequestBody { path: "/v1/leases/{id}/revocation", read: strict::<wire::NewRevocation> },
     RequestBody { path: "/v1/halt", read: strict::<wire::NewHalt> },
-    RequestBody { path: "/v1/resume", read: strict::<wire::Resume> },
+    RequestBody { path: "/v1/resume", read: strict::<Signed<ResumeStatement>> },
     RequestBody { path: "/v1/probes", read: strict::<wire::NewProbe> },
     RequestBody { path: "/v1/delegations", read: strict::<wire::NewDelegation> },
     RequestBody { path: "/v1/introspection", read: strict::<wire::NewIntrospection> },

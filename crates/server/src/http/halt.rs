@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use holdpoint_app::halt;
+use holdpoint_app::{gate::Gate, halt};
+use holdpoint_domain::{halt::ResumeStatement, signed::Signed};
 
 use super::{
     body,
@@ -15,7 +16,7 @@ use super::{
 
 /// `GET /v1/halt`.
 pub(super) async fn show(State(door): State<Arc<Door>>) -> Json<wire::HaltInForce> {
-    Json(wire::HaltInForce { halt: door.service.gate().halted() })
+    Json(in_force(&door.service.gate()))
 }
 
 /// `POST /v1/halt`: in force when this answers, whatever the disk and the store do.
@@ -36,14 +37,18 @@ pub(super) async fn resume(
     State(door): State<Arc<Door>>,
     Caller(identity): Caller,
     place: Place,
-    body::Json(wire::Resume {}): body::Json<wire::Resume>,
+    body::Json(signed): body::Json<Signed<ResumeStatement>>,
 ) -> Result<Json<wire::HaltInForce>, Problem> {
-    let halt = Door::to_the_end(place, async move {
+    let left = Door::to_the_end(place, async move {
         let gate = door.service.gate();
-        halt::resume(&gate, &identity).await.map(|()| gate.halted())
+        halt::resume(&gate, &identity, signed).await.map(|()| in_force(&gate))
     })
     .await??;
-    Ok(Json(wire::HaltInForce { halt }))
+    Ok(Json(left))
+}
+
+fn in_force(gate: &Gate) -> wire::HaltInForce {
+    wire::HaltInForce { halt: gate.halted(), origin: gate.ports.store.head().origin.clone() }
 }
 
 /// `GET /v1/limits`.

@@ -134,7 +134,7 @@ pub(crate) fn moment(body: &Body) -> String {
         }
         Body::InputRestored { control } => format!("the {control} on disk is the one in force again"),
         Body::Halted { halt } => format!("halted everything ({})", halt.reach),
-        Body::Resumed => "let it go on".to_owned(),
+        Body::Resumed { .. } => "let it go on".to_owned(),
         Body::Delegated { delegation } => {
             let head = delegation.head.as_ref().map(|head| format!(" for {head}")).unwrap_or_default();
             let via: String = delegation.via.iter().map(|agent| format!(" by way of {agent}")).collect();

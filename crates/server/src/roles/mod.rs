@@ -26,7 +26,7 @@ use holdpoint_adapters::{
     tls::{self, Peers, SpiffeId},
 };
 use holdpoint_app::port::{Clock, Latch as _};
-use holdpoint_domain::{Timestamp, action::Catalogue, decision::Mode, halt::Reach, permit::PermitKeys};
+use holdpoint_domain::{Timestamp, action::Catalogue, halt::Reach, permit::PermitKeys};
 use holdpoint_ledger::VerifierKey;
 
 use crate::{
@@ -90,12 +90,10 @@ impl Apart {
         let cosigner =
             Cosigner::open(&folder, key, std::slice::from_ref(&log), Arc::clone(&clock)).map_err(failed)?;
         let pinned: ExecutorPins = parse(&config.base.join(config.pins.as_deref().unwrap_or(Path::new(""))))?;
-        let mode = if config.development { Mode::Development } else { Mode::Production };
         let pins = Pins {
             gate: PermitKeys::new(pinned.permit_key.clone(), pinned.retired_permit_keys.clone()),
             approvers: pinned.approvers.clone(),
             catalogue: catalogue(config)?,
-            mode,
         };
         let witnessed = Witnessed::new(Arc::new(cosigner), log);
         Ok(Self { pins, witnessed, pinned, clock, halts: Halts::open(config) })

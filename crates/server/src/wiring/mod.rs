@@ -31,7 +31,7 @@ use holdpoint_app::{
     judge::BundleJudge,
     port::{Clock, Executor, Issuer, Latch, Observer, Prober, Signer, Store},
 };
-use holdpoint_domain::{decision::Mode, delegation::Naming, permit::PermitKeys};
+use holdpoint_domain::{delegation::Naming, permit::PermitKeys};
 use holdpoint_ledger::VerifierKey;
 
 use apart::Apart;
@@ -72,7 +72,6 @@ pub(crate) struct Wired {
 /// What the roles beside the gate hold, and how their parts are put together for the control inputs in force.
 pub(crate) struct Roles {
     config: Config,
-    mode: Mode,
     clock: Arc<dyn Clock>,
     log_key: VerifierKey,
     side: Side,
@@ -119,12 +118,8 @@ impl Roles {
             Side::Here { hands, backends, leases } => (hands, backends, leases),
             Side::Apart(apart) => return Ok(apart.others(gate)),
         };
-        let pins = Pins {
-            gate,
-            approvers: pinned.approvers.clone(),
-            catalogue: Arc::new(inputs.catalogue.clone()),
-            mode: self.mode,
-        };
+        let pins =
+            Pins { gate, approvers: pinned.approvers.clone(), catalogue: Arc::new(inputs.catalogue.clone()) };
         let dispatch = Arc::new(executors(hands, pinned, &pins, leases, &self.clock)?);
         let (book, clock) = (Arc::clone(leases) as _, Arc::clone(&self.clock));
         let issuer = backends.add_to(Backends::local(book, pins, self.log_key.clone(), clock));
@@ -134,7 +129,6 @@ impl Roles {
 
 /// Builds the gate; `apart` with the other roles in processes of their own.
 pub(crate) async fn wire(config: &Config, apart: Option<&GateRoles>) -> Result<Wired, CliError> {
-    let mode = if config.development { Mode::Development } else { Mode::Production };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let key = |which: GateKey| which.find(config, Making::Never);
     let checkpoint_key = key(GateKey::Checkpoint)?;
@@ -188,7 +182,7 @@ pub(crate) async fn wire(config: &Config, apart: Option<&GateRoles>) -> Result<W
         None => Arc::new(latch),
     };
     let (log, time) = (log_key.clone(), Arc::clone(&clock));
-    let roles = Arc::new(Roles { config: config.clone(), mode, clock: time, log_key: log, side });
+    let roles = Arc::new(Roles { config: config.clone(), clock: time, log_key: log, side });
     for warning in &inputs.warnings {
         tracing::warn!("policy: {warning}");
     }
@@ -227,7 +221,7 @@ pub(crate) async fn wire(config: &Config, apart: Option<&GateRoles>) -> Result<W
         (Side::Here { backends, .. }, _) => backends.token_key().cloned(),
         (Side::Apart(_), roles) => roles.and_then(|roles| roles.lease_key.clone()),
     };
-    let settings = Settings { lease_key, ..settings(config, mode) };
+    let settings = Settings { lease_key, ..settings(config) };
     let gate = Gate::new(ports, controls::controls(inputs), settings).map_err(failed)?;
     let cell = Arc::new(GateCell::new(Arc::new(gate)));
     in_force.serve(&cell);
@@ -241,14 +235,14 @@ fn pinned(inputs: &Inputs) -> Result<&ExecutorPins, CliError> {
     inputs.pins.as_ref().ok_or_else(none)
 }
 
-fn settings(config: &Config, mode: Mode) -> Settings {
+fn settings(config: &Config) -> Settings {
     let mut settings = Settings::new(Naming {
         issuer: config.origin.clone(),
         audience: config.audience.clone(),
         domain: config.trust_domain.clone(),
     });
     let timings = &config.timings;
-    settings.mode = mode;
+    settings.development = config.development;
     settings.hold_ms = timings.hold_ms.unwrap_or(settings.hold_ms);
     settings.start_window_ms = timings.start_window_ms.unwrap_or(settings.start_window_ms);
     settings.remeasure_ms = timings.remeasure_ms.unwrap_or(settings.remeasure_ms);

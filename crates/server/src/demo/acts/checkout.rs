@@ -66,7 +66,7 @@ async fn signed_by_the_agent(play: &Play<'_>, held: &Held) -> Result<(), DemoErr
     let ada = Id::parse("ada").map_err(|err| differs(5, "a valid name", err))?;
     let forged = holdpoint_domain::approval::SignedStatement {
         statement: Statement::new(terms, ada, Choice::Approve),
-        signature: Signature::from_bytes([7; 64]),
+        signature: Signature::from_bytes([7; 64]).into(),
     };
     let path = format!("/v1/holds/{}/decisions", held.hold);
     match play.api.post::<Value>(&path, &play.agent("decide").await?, &forged).await? {

@@ -232,7 +232,7 @@ pub(in crate::http) const ENDPOINTS: &[Endpoint] = &[
         "/v1/resume",
         Who::Approver,
         |method| on(method, halt::resume),
-        schema::of::<wire::Resume>,
+        schema::of::<schema::SignedResumeStatement>,
         Doc {
             summary: "End the halt; for administrators",
             answers: &[json(200, "it goes on", schema::of::<wire::HaltInForce>)],

@@ -40,6 +40,32 @@ pub(super) struct Digest;
 pub(super) struct PublicKey;
 /// An Ed25519 signature.
 pub(super) struct Signature;
+/// What a person signed with.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "a schema is read from its fields")]
+pub(super) enum Proof {
+    /// A key in a file.
+    Key(Signature),
+    /// A passkey: the assertion whose challenge is SHA-256 of the bytes to be signed.
+    Passkey(Assertion),
+}
+
+/// What a passkey signed (Web Authentication Level 3), in base64url without padding.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[allow(dead_code, reason = "a schema is read from its fields")]
+pub(super) struct Assertion {
+    /// Which passkey.
+    credential: String,
+    /// The authenticator's data, as it was signed.
+    authenticator_data: String,
+    /// The client's data: JSON.
+    client_data: String,
+    /// The signature.
+    signature: String,
+}
+
 /// A point in time.
 pub(super) struct Time;
 /// A span.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use holdpoint_domain::{aftercare, approval, change, halt, limits};
 use schemars::JsonSchema;
 
-use super::{Digest, Name, Signature, Span, Time, TreeHead, Words};
+use super::{Digest, Name, Proof, Span, Time, TreeHead, Words};
 
 /// What a proposed change asks administrators to sign.
 #[derive(JsonSchema)]
@@ -54,7 +54,7 @@ pub(in crate::http) struct SignedChangeStatement {
     /// What was signed.
     statement: ChangeStatement,
     /// By the administrator's key.
-    signature: Signature,
+    signature: Proof,
 }
 
 /// The three questions of a review.
@@ -94,7 +94,7 @@ pub(in crate::http) struct SignedReviewStatement {
     /// What was signed.
     statement: ReviewStatement,
     /// By the reviewer's key.
-    signature: Signature,
+    signature: Proof,
 }
 
 /// What a person says about a run in doubt.
@@ -122,7 +122,31 @@ pub(in crate::http) struct SignedResolutionStatement {
     /// What was signed.
     statement: ResolutionStatement,
     /// By the resolver's key.
-    signature: Signature,
+    signature: Proof,
+}
+
+/// What an administrator signs to end a halt.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::http) struct ResumeStatement {
+    /// The type tag.
+    r#type: Words<halt::ResumeType>,
+    /// The log that the gate writes.
+    origin: String,
+    /// The halt in force.
+    halt: Halt,
+    /// Who ends it.
+    by: Name,
+}
+
+/// The end of a halt with the proof over its canonical JSON (RFC 8785), with the domain separation of resumptions.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::http) struct SignedResumeStatement {
+    /// What was signed.
+    statement: ResumeStatement,
+    /// By the administrator's key or passkey.
+    signature: Proof,
 }
 
 /// A halt that is in force.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use holdpoint_domain::{Tier, action, approval, decision, plan};
 use schemars::JsonSchema;
 
-use super::{Digest, Name, Signature, Time, Words};
+use super::{Digest, Name, Proof, Time, Words};
 
 /// A plan: who asked, why, and the steps. Immutable: a change makes another plan with another digest.
 #[derive(JsonSchema)]
@@ -89,8 +89,6 @@ pub(in crate::http) struct Decision {
     facts: Digest,
     /// The policy bundle it was decided under.
     policy: Digest,
-    /// A development flag was in force: consent from the command line counted as strong.
-    development: bool,
 }
 
 /// One reason: which rule, and what it did.
@@ -180,5 +178,5 @@ pub(in crate::http) struct SignedStatement {
     /// What was signed.
     statement: Statement,
     /// By the approver's key.
-    signature: Signature,
+    signature: Proof,
 }

@@ -208,17 +208,14 @@ pub(crate) struct NewHalt {
     pub(crate) reach: Reach,
 }
 
-/// The body of `POST /v1/resume`: an empty object.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Resume {}
-
 /// The halt in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct HaltInForce {
     /// The halt; none when there is none.
     #[schemars(with = "Option<schema::Halt>")]
     pub(crate) halt: Option<Halt>,
+    /// The log that the gate writes: whoever ends a halt signs both.
+    pub(crate) origin: String,
 }
 
 /// The answer to a halt. It is in force, whatever the two other fields say.
