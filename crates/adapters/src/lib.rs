@@ -15,6 +15,7 @@ pub mod identity;
 pub mod lease;
 pub mod postgres;
 pub mod probe;
+pub mod registration;
 pub mod remote;
 pub mod step;
 pub mod store;

@@ -18,7 +18,7 @@ use holdpoint_domain::{
 
 use crate::{
     gate::{Gate, Noted, after},
-    port::{Document, StoreError, Txn},
+    port::{Document, KeptText, StoreError, Txn},
     projection::{ChangeRow, ChangeState},
     propose::{commit_any, record_refusal},
     refusal::{Blame, Refusal, internal},
@@ -75,6 +75,31 @@ async fn attempt_propose(
     control: Control,
     files: BTreeMap<String, String>,
 ) -> Result<ChangeTerms, Refusal> {
+    let Draft { terms, records, texts } = draft(gate, identity, control, files).await?;
+    gate.ports
+        .store
+        .append(Txn { records, texts, expect_inputs: Some(gate.inputs), ..Txn::default() })
+        .await?;
+    Ok(terms)
+}
+
+/// A change that is not recorded yet.
+pub(crate) struct Draft {
+    /// What administrators will be asked to sign.
+    pub(crate) terms: ChangeTerms,
+    /// Its records.
+    pub(crate) records: Vec<Record>,
+    /// Texts that are kept beside the ledger.
+    pub(crate) texts: Vec<KeptText>,
+}
+
+/// Checks other files for a control input, and says what would be recorded.
+pub(crate) async fn draft(
+    gate: &Gate,
+    identity: &Identity,
+    control: Control,
+    files: BTreeMap<String, String>,
+) -> Result<Draft, Refusal> {
     let author = person(gate, identity)?;
     let bad = |fact: String, next: &'static str| Refusal::new(Blame::Caller, "bad-change", fact, next);
     let (mut document, known) = (gate.ports.inputs.active(control), gate.ports.inputs.names(control));
@@ -119,12 +144,8 @@ async fn attempt_propose(
         expires_at_ms: after(now, holdpoint_domain::Millis::new(MAX_CHANGE_MS).map_err(internal)?)?,
     };
     let body = Body::ChangeProposed { terms: Box::new(terms.clone()) };
-    let record = Record::new(now, identity.actor(), None, body);
-    gate.ports
-        .store
-        .append(Txn { records: vec![record], texts, expect_inputs: Some(gate.inputs), ..Txn::default() })
-        .await?;
-    Ok(terms)
+    let records = vec![Record::new(now, identity.actor(), None, body)];
+    Ok(Draft { terms, records, texts })
 }
 
 /// Takes an administrator's statement on a change. The last approval needed puts it in force before this returns.

@@ -10,6 +10,7 @@ mod brakes;
 pub mod change;
 pub mod delegate;
 mod drive;
+pub mod enrol;
 pub mod evaluate;
 #[cfg(any(test, feature = "fakes"))]
 pub mod fake;

@@ -60,6 +60,9 @@ impl From<StoreError> for Refusal {
             StoreError::TargetBusy { .. } => {
                 Self::new(Blame::Conflict, "target-busy", fact, "wait until that run has ended")
             }
+            StoreError::Redeemed(_) => {
+                Self::new(Blame::Conflict, "invitation-used", fact, "ask an administrator for another one")
+            }
             StoreError::Counter { .. } => Self::new(
                 Blame::Forbidden,
                 "passkey-counter",

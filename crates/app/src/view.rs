@@ -175,6 +175,8 @@ impl PlanView {
             | Body::Resumed { .. }
             | Body::Strangers { .. }
             | Body::Delegated { .. }
+            | Body::Invited { .. }
+            | Body::Enrolling { .. }
             | Body::Proposed { .. }
             | Body::Deferred { .. }
             | Body::Expired

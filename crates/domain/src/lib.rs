@@ -20,6 +20,7 @@ pub mod change;
 pub mod decision;
 pub mod delegation;
 pub mod digest;
+pub mod enrol;
 pub mod facts;
 pub mod flow;
 pub mod guardrail;

@@ -13,12 +13,14 @@ use crate::{
     decision::{Decision, Worse},
     delegation::Delegation,
     digest::DigestError,
+    enrol::Invitation,
     facts::{Inputs, PlanFacts},
     flow::Event,
     halt::{Halt, ResumeStatement},
     id::kind,
     lease::LeaseInfo,
     limits::Footprint,
+    passkey::Passkey,
     plan::Plan,
     proof::{Credentials, Proof},
     signed::Signed,
@@ -141,6 +143,20 @@ pub enum Body {
         until_ms: Timestamp,
         /// How many, by why they were turned away.
         turned_away: BTreeMap<Id<kind::Rule>, u64>,
+    },
+    /// An administrator invited somebody to register a passkey.
+    Invited {
+        /// The invitation, without its secret.
+        invitation: Invitation,
+    },
+    /// Somebody redeemed an invitation with a passkey, which a change of the registry asks for.
+    Enrolling {
+        /// The invitation.
+        act: Id<kind::Act>,
+        /// The passkey.
+        passkey: Box<Passkey>,
+        /// The change that others must approve.
+        change: Id<kind::Change>,
     },
     /// Somebody has an agent act for them.
     Delegated {
@@ -376,6 +392,10 @@ pub enum Request {
     Resume,
     /// To have an agent act for somebody.
     Delegate,
+    /// To invite somebody to register a passkey.
+    Invite,
+    /// To register a passkey.
+    Enrol,
     /// To have an action evaluated without a plan.
     Evaluate,
     /// To end a lease.
@@ -529,6 +549,8 @@ impl Body {
             | Self::Resumed { .. }
             | Self::Strangers { .. }
             | Self::Delegated { .. }
+            | Self::Invited { .. }
+            | Self::Enrolling { .. }
             | Self::Reviewed { .. }
             | Self::Measured { .. }
             | Self::Deferred { .. }
@@ -574,6 +596,8 @@ impl Body {
             Self::Resumed { .. } => "resumed",
             Self::Strangers { .. } => "strangers",
             Self::Delegated { .. } => "delegated",
+            Self::Invited { .. } => "invited",
+            Self::Enrolling { .. } => "enrolling",
             Self::Proposed { .. } => "proposed",
             Self::Measured { .. } => "measured",
             Self::Decided { .. } => "decided",

@@ -130,6 +130,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     let settings = http::Settings {
         hosts: hosts(&config),
         agents_need_certificates: config.workloads.as_ref().is_some_and(|door| door.agents_only_here),
+        console: None,
         limits: http::Limits::default(),
     };
     let router = http::router(Arc::clone(&service), settings);

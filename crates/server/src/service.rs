@@ -6,8 +6,15 @@ use std::{
 };
 
 use holdpoint_adapters::cosign::Kept;
-use holdpoint_app::{gate::Gate, recover, refusal::Refusal, run, strangers::Strangers};
-use holdpoint_domain::{Id, actor::Identity, flow::State, id::kind};
+use holdpoint_app::{
+    approve::{self, Decided},
+    gate::Gate,
+    recover,
+    refusal::Refusal,
+    run,
+    strangers::Strangers,
+};
+use holdpoint_domain::{Id, actor::Identity, approval::SignedStatement, flow::State, id::kind};
 
 /// Tells who a bearer token belongs to, or a certificate.
 pub(crate) trait Identify: Send + Sync {
@@ -65,6 +72,21 @@ impl Service {
     /// The gate under the control inputs in force now. A request asks once, and keeps it.
     pub(crate) fn gate(&self) -> Arc<Gate> {
         self.cell.get()
+    }
+
+    /// Takes a person's statement on a hold, and starts the run that it releases.
+    pub(crate) async fn decide_hold(
+        &self,
+        identity: &Identity,
+        hold: &Id<kind::Hold>,
+        signed: SignedStatement,
+    ) -> Result<Decided, Refusal> {
+        let decided = approve::decide_hold(&self.gate(), identity, hold, signed).await?;
+        // If we stop here, `recover` starts the run from its permit, or lets it expire.
+        if decided.state == State::Permitted {
+            self.runner.start(decided.plan.clone());
+        }
+        Ok(decided)
     }
 }
 

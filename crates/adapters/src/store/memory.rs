@@ -9,7 +9,7 @@ use holdpoint_app::projection::{
 };
 use rusqlite::Connection;
 
-use super::rows::{PLAN_COLUMNS, Tables, change_row, lease_row, parsed, plan_row, run_row};
+use super::rows::{PLAN_COLUMNS, Tables, change_row, invitation_row, lease_row, parsed, plan_row, run_row};
 
 /// What the tables say.
 fn load(conn: &Connection) -> rusqlite::Result<Memory> {
@@ -29,6 +29,10 @@ fn load(conn: &Connection) -> rusqlite::Result<Memory> {
     })?;
     each(conn, "SELECT passkey, counter FROM passkeys_used", |row| {
         memory.counters.insert(parsed(row, 0)?, row.get(1)?);
+        Ok(())
+    })?;
+    each(conn, "SELECT row, act FROM invitations", |row| {
+        memory.invitations.insert(parsed(row, 1)?, invitation_row(row)?);
         Ok(())
     })?;
     each(conn, "SELECT target, plan FROM locks", |row| {
@@ -76,6 +80,7 @@ pub(super) fn rewrite(memory: Memory, conn: &Connection) -> rusqlite::Result<()>
     for (passkey, counter) in memory.counters {
         tables.put_counter(&passkey, counter)?;
     }
+    memory.invitations.into_values().try_for_each(|row| tables.put_invitation(row))?;
     for (target, plan) in memory.locks {
         tables.lock(&target, &plan)?;
     }
@@ -87,8 +92,17 @@ pub(super) fn rewrite(memory: Memory, conn: &Connection) -> rusqlite::Result<()>
 }
 
 /// The tables of projections; those that others point to come first.
-const PROJECTIONS: [&str; 8] =
-    ["plans", "nonces", "decisions_on_hold", "passkeys_used", "locks", "leases", "runs", "input_changes"];
+const PROJECTIONS: [&str; 9] = [
+    "plans",
+    "nonces",
+    "decisions_on_hold",
+    "passkeys_used",
+    "invitations",
+    "locks",
+    "leases",
+    "runs",
+    "input_changes",
+];
 
 /// Whether SQLite finds the projections' indexes in agreement with their tables.
 fn is_sound(conn: &Connection) -> bool {

@@ -48,7 +48,10 @@ use holdpoint_app::{
     port::{Appended, Entry, Head, KeptText, PlanFilter, PlanRow, RequestRow, Store, StoreError, Txn},
     projection::{ChangeRow, RunFilter, RunRow},
 };
-use holdpoint_domain::{Commitment, Digest, Id, facts::Inputs, halt::Halt, id::kind, lease::LeaseInfo};
+use holdpoint_domain::{
+    Commitment, Digest, Id, enrol::InvitationState, facts::Inputs, halt::Halt, id::kind, lease::LeaseInfo,
+    passkey::CredentialId,
+};
 use holdpoint_ledger::{
     hash::Hash,
     key::{NoteSigner, VerifierKey},
@@ -280,6 +283,22 @@ impl Store for SqliteStore {
 
     async fn input_changes(&self, limit: u32) -> Result<Vec<ChangeRow>, StoreError> {
         self.readers.read(move |conn| read::input_changes(conn, limit)).await
+    }
+
+    async fn invitation(&self, act: &Id<kind::Act>) -> Result<Option<InvitationState>, StoreError> {
+        let act = act.clone();
+        self.readers
+            .read(move |conn| rows::invitation_by_act(conn, &act).map_err(|err| error::unreadable(&err)))
+            .await
+    }
+
+    async fn passkey_counter(&self, passkey: &CredentialId) -> Result<u32, StoreError> {
+        let passkey = passkey.clone();
+        let last = self
+            .readers
+            .read(move |conn| rows::counter_of(conn, &passkey).map_err(|err| error::unreadable(&err)))
+            .await?;
+        Ok(last.unwrap_or(0))
     }
 
     async fn request(&self, key: &Digest) -> Result<Option<RequestRow>, StoreError> {

@@ -10,7 +10,10 @@ use holdpoint_app::{
         apply::{NonceRow, Rows},
     },
 };
-use holdpoint_domain::{Id, Tier, Timestamp, flow::State, id::kind, lease::LeaseInfo, passkey::CredentialId};
+use holdpoint_domain::{
+    Id, Tier, Timestamp, enrol::InvitationState, flow::State, id::kind, lease::LeaseInfo,
+    passkey::CredentialId,
+};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, ToSql, params, types::Type};
 
 /// The columns of [`plan_row`], in its order.
@@ -118,6 +121,14 @@ pub(super) fn change_row(row: &Row<'_>) -> rusqlite::Result<ChangeRow> {
     if same { Ok(change) } else { Err(unfit(0, "the columns of a change are not its own")) }
 }
 
+/// Reads the columns `row, act` of an invitation.
+pub(super) fn invitation_row(row: &Row<'_>) -> rusqlite::Result<InvitationState> {
+    let state: InvitationState =
+        serde_json::from_str(row.get_ref(0)?.as_str()?).map_err(|err| unfit(0, err))?;
+    let same = row.get::<_, String>(1)? == state.invitation.act.as_str();
+    if same { Ok(state) } else { Err(unfit(0, "the columns of an invitation are not its own")) }
+}
+
 fn json<T: serde::Serialize>(row: &T) -> rusqlite::Result<String> {
     serde_json::to_string(row).map_err(|err| rusqlite::Error::ToSqlConversionFailure(Box::new(err)))
 }
@@ -201,15 +212,23 @@ impl Rows for Tables<'_> {
     }
 
     fn counter(&mut self, passkey: &CredentialId) -> rusqlite::Result<Option<u32>> {
-        let mut statement =
-            self.conn.prepare_cached("SELECT counter FROM passkeys_used WHERE passkey = ?1")?;
-        statement.query_row([passkey.to_string()], |row| row.get(0)).optional()
+        counter_of(self.conn, passkey)
     }
 
     fn put_counter(&mut self, passkey: &CredentialId, counter: u32) -> rusqlite::Result<()> {
         let sql = "INSERT INTO passkeys_used (passkey, counter) VALUES (?1, ?2)
                    ON CONFLICT (passkey) DO UPDATE SET counter = ?2";
         self.execute(sql, &[&passkey.to_string(), &counter]).map(|_| ())
+    }
+
+    fn invitation(&mut self, act: &Id<kind::Act>) -> rusqlite::Result<Option<InvitationState>> {
+        invitation_by_act(self.conn, act)
+    }
+
+    fn put_invitation(&mut self, row: InvitationState) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO invitations (act, row) VALUES (?1, ?2)
+                   ON CONFLICT (act) DO UPDATE SET row = ?2";
+        self.execute(sql, &[&row.invitation.act.as_str(), &json(&row)?]).map(|_| ())
     }
 
     fn holder(&mut self, target: &Id<kind::Target>) -> rusqlite::Result<Option<Id<kind::Plan>>> {
@@ -262,6 +281,21 @@ impl Rows for Tables<'_> {
         let (first_index, id) = (sql_int(row.first_index)?, row.terms.id.as_str());
         self.execute(sql, &[&first_index, &id, &json(&row)?]).map(|_| ())
     }
+}
+
+/// An invitation to register a passkey.
+pub(super) fn invitation_by_act(
+    conn: &Connection,
+    act: &Id<kind::Act>,
+) -> rusqlite::Result<Option<InvitationState>> {
+    let sql = "SELECT row, act FROM invitations WHERE act = ?1";
+    conn.prepare_cached(sql)?.query_row([act.as_str()], invitation_row).optional()
+}
+
+/// The last counter of a passkey; none where it signed nothing yet.
+pub(super) fn counter_of(conn: &Connection, passkey: &CredentialId) -> rusqlite::Result<Option<u32>> {
+    let sql = "SELECT counter FROM passkeys_used WHERE passkey = ?1";
+    conn.prepare_cached(sql)?.query_row([passkey.to_string()], |row| row.get(0)).optional()
 }
 
 /// The projection of one plan.

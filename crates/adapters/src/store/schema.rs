@@ -85,6 +85,11 @@ CREATE TABLE passkeys_used (
     counter INTEGER NOT NULL CHECK (counter >= 0)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE invitations (
+    act TEXT PRIMARY KEY,
+    row TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE locks (
     target TEXT PRIMARY KEY,
     plan   TEXT NOT NULL REFERENCES plans (id)
@@ -174,10 +179,15 @@ pub(super) fn open_writer(path: &Path, first_checkpoint: &str) -> Result<Connect
     Ok(conn)
 }
 
-/// What version 2 added: the counters of passkeys.
+/// What version 2 added: the counters of passkeys, and invitations to register one.
 const PASSKEYS: &str = "CREATE TABLE passkeys_used (
     passkey TEXT PRIMARY KEY,
     counter INTEGER NOT NULL CHECK (counter >= 0)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE invitations (
+    act TEXT PRIMARY KEY,
+    row TEXT NOT NULL
 ) STRICT, WITHOUT ROWID";
 
 /// Brings the tables of an earlier version to this one. The projections are folded from the log at every start, so that they only

@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use holdpoint_domain::{Digest, change::Control};
+use holdpoint_domain::{Digest, Id, change::Control, id::kind, passkey::Passkey};
 
 use crate::{
     gate::{Controls, Gate},
@@ -65,6 +65,15 @@ impl Inputs for FakeInputs {
 
     fn names(&self, control: Control) -> BTreeSet<String> {
         self.active(control).files.into_keys().collect()
+    }
+
+    fn with_passkey(
+        &self,
+        person: &Id<kind::Person>,
+        passkey: &Passkey,
+    ) -> Result<BTreeMap<String, String>, String> {
+        let file = Control::Registry.to_string();
+        Ok([(file, format!("{person} has {}", passkey.id))].into())
     }
 
     async fn load(&self, gate: &Gate, control: Control, document: &Document) -> Result<Loaded, Vec<String>> {

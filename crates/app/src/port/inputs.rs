@@ -7,9 +7,11 @@ use std::{
 
 use async_trait::async_trait;
 use holdpoint_domain::{
-    Digest,
+    Digest, Id,
     change::Control,
     digest::{DigestError, canonical},
+    id::kind,
+    passkey::Passkey,
 };
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +55,14 @@ pub trait Inputs: Send + Sync {
 
     /// The names of a control input's files, those that are not there included.
     fn names(&self, control: Control) -> BTreeSet<String>;
+
+    /// The registry's files that would be others if a passkey were a person's, with their new texts; or why it cannot be theirs.
+    /// Touches nothing.
+    fn with_passkey(
+        &self,
+        person: &Id<kind::Person>,
+        passkey: &Passkey,
+    ) -> Result<BTreeMap<String, String>, String>;
 
     /// Checks a document in the place of the one in force under `gate`, against all others, as a start of the gate would; all
     /// faults together. Touches nothing.

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use holdpoint_domain::{
     Commitment, Digest, Id, Millis, Tier, Timestamp,
     digest::Salt,
+    enrol::InvitationState,
     facts::Inputs,
     flow::{FlowError, State},
     halt::Halt,
@@ -219,6 +220,9 @@ pub enum StoreError {
         /// The one at hand.
         got: u32,
     },
+    /// An invitation that was redeemed before, or never was there.
+    #[error("invitation `{0}` was redeemed before, or is none")]
+    Redeemed(Id<kind::Act>),
     /// An epoch that does not grow.
     #[error("expected an epoch above {last}, got {got}")]
     Epoch {
@@ -304,6 +308,12 @@ pub trait Store: Send + Sync {
 
     /// Changes of control inputs, newest first.
     async fn input_changes(&self, limit: u32) -> Result<Vec<ChangeRow>, StoreError>;
+
+    /// An invitation to register a passkey.
+    async fn invitation(&self, act: &Id<kind::Act>) -> Result<Option<InvitationState>, StoreError>;
+
+    /// The last counter that a recorded assertion of a passkey had; zero where there is none.
+    async fn passkey_counter(&self, passkey: &CredentialId) -> Result<u32, StoreError>;
 
     /// What is remembered of a request with an idempotency key.
     async fn request(&self, key: &Digest) -> Result<Option<RequestRow>, StoreError>;

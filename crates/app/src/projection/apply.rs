@@ -4,6 +4,7 @@
 use holdpoint_domain::{
     Id,
     change::Change as InputChange,
+    enrol::InvitationState,
     facts::Inputs,
     flow::{Event, FlowError, State, next},
     halt::Halt,
@@ -85,6 +86,8 @@ pub trait Rows {
     -> Result<bool, Self::Error>;
     fn counter(&mut self, passkey: &CredentialId) -> Result<Option<u32>, Self::Error>;
     fn put_counter(&mut self, passkey: &CredentialId, counter: u32) -> Result<(), Self::Error>;
+    fn invitation(&mut self, act: &Id<kind::Act>) -> Result<Option<InvitationState>, Self::Error>;
+    fn put_invitation(&mut self, row: InvitationState) -> Result<(), Self::Error>;
     fn holder(&mut self, target: &Id<kind::Target>) -> Result<Option<Id<kind::Plan>>, Self::Error>;
     fn lock(&mut self, target: &Id<kind::Target>, plan: &Id<kind::Plan>) -> Result<(), Self::Error>;
     /// Only where the plan holds it.
@@ -173,6 +176,18 @@ impl<R: Rows> Step<'_, R> {
                     return Err(StoreError::Counter { passkey, last, got }.into());
                 }
                 self.rows.put_counter(credential, *counter).map_err(Stop::Rows)?;
+            }
+            Change::Invite(invitation) => {
+                let row = InvitationState { invitation: invitation.as_ref().clone(), redeemed: false };
+                self.rows.put_invitation(row).map_err(Stop::Rows)?;
+            }
+            Change::Redeem(act) => {
+                let row = self.rows.invitation(act).map_err(Stop::Rows)?;
+                let Some(mut row) = row.filter(|row| !row.redeemed) else {
+                    return Err(StoreError::Redeemed(act.clone()).into());
+                };
+                row.redeemed = true;
+                self.rows.put_invitation(row).map_err(Stop::Rows)?;
             }
             Change::UnderInputs(inputs) => {
                 if !self.scalars.are_under(inputs) {

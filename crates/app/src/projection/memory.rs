@@ -5,7 +5,7 @@ use std::{
     convert::Infallible,
 };
 
-use holdpoint_domain::{Id, id::kind, lease::LeaseInfo, passkey::CredentialId};
+use holdpoint_domain::{Id, enrol::InvitationState, id::kind, lease::LeaseInfo, passkey::CredentialId};
 
 use super::{
     ChangeRow, RunRow,
@@ -23,6 +23,7 @@ pub struct Memory {
     pub nonces: HashMap<Id<kind::Nonce>, NonceRow>,
     pub decisions: HashSet<(Id<kind::Hold>, Id<kind::Person>)>,
     pub counters: HashMap<CredentialId, u32>,
+    pub invitations: HashMap<Id<kind::Act>, InvitationState>,
     pub locks: HashMap<Id<kind::Target>, Id<kind::Plan>>,
     pub leases: HashMap<Id<kind::Lease>, (Id<kind::Plan>, LeaseInfo)>,
 }
@@ -77,6 +78,15 @@ impl Rows for Memory {
 
     fn put_counter(&mut self, passkey: &CredentialId, counter: u32) -> Result<(), Infallible> {
         self.counters.insert(passkey.clone(), counter);
+        Ok(())
+    }
+
+    fn invitation(&mut self, act: &Id<kind::Act>) -> Result<Option<InvitationState>, Infallible> {
+        Ok(self.invitations.get(act).cloned())
+    }
+
+    fn put_invitation(&mut self, row: InvitationState) -> Result<(), Infallible> {
+        self.invitations.insert(row.invitation.act.clone(), row);
         Ok(())
     }
 

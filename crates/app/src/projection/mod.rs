@@ -9,6 +9,7 @@ use holdpoint_domain::{
     Id, Tier, Timestamp,
     approval::Choice,
     change::ChangeTerms,
+    enrol::Invitation,
     facts::Inputs,
     flow::{Event, State},
     halt::Halt,
@@ -121,6 +122,10 @@ pub enum Change {
     ChangeInput(holdpoint_domain::change::Change),
     /// A halt is in force, or none.
     SetHalt(Option<Halt>),
+    /// Somebody is invited to register a passkey.
+    Invite(Box<Invitation>),
+    /// An invitation is redeemed. Guard: it is there, and was not redeemed before.
+    Redeem(Id<kind::Act>),
     /// A passkey signed, and counted. Guard: its counter grew, or it has none.
     Asserted {
         /// The passkey.
@@ -180,6 +185,8 @@ pub fn changes(record: &Record) -> Vec<Change> {
             approval: (statement.statement.choice == Choice::Approve).then(|| statement.signature.clone()),
         }),
         Body::Changed { change } => changes.push(Change::ChangeInput(change.clone())),
+        Body::Invited { invitation } => changes.push(Change::Invite(Box::new(invitation.clone()))),
+        Body::Enrolling { act, .. } => changes.push(Change::Redeem(act.clone())),
         Body::Halted { halt } => changes.push(Change::SetHalt(Some(halt.clone()))),
         Body::Resumed { .. } => changes.push(Change::SetHalt(None)),
         Body::Decided { decision, facts } => {

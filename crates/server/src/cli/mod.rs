@@ -24,6 +24,7 @@ mod leases;
 mod ledger;
 mod look;
 mod output;
+mod people;
 mod policy;
 mod propose;
 mod requests;
@@ -91,6 +92,9 @@ enum Command {
     /// Requests that wait for people
     #[command(subcommand)]
     Requests(requests::RequestsCommand),
+    /// Who there is, and links by which they register passkeys
+    #[command(subcommand)]
+    People(people::PeopleCommand),
     /// Changes of control inputs: policy, catalogue, inventory, registry, limits
     #[command(subcommand)]
     Change(change::ChangeCommand),
@@ -230,6 +234,7 @@ async fn run(command: Command) -> Result<(), CliError> {
         Command::Blast(options) => look::blast(options).await,
         Command::Probe(options) => look::probe(options).await,
         Command::Requests(command) => requests::run(command).await,
+        Command::People(command) => people::run(command).await,
         Command::Change(command) => change::run(command).await,
         Command::Review(command) => aftercare::run(command).await,
         Command::Resolve(options) => aftercare::resolve(options).await,

@@ -11,16 +11,18 @@ use std::{
 
 use holdpoint_app::port::Document;
 use holdpoint_domain::{
-    Digest, Millis,
+    Digest, Id, Millis,
     action::{Action, Catalogue},
     agent::{Agent, Person, Registry},
     change::Control,
+    id::kind,
     limits::{Budget, DEFAULT_DELETE_WINDOW, Freeze, Limits},
+    passkey::Passkey,
     target::{Address, Inventory, Service, Target},
     trigger::{Check, Condition, endpoints},
 };
 use holdpoint_policy::{Bundle, Schema, Source, Warning};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Config, ConfigError, ExecutorPins, parse_text, read};
 
@@ -93,6 +95,23 @@ struct RegistryFile {
     people: Vec<Person>,
 }
 
+/// The file of passkeys, by whose they are. Enrolment writes it; a change may as well.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PasskeysFile {
+    /// Passkeys of people of the registry.
+    #[serde(default)]
+    pub(crate) people: BTreeMap<Id<kind::Person>, Vec<Passkey>>,
+}
+
+impl PasskeysFile {
+    /// The file of a document; an empty one where there is none.
+    pub(crate) fn of(config: &Config, document: &Document) -> Result<Self, ConfigError> {
+        let name = config.passkeys.display().to_string();
+        document.files.get(&name).map_or_else(|| Ok(Self::default()), |text| parse_text(&name, text))
+    }
+}
+
 /// The names of a control input's files, as in the configuration.
 pub(crate) fn names(config: &Config, control: Control) -> Vec<PathBuf> {
     match control {
@@ -101,7 +120,7 @@ pub(crate) fn names(config: &Config, control: Control) -> Vec<PathBuf> {
         Control::Inventory => vec![config.inventory.clone()],
         Control::Registry => {
             let roots = roots(config).into_iter().map(|(_, name)| name);
-            std::iter::once(config.registry.clone()).chain(roots).collect()
+            [config.registry.clone(), config.passkeys.clone()].into_iter().chain(roots).collect()
         }
         Control::Limits => vec![config.limits.clone()],
     }
@@ -263,7 +282,20 @@ fn inventory(config: &Config, document: &Document) -> Result<Inventory, ConfigEr
 }
 
 fn registry(config: &Config, document: &Document) -> Result<Registry, ConfigError> {
-    let file: RegistryFile = file(document, &config.registry)?;
+    let mut file: RegistryFile = file(document, &config.registry)?;
+    let mut faults = Vec::new();
+    for (id, passkeys) in PasskeysFile::of(config, document)?.people {
+        match file.people.iter_mut().find(|person| person.id == id) {
+            Some(person) => person.passkeys.extend(passkeys),
+            None => faults.push(format!(
+                "{}: `{id}` is not in the registry: expected people of it",
+                config.passkeys.display()
+            )),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(ConfigError(faults));
+    }
     Registry::new(file.agents, file.people).map_err(|errors| all("registry", &errors))
 }
 

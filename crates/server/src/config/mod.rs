@@ -5,8 +5,8 @@ mod roles;
 mod witness;
 
 pub(crate) use inputs::{
-    Documents, Inputs, assemble, document, documents, is_builtin, load_inputs, names, read_catalogue,
-    read_inventory, root_text, unmeasurable,
+    Documents, Inputs, PasskeysFile, assemble, document, documents, is_builtin, load_inputs, names,
+    read_catalogue, read_inventory, root_text, unmeasurable,
 };
 
 pub(crate) use roles::{GateRoles, PeerEntry, Role, RoleConfig, TlsEntry, spiffe};
@@ -55,6 +55,9 @@ pub(crate) struct Config {
     pub(crate) inventory: PathBuf,
     /// The file of agents and people.
     pub(crate) registry: PathBuf,
+    /// The file of people's passkeys, which enrolment writes; without it there are none.
+    #[serde(default = "passkeys_file")]
+    pub(crate) passkeys: PathBuf,
     /// The file of budgets and freezes; without it there are none.
     #[serde(default = "limits_file")]
     pub(crate) limits: PathBuf,
@@ -170,6 +173,10 @@ pub(crate) struct ExecutorPins {
     /// Each executor's own key: permits are bound to it.
     #[serde(default)]
     pub(crate) executor_keys: BTreeMap<Id<kind::Executor>, PublicKey>,
+}
+
+fn passkeys_file() -> PathBuf {
+    PathBuf::from("passkeys.yaml")
 }
 
 fn limits_file() -> PathBuf {

@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) hosts: BTreeSet<String>,
     /// Whether an agent's token counts only beside the certificate of its workload.
     pub(crate) agents_need_certificates: bool,
+    /// The origin of the console, if there is one.
+    pub(crate) console: Option<String>,
     /// Limits.
     pub(crate) limits: Limits,
 }
@@ -91,6 +93,11 @@ pub(super) struct Place {
 impl Door {
     pub(super) const fn agents_need_certificates(&self) -> bool {
         self.settings.agents_need_certificates
+    }
+
+    /// The origin of the console, if there is one.
+    pub(super) fn console(&self) -> Option<&str> {
+        self.settings.console.as_deref()
     }
 
     pub(super) fn new(service: Arc<Service>, settings: Settings) -> Self {

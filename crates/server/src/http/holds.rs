@@ -84,12 +84,7 @@ pub(super) async fn decide(
         ));
     }
     let decided = Door::to_the_end(place, async move {
-        let service = &door.service;
-        let decided = approve::decide_hold(&service.gate(), &identity, &id, signed).await?;
-        // If we stop here, `recover` starts the run from its permit, or lets it expire.
-        if decided.state == PlanState::Permitted {
-            service.runner.start(decided.plan.clone());
-        }
+        let decided = door.service.decide_hold(&identity, &id, signed).await?;
         Ok::<_, Problem>(decided)
     })
     .await??;

@@ -22,6 +22,7 @@ mod extract;
 mod halt;
 mod holds;
 mod idempotency;
+mod invitations;
 mod leases;
 mod ledger;
 pub(crate) mod openapi;

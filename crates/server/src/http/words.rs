@@ -135,6 +135,12 @@ pub(crate) fn moment(body: &Body) -> String {
         Body::InputRestored { control } => format!("the {control} on disk is the one in force again"),
         Body::Halted { halt } => format!("halted everything ({})", halt.reach),
         Body::Resumed { .. } => "let it go on".to_owned(),
+        Body::Invited { invitation } => {
+            format!("invited {} to register a passkey, as act {}", invitation.person, invitation.act)
+        }
+        Body::Enrolling { act, passkey, change } => {
+            format!("registered passkey {} by act {act}; change {change} asks for it", passkey.id)
+        }
         Body::Delegated { delegation } => {
             let head = delegation.head.as_ref().map(|head| format!(" for {head}")).unwrap_or_default();
             let via: String = delegation.via.iter().map(|agent| format!(" by way of {agent}")).collect();
@@ -200,6 +206,8 @@ pub(crate) fn moment(body: &Body) -> String {
                 Request::Propose => "to propose",
                 Request::Decide => "to decide",
                 Request::Delegate => "to delegate",
+                Request::Invite => "to invite",
+                Request::Enrol => "to register a passkey",
                 Request::Claim => "to claim",
                 Request::Change => "to propose a change",
                 Request::DecideChange => "to decide on a change",

@@ -1,7 +1,7 @@
 //! Control inputs in force: which texts they are, how others come in their place, and what is on disk instead of them.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak},
 };
 
@@ -14,12 +14,15 @@ use holdpoint_app::{
     port::{Clock, Document, Inputs as InputsPort, Loaded, Store},
     start,
 };
-use holdpoint_domain::{Digest, change::Control, facts::Inputs as Digests};
+use holdpoint_domain::{Digest, Id, change::Control, facts::Inputs as Digests, id::kind, passkey::Passkey};
 
 use super::{Roles, Tokens, executors::Targets, identities::Believed, units_of};
 use crate::{
     cli::{CliError, failed},
-    config::{Config, Documents, Inputs, assemble, document, documents, is_builtin, names, root_text},
+    config::{
+        Config, Documents, ExecutorPins, Inputs, PasskeysFile, assemble, document, documents, is_builtin,
+        names, parse_text, root_text,
+    },
     service::GateCell,
 };
 
@@ -102,6 +105,26 @@ impl InputsPort for InForce {
         names(&self.config, control).iter().map(|name| name.display().to_string()).collect()
     }
 
+    fn with_passkey(
+        &self,
+        person: &Id<kind::Person>,
+        passkey: &Passkey,
+    ) -> Result<BTreeMap<String, String>, String> {
+        let document = self.active(Control::Registry);
+        let mut file = PasskeysFile::of(&self.config, &document).map_err(|err| err.to_string())?;
+        file.people.entry(person.clone()).or_default().push(passkey.clone());
+        let mut files = BTreeMap::from([(self.config.passkeys.display().to_string(), text_of(&file)?)]);
+        // With executors in this process, what they have pinned is a file of the registry, and is approved with it. Elsewhere
+        // their operators pin the passkey: nothing here reaches them.
+        let pins = self.config.executor_pins.display().to_string();
+        if let Some(text) = document.files.get(&pins) {
+            let mut pinned: ExecutorPins = parse_text(&pins, text).map_err(|err| err.to_string())?;
+            pinned.approvers.entry(person.clone()).or_default().passkeys.push(passkey.clone());
+            files.insert(pins, text_of(&pinned)?);
+        }
+        Ok(files)
+    }
+
     async fn load(&self, gate: &Gate, control: Control, document: &Document) -> Result<Loaded, Vec<String>> {
         let before = self.active(control);
         let builtin = |name: &&String| is_builtin(std::path::Path::new(name));
@@ -147,6 +170,10 @@ impl InputsPort for InForce {
             tracing::error!("the {control} in force is not on disk: {err}; the next start writes it");
         }
     }
+}
+
+fn text_of(value: &impl serde::Serialize) -> Result<String, String> {
+    serde_saphyr::to_string(value).map_err(|err| err.to_string())
 }
 
 /// Writes the files of a document where the configuration has them, each whole or not at all.

@@ -11,10 +11,12 @@ use std::{
 use async_trait::async_trait;
 use holdpoint_domain::{
     Commitment, Digest, Id,
+    enrol::InvitationState,
     facts::Inputs,
     halt::Halt,
     id::kind,
     lease::LeaseInfo,
+    passkey::CredentialId,
     record::{MAX_RECORD_LEN, Record},
 };
 use holdpoint_ledger::{
@@ -495,6 +497,14 @@ impl Store for MemStore {
         rows.sort_by_key(|row| std::cmp::Reverse(row.first_index));
         rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(rows)
+    }
+
+    async fn invitation(&self, act: &Id<kind::Act>) -> Result<Option<InvitationState>, StoreError> {
+        Ok(self.open()?.rows.memory.invitations.get(act).cloned())
+    }
+
+    async fn passkey_counter(&self, passkey: &CredentialId) -> Result<u32, StoreError> {
+        Ok(self.open()?.rows.memory.counters.get(passkey).copied().unwrap_or(0))
     }
 
     async fn request(&self, key: &Digest) -> Result<Option<RequestRow>, StoreError> {

@@ -7,8 +7,8 @@ use crate::http::{
     aftercare,
     body::{MAX_CHANGE_BYTES, MAX_FLAT_BYTES},
     caller::Who,
-    changes, delegations, evaluations, events, halt, holds, leases, ledger, openapi, permits, plans, schema,
-    wire, world,
+    changes, delegations, evaluations, events, halt, holds, invitations, leases, ledger, openapi, permits,
+    plans, schema, wire, world,
 };
 
 /// All endpoints.
@@ -395,6 +395,18 @@ pub(in crate::http) const ENDPOINTS: &[Endpoint] = &[
             summary: "Prove that an entry is in the latest checkpoint (C2SP tlog-proof)",
             at: Some(("the entry's index", schema::of::<u64>)),
             answers: &[other("the proof", "text/plain; charset=utf-8")],
+            ..Doc::NONE
+        },
+    ),
+    post(
+        "/v1/invitations",
+        Who::Approver,
+        |method| on(method, invitations::invite),
+        schema::of::<wire::NewInvitation>,
+        Doc {
+            summary: "Invite somebody of the registry to register a passkey; for administrators",
+            answers: &[json(201, "the invitation, with its secret", schema::of::<wire::Invited>)],
+            fails: &[404],
             ..Doc::NONE
         },
     ),

@@ -201,6 +201,33 @@ pub(crate) struct Confirmation {
     pub(crate) jkt: String,
 }
 
+/// The body of `POST /v1/invitations`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewInvitation {
+    /// Who is to register a passkey: somebody of the registry.
+    #[schemars(with = "schema::Name")]
+    pub(crate) person: Id<kind::Person>,
+}
+
+/// An invitation. Its secret is told once, to whoever asked for it, and to nobody else.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Invited {
+    /// The act by which the passkey will have been enrolled.
+    #[schemars(with = "schema::Name")]
+    pub(crate) act: Id<kind::Act>,
+    /// Who is invited.
+    #[schemars(with = "schema::Name")]
+    pub(crate) person: Id<kind::Person>,
+    /// It is worth nothing from then on.
+    #[schemars(with = "schema::Time")]
+    pub(crate) expires_at_ms: Timestamp,
+    /// The secret of the link, in base64url.
+    pub(crate) secret: String,
+    /// Where the console is, if there is one.
+    pub(crate) console: Option<String>,
+}
+
 /// The body of `POST /v1/delegations`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -1,0 +1,156 @@
+// Ceremonies with passkeys. What is signed is made by the gate; this asks the browser to have it signed, and brings back the answer.
+"use strict";
+
+(() => {
+  const fromBase64 = (text) => {
+    const plain = text.replaceAll("-", "+").replaceAll("_", "/");
+    return Uint8Array.from(atob(plain), (char) => char.charCodeAt(0));
+  };
+  const toBase64 = (buffer) => {
+    const bytes = Array.from(new Uint8Array(buffer), (byte) => String.fromCharCode(byte)).join("");
+    return btoa(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  };
+
+  // A refusal of the gate (RFC 9457), as one sentence and what to do next.
+  class Refused extends Error {}
+
+  const post = async (path, body) => {
+    const answer = await fetch(path, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", Accept: "application/json" },
+      body: JSON.stringify(body),
+    });
+    const said = await answer.json().catch(() => ({}));
+    if (answer.ok) return said;
+    const next = said.next ? ` What to do: ${said.next}.` : "";
+    throw new Refused(`${said.detail ?? `The gate answered ${answer.status}`}.${next}`);
+  };
+
+  const asserted = async ({ challenge, rp_id, allow }) => {
+    const made = await navigator.credentials.get({
+      publicKey: {
+        challenge: fromBase64(challenge),
+        rpId: rp_id,
+        allowCredentials: allow.map((id) => ({ type: "public-key", id: fromBase64(id) })),
+        userVerification: "required",
+        timeout: 300000,
+      },
+    });
+    return {
+      credential: made.id,
+      authenticator_data: toBase64(made.response.authenticatorData),
+      client_data: toBase64(made.response.clientDataJSON),
+      signature: toBase64(made.response.signature),
+    };
+  };
+
+  // What a page says of a ceremony: the attributes of its button, and the fields of its form.
+  const asked = (button) => {
+    const { ceremony, next, ...said } = button.dataset;
+    const body = { ceremony: ceremony.replaceAll("-", "_"), ...said };
+    const form = button.closest("form");
+    if (form) {
+      for (const [name, value] of new FormData(form)) {
+        if (name.startsWith("answers.")) {
+          body.answers = { ...body.answers, [name.slice(8)]: value === "yes" };
+        } else if (value !== "") {
+          body[name] = value;
+        }
+      }
+    }
+    if (body.seen !== undefined) body.seen = Number(body.seen);
+    return body;
+  };
+
+  const decide = async (button) => {
+    const begun = await post("/ceremonies", asked(button));
+    const assertion = await asserted(begun);
+    const { next } = await post("/ceremonies/finish", { ceremony: begun.ceremony, assertion });
+    location.assign(next);
+  };
+
+  const signIn = async (button) => {
+    const begun = await post("/sign-in/passkey", {});
+    const assertion = await asserted(begun);
+    const next = button.dataset.next || "/";
+    const done = await post("/sign-in/passkey/finish", { ceremony: begun.ceremony, assertion, next });
+    location.assign(done.next);
+  };
+
+  const enrol = async () => {
+    // The link's secret is behind `#`: no server and no proxy has seen it so far.
+    const [act, secret] = location.hash.slice(1).split(".");
+    if (!act || !secret) throw new Refused("This is not a whole link. Open the one that you were given.");
+    const { ceremony, options } = await post("/enrol", { act, secret });
+    const { publicKey } = options;
+    const made = await navigator.credentials.create({
+      publicKey: {
+        ...publicKey,
+        challenge: fromBase64(publicKey.challenge),
+        user: { ...publicKey.user, id: fromBase64(publicKey.user.id) },
+        excludeCredentials: (publicKey.excludeCredentials ?? []).map((known) => ({
+          ...known,
+          id: fromBase64(known.id),
+        })),
+      },
+    });
+    const credential = {
+      id: made.id,
+      rawId: toBase64(made.rawId),
+      type: made.type,
+      response: {
+        attestationObject: toBase64(made.response.attestationObject),
+        clientDataJSON: toBase64(made.response.clientDataJSON),
+      },
+      extensions: {},
+    };
+    const done = await post("/enrol/finish", { ceremony, credential });
+    // The secret is worth nothing any more; it need not stand in the address either.
+    history.replaceState(null, "", location.pathname);
+    for (const [name, value] of Object.entries({ change: done.change, passkey: done.passkey, needed: done.needed })) {
+      for (const place of document.querySelectorAll(`[data-enrolled="${name}"]`)) place.textContent = value;
+    }
+    document.querySelector("#enrolled").hidden = false;
+    document.querySelector("#enrolling").hidden = true;
+    document.querySelector("#enrolled h2").focus();
+  };
+
+  const words = (error) => {
+    if (error instanceof Refused) return error.message;
+    if (error.name === "NotAllowedError") return "Nothing was signed: the passkey was not used, or its user was not verified.";
+    if (error.name === "InvalidStateError") return "This authenticator has a passkey of yours already.";
+    return `Nothing was signed: ${error.message}`;
+  };
+
+  const say = (button, text) => {
+    let place = button.closest("form, .actions, section")?.querySelector("[role=alert]");
+    if (!place) {
+      place = document.createElement("p");
+      place.setAttribute("role", "alert");
+      place.className = "alarm";
+      (button.closest(".actions") ?? button).after(place);
+    }
+    place.textContent = text;
+  };
+
+  // One at a time: a second click finds all of them waiting.
+  let busy = false;
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button[data-ceremony]");
+    if (!button) return;
+    event.preventDefault();
+    const form = button.closest("form");
+    if (busy || (form && !form.reportValidity())) return;
+    busy = true;
+    button.setAttribute("aria-busy", "true");
+    try {
+      const kind = button.dataset.ceremony;
+      await (kind === "sign-in" ? signIn(button) : kind === "enrol" ? enrol() : decide(button));
+    } catch (error) {
+      say(button, words(error));
+    } finally {
+      busy = false;
+      button.removeAttribute("aria-busy");
+    }
+  });
+})();

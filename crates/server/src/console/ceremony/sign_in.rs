@@ -1,0 +1,97 @@
+//! Signing in with a passkey: it lets somebody look, and nothing else.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State, http::header, response::IntoResponse};
+use holdpoint_domain::{
+    agent::{Person, Registry},
+    passkey::{self, Assertion, Bytes, CredentialId, Passkey, counter_follows},
+};
+use serde::{Deserialize, Serialize};
+
+use super::What;
+use crate::{
+    console::{Console, How, admit::local},
+    http::{Problem, ReceivedJson, echo},
+};
+
+/// What the browser is to have signed.
+#[derive(Serialize)]
+pub(in crate::console) struct Challenge {
+    pub(super) ceremony: String,
+    pub(super) challenge: Bytes,
+    pub(super) rp_id: String,
+    /// The passkeys that can sign; all of the site where there are none.
+    pub(super) allow: Vec<CredentialId>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::console) struct Nothing {}
+
+/// What the browser came back with.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::console) struct Signed {
+    ceremony: String,
+    assertion: Assertion,
+    #[serde(default)]
+    next: Option<String>,
+}
+
+/// Where to go on.
+#[derive(Serialize)]
+pub(in crate::console) struct Onward {
+    pub(super) next: String,
+}
+
+/// `POST /sign-in/passkey`.
+pub(in crate::console) async fn begin(
+    State(console): State<Arc<Console>>,
+    ReceivedJson(Nothing {}): ReceivedJson<Nothing>,
+) -> Result<Json<Challenge>, Problem> {
+    let message = console.ceremonies().unique_message();
+    let challenge = Bytes::new(*passkey::challenge(&message).as_bytes());
+    let ceremony = console.ceremonies().keep(None, What::SignIn(message), console.now())?;
+    Ok(Json(Challenge { ceremony, challenge, rp_id: console.rp_id().to_owned(), allow: Vec::new() }))
+}
+
+/// `POST /sign-in/passkey/finish`.
+pub(in crate::console) async fn finish(
+    State(console): State<Arc<Console>>,
+    ReceivedJson(signed): ReceivedJson<Signed>,
+) -> Result<impl IntoResponse, Problem> {
+    let Signed { ceremony, assertion, next } = signed;
+    let What::SignIn(message) = console.ceremonies().take(&ceremony, None, console.now())? else {
+        return Err(refused("the ceremony is for something else".to_owned()));
+    };
+    let gate = console.door.service.gate();
+    let (person, passkey) = owner(&gate.controls.registry, &assertion.credential)
+        .ok_or_else(|| refused("no passkey of anybody here: is its change approved yet?".to_owned()))?;
+    let asserted = passkey.check(&assertion, &message).map_err(|err| refused(echo(&err.to_string())))?;
+    let recorded = gate.ports.store.passkey_counter(&passkey.id).await.map_err(|err| Problem::internal(&err))?;
+    {
+        let mut counters = console.ceremonies().counters();
+        let last = counters.get(&passkey.id).copied().unwrap_or(0).max(recorded);
+        if !counter_follows(last, asserted.counter()) {
+            let detail = format!("its counter was {last}, and is {} now: there may be a copy of it", asserted.counter());
+            return Err(refused(detail));
+        }
+        counters.insert(passkey.id.clone(), asserted.counter());
+    }
+    let cookie = console.sessions().open(person.id.clone(), How::Passkey, console.now());
+    tracing::info!("{} signed in with a passkey", person.id);
+    let onward = Onward { next: local(next.as_deref()).to_owned() };
+    Ok(([(header::SET_COOKIE, cookie)], Json(onward)))
+}
+
+/// Whose passkey this is.
+fn owner<'r>(registry: &'r Registry, id: &CredentialId) -> Option<(&'r Person, &'r Passkey)> {
+    let of = |person: &'r Person| Some((person, person.passkeys.iter().find(|passkey| passkey.id == *id)?));
+    registry.people().find_map(of)
+}
+
+fn refused(detail: String) -> Problem {
+    let next = "use another passkey, or ask an administrator for an invitation";
+    Problem::new(axum::http::StatusCode::FORBIDDEN, "passkey-refused", detail, next)
+}
