@@ -3,6 +3,7 @@
 use holdpoint_domain::{
     Id, Tier,
     actor::Identity,
+    agent::Person,
     approval::{Choice, Consent, HoldTerms, SignedStatement},
     decision::Verdict,
     flow::State,
@@ -165,23 +166,36 @@ async fn eligible(
             )
         })?;
     strong_enough(gate, &terms, &consent)?;
+    permitted_by_policy(gate, registered, &view, consent.proven().strong().is_some())?;
+    Ok((view, consent))
+}
+
+/// Asks policy whether a person may decide on the plan of a hold; `strong` is whether they sign with a passkey.
+pub(crate) fn permitted_by_policy(
+    gate: &Gate,
+    registered: &Person,
+    view: &PlanView,
+    strong: bool,
+) -> Result<(), Refusal> {
+    let person = &registered.id;
+    let tier = view.terms.as_ref().ok_or_else(|| internal("a hold without terms"))?.tier;
     let (_, facts) = view.decided.as_ref().ok_or_else(|| internal("a hold without a decision"))?;
     let owns_agent = gate.owns_one_of(person, view.plan.requester());
     // Whoever approves a plan approves every step of it.
     let verdicts = facts.steps().map(|facts| {
         gate.ports.judge.may_approve(ApproveQuestion {
             person: registered,
-            tier: terms.tier,
+            tier,
             approvals: u32::try_from(view.statements.len()).unwrap_or(u32::MAX),
             owns_agent,
-            strong: consent.proven().strong().is_some(),
+            strong,
             facts,
         })
     });
     let verdict = verdicts.into_iter().find(|verdict| !verdict.allows());
     let verdict = verdict.unwrap_or(Verdict::Allow { rules: Vec::new() });
     match verdict {
-        Verdict::Allow { .. } => Ok((view, consent)),
+        Verdict::Allow { .. } => Ok(()),
         Verdict::Deny { rules } | Verdict::Error { rules } => {
             let rules: Vec<_> = rules.iter().map(|rule| format!("`{rule}`")).collect();
             let why = if rules.is_empty() {

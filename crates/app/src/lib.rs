@@ -19,6 +19,7 @@ pub mod gather;
 pub mod halt;
 pub mod introspect;
 pub mod judge;
+pub mod narrow;
 mod offboard;
 pub mod port;
 pub mod preview;

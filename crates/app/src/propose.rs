@@ -2,13 +2,14 @@
 
 use holdpoint_domain::{
     Commitment, Id,
-    actor::{Identity, Party, Phase},
+    actor::{Actor, Identity, Party, Phase},
     approval::{Consent, HoldTerms},
     decision::{Answer, Decision, decide},
+    digest::DigestError,
     facts::PlanFacts,
     id::kind,
     permit::{Grant, GrantParts, Permit},
-    plan::{Narrative, Plan},
+    plan::{Narrative, Plan, Requester},
     record::{AgentContext, Body, Record, Request, Submitted},
     trigger::SignedEvidence,
 };
@@ -120,13 +121,6 @@ async fn attempt(gate: &Gate, party: &Party, proposal: Proposal) -> Result<Propo
         steps.try_for_each(|step| requester::stays_within(delegation, &step.action, &step.target))?;
     }
     let resolved = gather::resolve(gate, &requester, *phase, &proposal.trigger, &proposal.steps)?;
-    let look = gather::look(gate, &resolved).await?;
-    let now = gate.now();
-    let plan = gather::freeze(&resolved, &proposal.steps, requester, proposal.incident.clone(), &look)?;
-    let gathered = gather::facts(gate, &resolved, plan.requester(), plan.incident(), &look, now).await?;
-    let facts = gathered.facts;
-    let decision = decide(&facts, &gate.ladders(&facts))?;
-
     let mut texts = Vec::new();
     let narrative = keep_narrative(gate, &proposal.narrative, &mut texts)?;
     let context = AgentContext {
@@ -134,26 +128,90 @@ async fn attempt(gate: &Gate, party: &Party, proposal: Proposal) -> Result<Propo
         model: keep(gate, proposal.model.as_deref(), &mut texts)?,
         transcript: keep(gate, proposal.transcript.as_deref(), &mut texts)?,
     };
-    let id = gate.fresh("plan")?;
+    let frozen = Frozen { actor: identity.actor(), id: gate.fresh("plan")?, narrative, context, texts };
+    let incident = proposal.incident.clone();
+    let done =
+        freeze_and_decide(gate, &resolved, &proposal.steps, requester, incident, frozen, Txn::default())
+            .await;
+    done.map_err(|stopped| match stopped {
+        Stopped::Store(err) => err.into(),
+        Stopped::Refused(refusal) => refusal,
+    })
+}
+
+/// What a plan has beside its steps when it is frozen.
+pub(crate) struct Frozen {
+    /// Who asks, as the record says it.
+    pub(crate) actor: Actor,
+    /// The plan's id.
+    pub(crate) id: Id<kind::Plan>,
+    /// The commitment to the agent's words.
+    pub(crate) narrative: Commitment,
+    /// The agent's context.
+    pub(crate) context: AgentContext,
+    /// Texts that are not kept yet.
+    pub(crate) texts: Vec<KeptText>,
+}
+
+/// Why a plan was not decided on.
+pub(crate) enum Stopped {
+    /// The store did not take it.
+    Store(StoreError),
+    /// It was refused.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Stopped {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<DigestError> for Stopped {
+    fn from(err: DigestError) -> Self {
+        Self::Refused(err.into())
+    }
+}
+
+/// Measures, freezes, decides, and records all of it in one transaction behind what `before` has.
+pub(crate) async fn freeze_and_decide(
+    gate: &Gate,
+    resolved: &Resolved<'_>,
+    wishes: &[Wish],
+    requester: Requester,
+    incident: Option<Id<kind::Incident>>,
+    frozen: Frozen,
+    before: Txn,
+) -> Result<Proposed, Stopped> {
+    let look = gather::look(gate, resolved).await?;
+    let now = gate.now();
+    let plan = gather::freeze(resolved, wishes, requester, incident, &look)?;
+    let gathered = gather::facts(gate, resolved, plan.requester(), plan.incident(), &look, now).await?;
+    let facts = gathered.facts;
+    let decision = decide(&facts, &gate.ladders(&facts))?;
+
+    let Frozen { actor, id, narrative, context, texts } = frozen;
     let mut tries: u32 = 0;
     let proposed = Body::Proposed { plan: Box::new(plan.clone()), narrative, context };
-    let mut frozen = vec![Record::new(now, identity.actor(), Some(id.clone()), proposed)];
-    frozen.extend(look.records(&id, now));
-    let case = Case { id: &id, plan: &plan, narrative: &narrative, resolved: &resolved };
+    let mut all = before.records.clone();
+    let earlier = u64::try_from(all.len()).map_err(internal)?;
+    all.push(Record::new(now, actor, Some(id.clone()), proposed));
+    all.extend(look.records(&id, now));
+    let case = Case { id: &id, plan: &plan, narrative: &narrative, resolved };
     let (terms, appended) = loop {
-        let mut records = frozen.clone();
+        let mut records = all.clone();
         let terms = case.conclude(gate, &decision, &facts, &mut records)?;
         // If we stop before this returns, nothing was promised and nothing started; after it, `recover` goes on from the
         // records.
-        match gate.ports.store.append(Txn { records, texts: texts.clone(), ..Txn::default() }).await {
+        match gate.ports.store.append(Txn { records, texts: texts.clone(), ..before.clone() }).await {
             Ok(appended) => break (terms, appended),
             // A permit that was granted after ours was recorded before it: grant anew, with a higher epoch.
             Err(StoreError::Epoch { .. }) if tries < MAX_TRIES => tries = tries.saturating_add(1),
-            Err(err) => return Err(err.into()),
+            Err(err) => return Err(Stopped::Store(err)),
         }
     };
     let hints = if decision.answer == Answer::Deny { gate.hints(&facts) } else { Vec::new() };
-    let (evidence, first_index) = (look.evidence, appended.first_index);
+    let (evidence, first_index) = (look.evidence, appended.first_index.saturating_add(earlier));
     Ok(Proposed { id, plan, decision, facts, evidence, terms, hints, first_index })
 }
 

@@ -1,5 +1,7 @@
 //! Who asks: the agent, its build, and those whom it acts for, all of them as the registry has them now.
 
+use std::collections::BTreeSet;
+
 use holdpoint_domain::{
     Id, Timestamp,
     actor::{Party, Phase},
@@ -35,6 +37,7 @@ pub(crate) fn of(gate: &Gate, agent: &Id<kind::Agent>, party: &Party) -> Result<
         on_behalf_of: head,
         via,
         build: registered.build_of(&party.selectors),
+        narrowed_by: BTreeSet::new(),
     })
 }
 

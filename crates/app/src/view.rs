@@ -180,6 +180,7 @@ impl PlanView {
             | Body::Proposed { .. }
             | Body::Deferred { .. }
             | Body::Expired
+            | Body::Narrowed { .. }
             | Body::RevocationAsked { .. }
             | Body::Revoked { .. }
             | Body::Rehearsed { .. }

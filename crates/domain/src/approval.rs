@@ -120,7 +120,7 @@ pub enum ApprovalError {
         /// The time now.
         now: Timestamp,
     },
-    /// The requester, or the person it acts for.
+    /// The person that the requester acts for, or one who narrowed the plan.
     #[error("`{0}` is a requester of this plan and cannot decide on it")]
     Requester(Id<kind::Person>),
     /// The signature does not hold.
@@ -170,8 +170,7 @@ impl SignedStatement {
             return Err(ApprovalError::OtherTerms(field));
         }
         let approver = &self.statement.approver;
-        // Agents have no person's name, so the only person among the requesters is the head of the delegation chain.
-        if requester.on_behalf_of.as_ref() == Some(approver) {
+        if requester.is_one(approver) {
             return Err(ApprovalError::Requester(approver.clone()));
         }
         let proven = credentials.check(&self.signature, &self.statement.signing_bytes()?)?;

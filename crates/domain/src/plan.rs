@@ -58,22 +58,33 @@ pub struct Requester {
     /// The attested build of the agent that proposed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<Digest>,
+    /// People who were asked to approve a larger plan, and narrowed it to this one.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub narrowed_by: BTreeSet<Id<kind::Person>>,
 }
 
 impl Requester {
+    /// Whether a person is among those who ask: then they approve nothing of it. Agents have no person's name.
+    #[must_use]
+    pub fn is_one(&self, person: &Id<kind::Person>) -> bool {
+        self.on_behalf_of.as_ref() == Some(person) || self.narrowed_by.contains(person)
+    }
+
     /// Who asked, in words: the agent, whom it acts for, and by way of whom.
     #[must_use]
     pub fn words(&self) -> String {
         let head = self.on_behalf_of.as_ref().map(|head| format!(" for person {head}")).unwrap_or_default();
         let via: Vec<_> = self.via.iter().map(|agent| format!(" by way of agent {agent}")).collect();
         let build = self.build.map(|build| format!(", build {}", build.short())).unwrap_or_default();
-        format!("agent {}{head}{}{build}", self.agent, via.concat())
+        let narrowed: Vec<_> =
+            self.narrowed_by.iter().map(|person| format!(", narrowed by person {person}")).collect();
+        format!("agent {}{head}{}{build}{}", self.agent, via.concat(), narrowed.concat())
     }
 
     /// An agent that acts for nobody, and whose build nobody attests.
     #[must_use]
     pub const fn alone(agent: Id<kind::Agent>) -> Self {
-        Self { agent, on_behalf_of: None, via: Vec::new(), build: None }
+        Self { agent, on_behalf_of: None, via: Vec::new(), build: None, narrowed_by: BTreeSet::new() }
     }
 }
 

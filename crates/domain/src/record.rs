@@ -20,6 +20,7 @@ use crate::{
     id::kind,
     lease::LeaseInfo,
     limits::Footprint,
+    narrowing::NarrowStatement,
     passkey::Passkey,
     plan::Plan,
     proof::{Credentials, Proof},
@@ -206,6 +207,13 @@ pub enum Body {
         /// Their statement.
         statement: Box<SignedStatement>,
     },
+    /// A person asked for less of the plan: this one ends, with the approvals that it had.
+    Narrowed {
+        /// Their statement.
+        statement: Box<Signed<NarrowStatement>>,
+        /// The plan that it became.
+        into: Id<kind::Plan>,
+    },
     /// The plan's time ran out.
     Expired,
     /// Something was worse at the claim.
@@ -376,6 +384,8 @@ pub enum Request {
     Propose,
     /// To approve or reject.
     Decide,
+    /// To narrow a plan that waits for people.
+    Narrow,
     /// To claim a permit.
     Claim,
     /// To propose a change of a control input.
@@ -500,6 +510,8 @@ impl Body {
             Some(&statement.signature)
         } else if let Self::Resolved { statement, .. } = self {
             Some(&statement.signature)
+        } else if let Self::Narrowed { statement, .. } = self {
+            Some(&statement.signature)
         } else if let Self::Resumed { statement } = self {
             Some(&statement.signature)
         } else {
@@ -522,7 +534,7 @@ impl Body {
             Self::Approved { .. } => Some(Event::Approve),
             Self::Rejected { .. } => Some(Event::Reject),
             Self::Expired => Some(Event::Expire),
-            Self::Voided { .. } => Some(Event::Void),
+            Self::Voided { .. } | Self::Narrowed { .. } => Some(Event::Void),
             Self::Permitted { .. } => Some(Event::Permit),
             Self::Claimed { .. } => Some(Event::Claim),
             Self::Leased { .. } => Some(Event::Lease),
@@ -607,6 +619,7 @@ impl Body {
             Self::Rejected { .. } => "rejected",
             Self::Expired => "expired",
             Self::Voided { .. } => "voided",
+            Self::Narrowed { .. } => "narrowed",
             Self::Permitted { .. } => "permitted",
             Self::Claimed { .. } => "claimed",
             Self::Leased { .. } => "leased",

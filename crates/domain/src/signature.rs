@@ -45,6 +45,8 @@ pub enum Purpose {
     Resolution,
     /// A person ends a halt.
     Resume,
+    /// A person narrows a plan.
+    Narrowing,
 }
 
 /// A signature that does not hold.
@@ -76,6 +78,7 @@ impl Purpose {
             Self::Review => b"holdpoint-review-v1\0",
             Self::Resolution => b"holdpoint-resolution-v1\0",
             Self::Resume => b"holdpoint-resume-v1\0",
+            Self::Narrowing => b"holdpoint-narrowing-v1\0",
         }
     }
 

@@ -229,6 +229,7 @@ pub fn changes(record: &Record) -> Vec<Change> {
         | Body::Proposed { .. }
         | Body::Measured { .. }
         | Body::Expired
+        | Body::Narrowed { .. }
         | Body::Voided { .. }
         | Body::Rehearsed { .. }
         | Body::Claimed { .. }

@@ -1,9 +1,14 @@
 //! `holdpoint ledger`: verify, prove, show, export.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Subcommand};
-use holdpoint_domain::record::Record;
+use holdpoint_domain::{
+    Id, consents::Audit, id::kind, passkey::CredentialId, proof::Credentials, record::Record,
+};
 use holdpoint_ledger::{
     Checkpoint, ExportSource, LogProof, SignedCheckpoint, SourceError, VerifierKey, bundle::read_bundle,
     cosigners, export::export_paths, hash::leaf_hash, tile::bundle_paths, verify_export,
@@ -45,6 +50,13 @@ pub(crate) struct VerifyOptions {
     /// How many of these must have cosigned one head that the log continues; all of them when left out
     #[arg(long, value_name = "NUMBER", requires = "cosigner")]
     quorum: Option<usize>,
+    /// Check every consent as well: who signed which bytes, and whether permits and changes had the approvals that they needed
+    #[arg(long)]
+    consents: bool,
+    /// Credentials that the ledger does not have: the `approvers` of an executor's pins. For people who sign with a key that came
+    /// into the registry by its text
+    #[arg(long, value_name = "FILE", requires = "consents")]
+    people: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -136,7 +148,57 @@ fn verify(options: &VerifyOptions) -> Result<(), CliError> {
     if !report.is_sound() {
         return Err(CliError::NotVerified(format!("the log in {} does not stand", options.dir.display())));
     }
-    check_cosigners(options, &heads)
+    check_cosigners(options, &heads)?;
+    if options.consents { check_consents(options, report.entries()) } else { Ok(()) }
+}
+
+/// What is read of an executor's pins.
+#[derive(serde::Deserialize)]
+struct Pinned {
+    approvers: BTreeMap<Id<kind::Person>, Credentials>,
+}
+
+/// Checks who consented to which bytes, in a log that was found sound.
+fn check_consents(options: &VerifyOptions, size: u64) -> Result<(), CliError> {
+    let people = match &options.people {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(failed)?;
+            serde_saphyr::from_str::<Pinned>(&text).map_err(failed)?.approvers
+        }
+        None => BTreeMap::new(),
+    };
+    let mut audit = Audit::new(people);
+    each_entry(&Dir(options.dir.clone()), size, |index, entry| {
+        let record = Record::parse(entry)
+            .map_err(|err| CliError::NotVerified(format!("entry {index} is no record: {err}")))?;
+        audit.take(index, &record);
+        Ok(())
+    })?;
+    for found in audit.found() {
+        let with = found.passkey.as_ref().map_or("a key".to_owned(), |id| format!("passkey {}", short(id)));
+        say(format_args!(
+            "entry {:<6} {} {} ({}), with {with}",
+            found.index,
+            found.person,
+            found.said,
+            found.about.short()
+        ));
+    }
+    for fault in audit.faults() {
+        say(format_args!("entry {:<6} NOT SOUND: {}", fault.index, fault.what));
+    }
+    if audit.faults().is_empty() {
+        say(format_args!(
+            "{} consents: each holds, over exactly the bytes that it names",
+            audit.found().len()
+        ));
+        return Ok(());
+    }
+    Err(CliError::NotVerified(format!("{} consents do not stand", audit.faults().len())))
+}
+
+fn short(id: &CredentialId) -> String {
+    id.to_string().chars().take(10).collect()
 }
 
 /// Whether enough of the witnesses that were asked for cosigned one of the heads that the log was found to continue.
@@ -223,19 +285,33 @@ fn from_export(dir: &Dir, first: u64, limit: u32) -> Result<Vec<(u64, Vec<u8>)>,
     let note = dir.file("checkpoint").map_err(failed)?.ok_or_else(|| missing("checkpoint"))?;
     let head = SignedCheckpoint::parse(&note).map_err(failed)?;
     let last = first.saturating_add(u64::from(limit));
-    let (mut index, mut entries) = (0_u64, Vec::new());
-    for path in bundle_paths(head.unverified().size()) {
+    let mut entries = Vec::new();
+    each_entry(&dir, head.unverified().size(), |index, entry| {
+        if (first..last).contains(&index) {
+            entries.push((index, entry.to_vec()));
+        }
+        Ok(())
+    })?;
+    Ok(entries)
+}
+
+/// Calls `take` with each entry of an export, in order.
+fn each_entry(
+    dir: &Dir,
+    size: u64,
+    mut take: impl FnMut(u64, &[u8]) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let mut index = 0_u64;
+    for path in bundle_paths(size) {
         let path = path.to_string();
-        let bundle = dir.file(&path).map_err(failed)?.ok_or_else(|| missing(&path))?;
+        let missing = || CliError::Failed(format!("`{path}` is missing"));
+        let bundle = dir.file(&path).map_err(failed)?.ok_or_else(missing)?;
         for entry in read_bundle(&bundle) {
-            let entry = entry.map_err(failed)?;
-            if (first..last).contains(&index) {
-                entries.push((index, entry.to_vec()));
-            }
+            take(index, entry.map_err(failed)?)?;
             index = index.saturating_add(1);
         }
     }
-    Ok(entries)
+    Ok(())
 }
 
 async fn export(options: ExportOptions) -> Result<(), CliError> {

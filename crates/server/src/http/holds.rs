@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State, http::StatusCode};
-use holdpoint_app::{approve, port::PlanFilter, view::PlanView};
+use holdpoint_app::{port::PlanFilter, view::PlanView};
 use holdpoint_domain::{Id, approval::SignedStatement, flow::State as PlanState, id::kind};
 use schemars::JsonSchema;
 use serde::Deserialize;

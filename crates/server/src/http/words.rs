@@ -164,6 +164,7 @@ pub(crate) fn moment(body: &Body) -> String {
         Body::Held { terms } => format!("waits for people under hold {}", terms.hold),
         Body::Approved { .. } => "approved".to_owned(),
         Body::Rejected { .. } => "rejected".to_owned(),
+        Body::Narrowed { into, .. } => format!("narrowed to plan {into}"),
         Body::Expired => "its time ran out".to_owned(),
         Body::Voided { worse } => {
             let worse: Vec<_> = worse.iter().map(ToString::to_string).collect();
@@ -205,6 +206,7 @@ pub(crate) fn moment(body: &Body) -> String {
             let request = match request {
                 Request::Propose => "to propose",
                 Request::Decide => "to decide",
+                Request::Narrow => "to narrow a plan",
                 Request::Delegate => "to delegate",
                 Request::Invite => "to invite",
                 Request::Enrol => "to register a passkey",

@@ -1,0 +1,315 @@
+//! Who consented to which bytes: the consents of a whole ledger, checked again from its records alone, without the gate.
+//!
+//! The first administrators' credentials stand in genesis. A passkey counts from the change on that put it into the registry, and
+//! a change only with the approvals that it names. Whoever signs with a key that came into the registry by its text alone has to be
+//! told to [`Audit::new`]: the ledger has no more than the digest of that text.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    Digest, Id, Tier,
+    actor::Actor,
+    approval::{Choice, HoldTerms, SignedStatement},
+    change::{ChangeStatement, ChangeTerms},
+    id::kind,
+    passkey::{CredentialId, Passkey, counter_follows},
+    permit::needed,
+    plan::Requester,
+    proof::{Credentials, Proven},
+    record::{Body, Record},
+    signed::{Signed, Statement},
+};
+
+/// A consent whose proof holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The entry.
+    pub index: u64,
+    /// Who.
+    pub person: Id<kind::Person>,
+    /// With which passkey; none for a key in a file.
+    pub passkey: Option<CredentialId>,
+    /// What they said, in a few words.
+    pub said: String,
+    /// The digest of the bytes that it is about: of the plan, or of a control input.
+    pub about: Digest,
+}
+
+/// Something that does not add up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The entry.
+    pub index: u64,
+    /// What.
+    pub what: String,
+}
+
+/// The fold over a ledger's records, in order.
+#[derive(Debug, Default)]
+pub struct Audit {
+    people: BTreeMap<Id<kind::Person>, Credentials>,
+    enrolling: BTreeMap<Id<kind::Change>, (Id<kind::Person>, Passkey)>,
+    changes: BTreeMap<Id<kind::Change>, (ChangeTerms, BTreeSet<Id<kind::Person>>)>,
+    plans: BTreeMap<Id<kind::Plan>, Waiting>,
+    counters: BTreeMap<CredentialId, u32>,
+    found: Vec<Found>,
+    faults: Vec<Fault>,
+}
+
+/// A plan, as far as consent goes.
+#[derive(Debug)]
+struct Waiting {
+    digest: Digest,
+    requester: Requester,
+    terms: Option<HoldTerms>,
+    // Who approved, and by which acts their passkeys were enrolled.
+    approved: BTreeMap<Id<kind::Person>, Option<Id<kind::Act>>>,
+    rejected: bool,
+}
+
+impl Audit {
+    /// Before the first record, with credentials that the ledger does not have.
+    #[must_use]
+    pub fn new(people: BTreeMap<Id<kind::Person>, Credentials>) -> Self {
+        Self { people, ..Self::default() }
+    }
+
+    /// Consents whose proofs hold, in order.
+    #[must_use]
+    pub fn found(&self) -> &[Found] {
+        &self.found
+    }
+
+    /// What does not add up.
+    #[must_use]
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    /// Takes the next record.
+    pub fn take(&mut self, index: u64, record: &Record) {
+        if let Err(what) = self.check(index, record) {
+            self.faults.push(Fault { index, what });
+        }
+    }
+
+    fn check(&mut self, index: u64, record: &Record) -> Result<(), String> {
+        match &record.body {
+            Body::Genesis { administrators, .. } => {
+                for (person, credentials) in administrators {
+                    self.people.insert(person.clone(), credentials.clone());
+                }
+            }
+            Body::Enrolling { passkey, change, .. } => {
+                let Actor::Person { person } = &record.actor else {
+                    return Err("a passkey that nobody registered".to_owned());
+                };
+                self.enrolling.insert(change.clone(), (person.clone(), passkey.as_ref().clone()));
+            }
+            Body::ChangeProposed { terms } => {
+                self.changes.insert(terms.id.clone(), (terms.as_ref().clone(), BTreeSet::new()));
+            }
+            Body::ChangeDecided { statement } => self.decided(index, statement)?,
+            Body::Changed { change } => self.changed(&change.id)?,
+            Body::Proposed { plan, .. } => {
+                let id = record.plan.clone().ok_or("a plan without a name")?;
+                let digest = plan.digest().map_err(|err| err.to_string())?;
+                let requester = plan.requester().clone();
+                let waiting =
+                    Waiting { digest, requester, terms: None, approved: BTreeMap::new(), rejected: false };
+                self.plans.insert(id, waiting);
+            }
+            Body::Held { terms } => {
+                let plan = self.plan(record)?;
+                if terms.plan != plan.digest {
+                    return Err(format!("hold `{}` is about another plan than the one proposed", terms.hold));
+                }
+                plan.terms = Some(terms.as_ref().clone());
+            }
+            Body::Approved { statement } | Body::Rejected { statement } => {
+                self.on_hold(index, record, statement)?;
+            }
+            Body::Narrowed { statement, .. } => {
+                let plan = self.plan(record)?;
+                if plan.terms.as_ref() != Some(&statement.statement.terms) {
+                    return Err("a narrowing of another hold".to_owned());
+                }
+                let about = plan.digest;
+                self.said(index, statement, "narrowed a plan".to_owned(), about)?;
+            }
+            Body::Permitted { .. } => self.permitted(record)?,
+            Body::Reviewed { statement, .. } => {
+                self.said(index, statement, "reviewed a run".to_owned(), statement.statement.digest)?;
+            }
+            Body::Resolved { statement, .. } => {
+                self.said(index, statement, "resolved a run".to_owned(), statement.statement.digest)?;
+            }
+            Body::Resumed { statement } => {
+                let about = Digest::of(&statement.statement.halt).map_err(|err| err.to_string())?;
+                self.said(index, statement, "ended a halt".to_owned(), about)?;
+            }
+            Body::Started { .. }
+            | Body::InputRefused { .. }
+            | Body::InputRestored { .. }
+            | Body::Halted { .. }
+            | Body::Strangers { .. }
+            | Body::Invited { .. }
+            | Body::Delegated { .. }
+            | Body::Measured { .. }
+            | Body::Decided { .. }
+            | Body::Deferred { .. }
+            | Body::Expired
+            | Body::Voided { .. }
+            | Body::Claimed { .. }
+            | Body::Leased { .. }
+            | Body::LeasedAgain { .. }
+            | Body::RevocationAsked { .. }
+            | Body::Revoked { .. }
+            | Body::Rehearsed { .. }
+            | Body::Applying { .. }
+            | Body::Applied { .. }
+            | Body::Succeeded { .. }
+            | Body::Failed { .. }
+            | Body::Undoing { .. }
+            | Body::Unwound { .. }
+            | Body::NotUndone { .. }
+            | Body::Undone { .. }
+            | Body::UndoFailed { .. }
+            | Body::InDoubt { .. }
+            | Body::ReviewOwed { .. }
+            | Body::Evaluated { .. }
+            | Body::Refused { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn plan(&mut self, record: &Record) -> Result<&mut Waiting, String> {
+        let id = record.plan.as_ref().ok_or("a record of no plan")?;
+        self.plans.get_mut(id).ok_or_else(|| format!("plan `{id}` was never proposed"))
+    }
+
+    fn credentials(&self, person: &Id<kind::Person>) -> Result<&Credentials, String> {
+        self.people.get(person).ok_or_else(|| format!("the ledger has no credentials of `{person}`"))
+    }
+
+    /// Notes a consent that holds, and compares its counter.
+    fn note(&mut self, found: Found, proven: &Proven) -> Result<(), String> {
+        if let Some(asserted) = proven.strong() {
+            let last = self.counters.insert(asserted.credential().clone(), asserted.counter()).unwrap_or(0);
+            if !counter_follows(last, asserted.counter()) {
+                let (id, now) = (asserted.credential(), asserted.counter());
+                return Err(format!("the counter of passkey `{id}` was {last}, and is {now}"));
+            }
+        }
+        self.found.push(found);
+        Ok(())
+    }
+
+    /// A statement that is bound to what it says by its own fields.
+    fn said<T: Statement>(
+        &mut self,
+        index: u64,
+        signed: &Signed<T>,
+        said: String,
+        about: Digest,
+    ) -> Result<(), String> {
+        let person = signed.statement.by().clone();
+        let proven = signed.check(self.credentials(&person)?).map_err(|err| with_source(&err))?;
+        self.note(Found { index, person, passkey: passkey_of(&proven), said, about }, &proven)
+    }
+
+    fn decided(&mut self, index: u64, signed: &Signed<ChangeStatement>) -> Result<(), String> {
+        let about = &signed.statement;
+        let (terms, _) = self
+            .changes
+            .get(&about.terms.id)
+            .ok_or_else(|| format!("change `{}` was never proposed", about.terms.id))?;
+        if *terms != about.terms {
+            return Err(format!(
+                "the statement is about other terms than those of change `{}`",
+                about.terms.id
+            ));
+        }
+        if about.approver == terms.author {
+            return Err(format!("`{}` decided on their own change", about.approver));
+        }
+        let said = format!("{} another {}", word(about.choice), terms.control);
+        let (id, new) = (terms.id.clone(), terms.new);
+        self.said(index, signed, said, new)?;
+        if let Some((_, approved)) = self.changes.get_mut(&id)
+            && about.choice == Choice::Approve
+        {
+            approved.insert(about.approver.clone());
+        }
+        Ok(())
+    }
+
+    fn changed(&mut self, id: &Id<kind::Change>) -> Result<(), String> {
+        let Some((terms, approved)) = self.changes.get(id) else {
+            return Err(format!("change `{id}` was never proposed"));
+        };
+        let got = u32::try_from(approved.len()).unwrap_or(u32::MAX);
+        if got < terms.needed.max(1) {
+            return Err(format!(
+                "change `{id}` came in force with {got} approvals: expected {}",
+                terms.needed
+            ));
+        }
+        if let Some((person, passkey)) = self.enrolling.remove(id) {
+            self.people.entry(person).or_default().passkeys.push(passkey);
+        }
+        Ok(())
+    }
+
+    fn on_hold(&mut self, index: u64, record: &Record, signed: &SignedStatement) -> Result<(), String> {
+        let person = signed.statement.approver.clone();
+        let credentials = self.credentials(&person)?.clone();
+        let plan = self.plan(record)?;
+        let terms = plan.terms.clone().ok_or("a decision on a plan that is not held")?;
+        let consent = signed.clone().check_signed(&terms, &credentials, &plan.requester);
+        let consent = consent.map_err(|err| with_source(&err))?;
+        match consent.choice() {
+            Choice::Approve => {
+                let act = consent.proven().strong().map(|asserted| asserted.act().clone());
+                plan.approved.insert(person.clone(), act);
+            }
+            Choice::Reject => plan.rejected = true,
+        }
+        let said = format!("{} a plan at {}", word(consent.choice()), terms.tier);
+        let passkey = passkey_of(consent.proven());
+        self.note(Found { index, person, passkey, said, about: terms.plan }, consent.proven())
+    }
+
+    fn permitted(&mut self, record: &Record) -> Result<(), String> {
+        let plan = self.plan(record)?;
+        let Some(terms) = &plan.terms else { return Ok(()) };
+        let needed = needed(terms.tier).max(1);
+        let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+        let acts: BTreeSet<_> = plan.approved.values().flatten().collect();
+        let strong = terms.tier < Tier::T4 || count(acts.len()) >= needed;
+        if plan.rejected || count(plan.approved.len()) < needed || !strong {
+            return Err(format!(
+                "a permit at {} with {} approvals, {} of them by passkeys of different acts",
+                terms.tier,
+                plan.approved.len(),
+                acts.len()
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn passkey_of(proven: &Proven) -> Option<CredentialId> {
+    proven.strong().map(|asserted| asserted.credential().clone())
+}
+
+const fn word(choice: Choice) -> &'static str {
+    match choice {
+        Choice::Approve => "approved",
+        Choice::Reject => "rejected",
+    }
+}
+
+fn with_source(err: &dyn std::error::Error) -> String {
+    err.source().map_or_else(|| err.to_string(), |source| format!("{err}: {source}"))
+}
