@@ -18,7 +18,7 @@ use crate::{
     gather::{self, Wish},
     port::Txn,
     propose::{Frozen, Proposed, freeze_and_decide, keep_narrative, record_refusal},
-    refusal::{Blame, Refusal},
+    refusal::{Blame, Refusal, internal},
     statement::person,
 };
 
@@ -71,12 +71,12 @@ async fn attempt(gate: &Gate, identity: &Identity, wanted: Emergency) -> Result<
     let Emergency { action, target, params, incident, reason } = wanted;
     let found = gate.controls.catalogue.action(&action);
     let found = found.ok_or_else(|| crate::preview::no_such_action(&action))?;
-    let trigger = found.triggers.first().cloned().ok_or_else(|| {
+    let trigger = found.triggers.iter().next().cloned().ok_or_else(|| {
         let fact = format!("action `{action}` has no condition that could be measured");
         Refusal::new(Blame::Caller, "no-trigger", fact, "name another action")
     })?;
     let wishes = [Wish { action, target, params }];
-    let requester = Requester::in_emergency(person.id.clone());
+    let requester = Requester::in_emergency(person.id.clone()).map_err(internal)?;
     let resolved = gather::resolve(gate, &requester, Phase::Decide, &trigger, &wishes)?;
     let mut texts = Vec::new();
     let narrative = Narrative { reason, ..Narrative::default() };

@@ -11,8 +11,8 @@ use std::{
 use holdpoint_domain::{
     Digest, Id, Millis, Oversight, Timestamp,
     action::Catalogue,
-    actor::Actor,
-    agent::Registry,
+    actor::{Actor, Phase},
+    agent::{Agent, Registry},
     approval::TreeHead,
     change::Control,
     decision::{Ladder, Verdict},
@@ -20,10 +20,10 @@ use holdpoint_domain::{
     digest::DigestError,
     facts::{Facts, Inputs, PlanFacts},
     halt::Halt,
-    id::kind,
+    id::{IdError, kind},
     limits::Limits,
     permit::{PermitKeys, RetiredKey},
-    plan::Requester,
+    plan::{EMERGENCY, Plan, Requester},
     record::{Body, Record},
     signature::{PublicKey, Thumbprint},
     target::Inventory,
@@ -144,6 +144,8 @@ pub struct Gate {
     pub inputs: Inputs,
     /// The settings.
     pub settings: Settings,
+    // Who stands in the place of an agent where people break the glass. It is in no registry, so that no token names it.
+    emergency: Agent,
     common: Arc<Common>,
 }
 
@@ -178,7 +180,7 @@ impl Gate {
         };
         let common = Arc::new(common);
         let inputs = controls.digests(ports.judge.as_ref())?;
-        Ok(Self { ports, controls, inputs, settings, common })
+        Ok(Self { ports, controls, inputs, settings, emergency: emergency()?, common })
     }
 
     /// The same gate under other control inputs, with ports that know them.
@@ -189,6 +191,7 @@ impl Gate {
             controls,
             inputs,
             settings: self.settings.clone(),
+            emergency: self.emergency.clone(),
             common: Arc::clone(&self.common),
         })
     }
@@ -264,6 +267,18 @@ impl Gate {
         hints
     }
 
+    /// Who stands in the place of an agent where people break the glass.
+    pub(crate) const fn emergency(&self) -> &Agent {
+        &self.emergency
+    }
+
+    /// The halt that stops a plan: whatever is in force, but for what people asked for beyond policy: that one is stopped by a halt
+    /// that came after they were granted it.
+    pub(crate) fn halted_for(&self, plan: &Plan, granted: Timestamp) -> Option<Halt> {
+        let came_after = |halt: &Halt| !plan.requester().is_emergency() || halt.at_ms > granted;
+        self.halted().filter(came_after)
+    }
+
     /// The time now.
     pub(crate) fn now(&self) -> Timestamp {
         self.ports.clock.now()
@@ -327,6 +342,19 @@ impl Controls {
             limits: self.limits.digest()?,
         })
     }
+}
+
+fn emergency() -> Result<Agent, DigestError> {
+    let named = |err: IdError| DigestError::NotCanonical(err.to_string());
+    Ok(Agent {
+        id: Id::parse(EMERGENCY).map_err(named)?,
+        team: Id::parse(EMERGENCY).map_err(named)?,
+        owner: Id::parse(EMERGENCY).map_err(named)?,
+        phases: [Phase::Decide].into(),
+        builds: Vec::new(),
+        expires_at_ms: None,
+        accepted: false,
+    })
 }
 
 /// The answers to the agent that asks and to each one that it acts for, put together.

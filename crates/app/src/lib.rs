@@ -7,6 +7,7 @@
 
 pub mod approve;
 mod brakes;
+pub mod break_glass;
 pub mod change;
 pub mod delegate;
 mod drive;
@@ -19,6 +20,7 @@ pub mod gather;
 pub mod halt;
 pub mod introspect;
 pub mod judge;
+pub mod look;
 pub mod narrow;
 mod offboard;
 pub mod port;

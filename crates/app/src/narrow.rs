@@ -17,7 +17,7 @@ use crate::{
     gate::Gate,
     gather::{self, Wish},
     port::{StoreError, Txn},
-    propose::{Frozen, Proposed, freeze_and_decide, record_refusal},
+    propose::{Frozen, Proposed, Stopped, freeze_and_decide, record_refusal},
     refusal::{Blame, Refusal, internal},
     statement::signer,
     view::PlanView,
@@ -79,12 +79,11 @@ async fn attempt(
     freeze_and_decide(gate, &resolved, &wishes, requester, incident, frozen, txn).await.map_err(|err| {
         match err {
             // Somebody decided meanwhile: what they said stands.
-            crate::propose::Stopped::Store(StoreError::Conflict(_)) => {
+            Stopped::Store(StoreError::Conflict(_)) => {
                 let fact = "somebody decided on this hold meanwhile";
                 Refusal::new(Blame::Conflict, "too-late", fact, "look at the plan as it is now")
             }
-            crate::propose::Stopped::Store(err) => err.into(),
-            crate::propose::Stopped::Refused(refusal) => refusal,
+            other => other.into(),
         }
     })
 }
@@ -110,6 +109,10 @@ fn eligible(
     if view.plan.requester().is_one(&person.id) {
         let fact = format!("`{}` is a requester of this plan and cannot decide on it", person.id);
         return refuse(Blame::Forbidden, "requester-decides", fact, "another person must decide");
+    }
+    if view.plan.requester().is_emergency() {
+        let fact = "what people ask for beyond policy is approved or rejected as it is".to_owned();
+        return refuse(Blame::Forbidden, "not-narrowed", fact, "reject it, and ask for less");
     }
     let strong = signed.signature.counter().is_some();
     permitted_by_policy(gate, person, view, strong)?;

@@ -10,6 +10,7 @@ use holdpoint_domain::{
     decision::Worse,
     flow::State,
     lease::LeaseInfo,
+    plan::EMERGENCY,
     record::{Body, Record},
 };
 
@@ -77,10 +78,11 @@ const fn is_under_way(state: State) -> bool {
 }
 
 async fn has_left(gate: &Gate, row: &PlanRow, whole: bool) -> Result<bool, Refusal> {
-    if requester::known(gate, &row.agent, Phase::Decide).is_err() {
+    let by_people = row.agent.as_str() == EMERGENCY;
+    if !by_people && requester::known(gate, &row.agent, Phase::Decide).is_err() {
         return Ok(true);
     }
-    if !whole {
+    if !whole && !by_people {
         return Ok(false);
     }
     let view = PlanView::read(gate.ports.store.as_ref(), &row.id).await?;

@@ -4,7 +4,7 @@ use holdpoint_domain::{
     Commitment, Id,
     actor::{Actor, Identity, Party, Phase},
     approval::{Consent, HoldTerms},
-    decision::{Answer, Decision, decide},
+    decision::{Answer, Decision, beyond_policy, decide},
     digest::DigestError,
     facts::PlanFacts,
     id::kind,
@@ -133,10 +133,7 @@ async fn attempt(gate: &Gate, party: &Party, proposal: Proposal) -> Result<Propo
     let done =
         freeze_and_decide(gate, &resolved, &proposal.steps, requester, incident, frozen, Txn::default())
             .await;
-    done.map_err(|stopped| match stopped {
-        Stopped::Store(err) => err.into(),
-        Stopped::Refused(refusal) => refusal,
-    })
+    done.map_err(Into::into)
 }
 
 /// What a plan has beside its steps when it is frozen.
@@ -167,6 +164,15 @@ impl From<Refusal> for Stopped {
     }
 }
 
+impl From<Stopped> for Refusal {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Store(err) => err.into(),
+            Stopped::Refused(refusal) => refusal,
+        }
+    }
+}
+
 impl From<DigestError> for Stopped {
     fn from(err: DigestError) -> Self {
         Self::Refused(err.into())
@@ -188,7 +194,11 @@ pub(crate) async fn freeze_and_decide(
     let plan = gather::freeze(resolved, wishes, requester, incident, &look)?;
     let gathered = gather::facts(gate, resolved, plan.requester(), plan.incident(), &look, now).await?;
     let facts = gathered.facts;
-    let decision = decide(&facts, &gate.ladders(&facts))?;
+    let decision = if plan.requester().is_emergency() {
+        beyond_policy(&facts)?
+    } else {
+        decide(&facts, &gate.ladders(&facts))?
+    };
 
     let Frozen { actor, id, narrative, context, texts } = frozen;
     let mut tries: u32 = 0;
@@ -311,7 +321,7 @@ pub(crate) fn permitted(permit: &Permit) -> Body {
     Body::Permitted { jws: permit.jws().to_owned(), nonce: grant.nonce.clone(), epoch: grant.epoch }
 }
 
-fn keep_narrative(
+pub(crate) fn keep_narrative(
     gate: &Gate,
     narrative: &Narrative,
     texts: &mut Vec<KeptText>,

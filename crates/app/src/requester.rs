@@ -38,6 +38,7 @@ pub(crate) fn of(gate: &Gate, agent: &Id<kind::Agent>, party: &Party) -> Result<
         via,
         build: registered.build_of(&party.selectors),
         narrowed_by: BTreeSet::new(),
+        opened_by: None,
     })
 }
 
@@ -62,7 +63,14 @@ pub(crate) fn resolve<'a>(
     requester: &Requester,
     phase: Phase,
 ) -> Result<Askers<'a>, Refusal> {
-    let agent = known(gate, &requester.agent, phase)?;
+    let agent = match &requester.opened_by {
+        None => known(gate, &requester.agent, phase)?,
+        Some(person) if gate.controls.registry.person(person).is_some() => gate.emergency(),
+        Some(person) => {
+            let fact = format!("person `{person}`, who breaks the glass, is not in the registry");
+            return Err(Refusal::new(Blame::Forbidden, "unknown-person", fact, "somebody else must ask"));
+        }
+    };
     let via =
         requester.via.iter().map(|agent| known(gate, agent, Phase::Decide)).collect::<Result<_, _>>()?;
     let head = requester.on_behalf_of.as_ref().map(|head| (head, gate.controls.registry.person(head)));

@@ -9,6 +9,7 @@ use crate::{
     actor::Phase,
     digest::DigestError,
     id::kind,
+    plan::EMERGENCY,
     passkey::{CredentialId, Passkey},
     proof::{Credentials, MAX_PASSKEYS},
     signature::PublicKey,
@@ -106,6 +107,9 @@ pub enum RegistryError {
     /// Too many passkeys.
     #[error("`{0}` has more passkeys than {MAX_PASSKEYS}")]
     TooManyPasskeys(Id<kind::Person>),
+    /// An agent with a name that stands for people.
+    #[error("no agent may be called `{0}`: it stands for people who act beyond policy")]
+    Reserved(Id<kind::Agent>),
     /// A build that everybody would be.
     #[error("a build of agent `{0}` has no selectors: expected at least one that tells it from others")]
     NoSelectors(Id<kind::Agent>),
@@ -191,6 +195,9 @@ impl Registry {
                     agent: agent.id.clone(),
                     owner: agent.owner.clone(),
                 });
+            }
+            if agent.id.as_str() == EMERGENCY {
+                faults.push(RegistryError::Reserved(agent.id.clone()));
             }
             if agent.builds.iter().any(|build| build.selectors.is_empty()) {
                 faults.push(RegistryError::NoSelectors(agent.id.clone()));

@@ -314,6 +314,38 @@ pub fn decide(facts: &PlanFacts, ladders: &[Ladder]) -> Result<Decision, DigestE
     Ok(decision)
 }
 
+/// The reason of what people ask for beyond policy.
+pub const BROKEN_GLASS: &str = "break-glass";
+
+/// What people ask for beyond policy: nobody is asked, and it waits for two of them. The facts are those of anybody's plan.
+pub fn beyond_policy(facts: &PlanFacts) -> Result<Decision, DigestError> {
+    Ok(Decision {
+        r#type: DecisionType::V1,
+        answer: Answer::Hold,
+        tier: Tier::T4,
+        floor: Tier::T4,
+        reasons: reason(BROKEN_GLASS, ReasonEffect::Raised(Tier::T4)).into_iter().collect(),
+        facts: facts.digest()?,
+        policy: facts.first().inputs.policy,
+    })
+}
+
+/// What is worse at the claim of what people ask for beyond policy: another target, version, catalogue entry or blast radius than
+/// the one that they approved. Policy, guardrails and brakes are not asked.
+#[must_use]
+pub fn moved(decided: &PlanFacts, fresh: &PlanFacts) -> Vec<Worse> {
+    let mut fresh_steps = fresh.steps();
+    let mut found: Vec<_> = decided
+        .steps()
+        .flat_map(|before| match fresh_steps.next() {
+            Some(now) => other_than(before, now),
+            None => vec![Worse::TargetGone],
+        })
+        .collect();
+    found.extend(fresh_steps.next().map(|_| Worse::Blast));
+    found
+}
+
 fn climb(facts: &Facts, ladder: &Ladder, floor: Tier, reasons: &mut Vec<Reason>) -> (Answer, Tier) {
     let failed: Vec<_> = Rung::ALL.iter().filter_map(|rung| failure(ladder.on(*rung))).collect();
     if let Some(rules) = failed.first() {
@@ -449,7 +481,8 @@ pub fn worse(
     found
 }
 
-fn worse_step(decided: &Facts, fresh: &Facts, verdict: &Verdict, obtained: &Oversight) -> Vec<Worse> {
+/// What of a step is not what it was: the target, its version, the catalogue's entry, the blast radius.
+fn other_than(decided: &Facts, fresh: &Facts) -> Vec<Worse> {
     let mut found = Vec::new();
     match (&decided.target, &fresh.target) {
         (Some(before), Some(now)) if before.id == now.id => {
@@ -465,6 +498,11 @@ fn worse_step(decided: &Facts, fresh: &Facts, verdict: &Verdict, obtained: &Over
     if !fresh.blast.within(&decided.blast) {
         found.push(Worse::Blast);
     }
+    found
+}
+
+fn worse_step(decided: &Facts, fresh: &Facts, verdict: &Verdict, obtained: &Oversight) -> Vec<Worse> {
+    let mut found = other_than(decided, fresh);
     if decided.trigger.agreement.truth == Truth::Holds && fresh.trigger.agreement.truth != Truth::Holds {
         found.push(Worse::TriggerGone);
     }

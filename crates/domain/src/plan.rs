@@ -61,7 +61,13 @@ pub struct Requester {
     /// People who were asked to approve a larger plan, and narrowed it to this one.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub narrowed_by: BTreeSet<Id<kind::Person>>,
+    /// The person who asks for it beyond policy; then the agent is [`emergency`], which nobody is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened_by: Option<Id<kind::Person>>,
 }
+
+/// The word that stands in the place of an agent where people break the glass. No agent may have it for a name.
+pub const EMERGENCY: &str = "break-glass";
 
 impl Requester {
     /// Whether a person is among those who ask: then they approve nothing of it. Agents have no person's name.
@@ -73,6 +79,9 @@ impl Requester {
     /// Who asked, in words: the agent, whom it acts for, and by way of whom.
     #[must_use]
     pub fn words(&self) -> String {
+        if let Some(person) = &self.opened_by {
+            return format!("person {person}, who breaks the glass");
+        }
         let head = self.on_behalf_of.as_ref().map(|head| format!(" for person {head}")).unwrap_or_default();
         let via: Vec<_> = self.via.iter().map(|agent| format!(" by way of agent {agent}")).collect();
         let build = self.build.map(|build| format!(", build {}", build.short())).unwrap_or_default();
@@ -81,10 +90,21 @@ impl Requester {
         format!("agent {}{head}{}{build}{}", self.agent, via.concat(), narrowed.concat())
     }
 
+    /// A person who breaks the glass. Whoever opened it may be one of the two who approve it: nobody asks but them.
+    pub fn in_emergency(person: Id<kind::Person>) -> Result<Self, crate::id::IdError> {
+        Ok(Self { opened_by: Some(person), ..Self::alone(Id::parse(EMERGENCY)?) })
+    }
+
+    /// Whether people ask for this beyond policy.
+    #[must_use]
+    pub fn is_emergency(&self) -> bool {
+        self.opened_by.is_some()
+    }
+
     /// An agent that acts for nobody, and whose build nobody attests.
     #[must_use]
     pub const fn alone(agent: Id<kind::Agent>) -> Self {
-        Self { agent, on_behalf_of: None, via: Vec::new(), build: None, narrowed_by: BTreeSet::new() }
+        Self { agent, on_behalf_of: None, via: Vec::new(), build: None, narrowed_by: BTreeSet::new(), opened_by: None }
     }
 }
 

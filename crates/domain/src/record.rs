@@ -386,6 +386,8 @@ pub enum Request {
     Decide,
     /// To narrow a plan that waits for people.
     Narrow,
+    /// To act beyond policy.
+    BreakGlass,
     /// To claim a permit.
     Claim,
     /// To propose a change of a control input.

@@ -246,7 +246,8 @@ fn hosts(config: &Config) -> BTreeSet<String> {
         };
         [Some(name), door.ip().is_loopback().then(|| "localhost".to_owned())]
     });
-    config.allowed_hosts.iter().cloned().chain(own.flatten()).collect()
+    let console = config.sitting().ok().flatten().map(|sitting| sitting.origin.host().to_owned());
+    config.allowed_hosts.iter().cloned().chain(own.flatten()).chain(console).collect()
 }
 
 /// Does what is due, and starts what has a permit, for ever.

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use holdpoint_domain::{
-    Digest, Id, Tier,
+    Digest, Id, Millis, Tier, Timestamp,
     action::Action,
     actor::Actor,
+    halt::Halt,
     id::kind,
     lease::{Lease, LeaseInfo},
     plan::Step,
@@ -42,6 +43,7 @@ pub(super) struct Bench<'a> {
     pub(super) view: &'a PlanView,
     pub(super) steps: Vec<BenchStep<'a>>,
     pub(super) epoch: u64,
+    pub(super) granted_at: Timestamp,
 }
 
 impl<'a> Bench<'a> {
@@ -54,7 +56,12 @@ impl<'a> Bench<'a> {
             Some(BenchStep { action, target, service })
         };
         let steps = run.view.plan.steps().iter().map(found).collect::<Option<Vec<_>>>()?;
-        Some(Self { gate, view: &run.view, steps, epoch: run.permit.grant().epoch })
+        Some(Self { gate, view: &run.view, steps, epoch: run.permit.grant().epoch, granted_at: run.permit.grant().granted_at_ms })
+    }
+
+    /// The halt that stops this run.
+    pub(super) fn halted(&self) -> Option<Halt> {
+        self.gate.halted_for(&self.view.plan, self.granted_at)
     }
 
     pub(super) fn step(&self, number: u32) -> Result<&BenchStep<'a>, Refusal> {
@@ -127,13 +134,19 @@ impl<'a> Bench<'a> {
 
     /// The look that somebody owes afterwards.
     pub(super) fn review(&self) -> Result<Body, Refusal> {
-        let due_at_ms = after(self.gate.now(), self.gate.settings.review_ms)?;
+        let within = if self.view.plan.requester().is_emergency() {
+            self.gate.settings.review_ms.min(Millis::secs(24 * 60 * 60))
+        } else {
+            self.gate.settings.review_ms
+        };
+        let due_at_ms = after(self.gate.now(), within)?;
         Ok(Body::ReviewOwed { due_at_ms, owner: self.step(0)?.service.owner.clone() })
     }
 
     /// The look that is owed to a run without a person before it, although it went well.
     pub(super) fn review_of_success(&self) -> Result<Option<Body>, Refusal> {
-        let alone = self.view.tier().is_some_and(|tier| tier <= Tier::T2);
+        let alone = self.view.tier().is_some_and(|tier| tier <= Tier::T2)
+            || self.view.plan.requester().is_emergency();
         if alone { self.review().map(Some) } else { Ok(None) }
     }
 

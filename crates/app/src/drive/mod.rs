@@ -98,7 +98,7 @@ async fn lost(gate: &Gate, view: &PlanView) -> Result<(), Refusal> {
 /// Claimed → leased. The leases are recorded before any is minted: whatever an issuer has made by the time we stop, its id is
 /// in the ledger, and `recover` ends it.
 async fn announce(bench: &Bench<'_>, run: &Run) -> Result<(), Refusal> {
-    if bench.gate.halted().is_some() {
+    if bench.halted().is_some() {
         return bench.fail(FailWhy::Halted).await;
     }
     match least(bench, run, run.view.plan.steps()).await {
@@ -114,7 +114,7 @@ async fn announce(bench: &Bench<'_>, run: &Run) -> Result<(), Refusal> {
 /// Leased → rehearsed: the leases are minted for the permit and the receipt of its intent; then the dry run of each step and of
 /// its undo, and a measurement of what must not get worse.
 async fn rehearse(bench: &Bench<'_>, run: &Run, purse: &mut Purse) -> Result<(), Refusal> {
-    if bench.gate.halted().is_some() {
+    if bench.halted().is_some() {
         return bench.fail(FailWhy::Halted).await;
     }
     *purse = match mint(bench, run, bench.announced()?).await {
@@ -150,7 +150,7 @@ async fn rehearse(bench: &Bench<'_>, run: &Run, purse: &mut Purse) -> Result<(),
 async fn begin(bench: &Bench<'_>) -> Result<(), Refusal> {
     let number = bench.view.applied();
     let expected = bench.planned(number)?.expected_version;
-    if let Some(halt) = bench.gate.halted() {
+    if let Some(halt) = bench.halted() {
         return bench.stop(FailWhy::Halted, Some(halt.reach)).await;
     }
     // Other limits, pins or a policy than the run began under: what is still to come must be judged by those in force.
@@ -162,7 +162,8 @@ async fn begin(bench: &Bench<'_>) -> Result<(), Refusal> {
         return bench.stop(FailWhy::Braked, None).await;
     }
     let now = bench.gate.now();
-    if bench.gate.controls.limits.freeze(&bench.environments(), now).is_some() {
+    let frozen = bench.gate.controls.limits.freeze(&bench.environments(), now).is_some();
+    if frozen && !bench.view.plan.requester().is_emergency() {
         return bench.stop(FailWhy::Braked, None).await;
     }
     match bench.observe(bench.step(number)?).await {
@@ -182,8 +183,8 @@ async fn apply(bench: &Bench<'_>, run: &Run, purse: &[Lease]) -> Result<(), Refu
     let (step, before) = (bench.step(number)?, bench.planned(number)?.expected_version);
     let claim = match bench.lease(purse, number)? {
         // The last look: nothing was touched yet, so a halt leaves nothing to undo in this step.
-        Some(_) if bench.gate.halted().is_some() => {
-            let reach = bench.gate.halted().map(|halt| halt.reach);
+        Some(_) if bench.halted().is_some() => {
+            let reach = bench.halted().map(|halt| halt.reach);
             return bench.stop(FailWhy::Halted, reach).await;
         }
         Some(lease) => Some(bench.gate.ports.executor.apply(bench.work_at(run, number, lease)?).await),

@@ -26,7 +26,7 @@ use crate::{
 pub(super) async fn next(bench: &Bench<'_>) -> Result<(), Refusal> {
     let undone = bench.view.undoing.ok_or_else(|| internal("unwound without a step"))?;
     let number = undone.checked_sub(1).ok_or_else(|| internal("there is no step before the first"))?;
-    if bench.gate.halted().is_some_and(|halt| halt.reach == Reach::Hard) {
+    if bench.halted().is_some_and(|halt| halt.reach == Reach::Hard) {
         return bench.doubt(DoubtWhy::HaltedHard).await;
     }
     let why = why(bench).ok_or_else(|| internal("an undo without a reason"))?;
@@ -37,7 +37,7 @@ pub(super) async fn next(bench: &Bench<'_>) -> Result<(), Refusal> {
 pub(super) async fn undo(bench: &Bench<'_>, run: &Run, purse: &mut Purse) -> Result<(), Refusal> {
     let number = bench.view.undoing.ok_or_else(|| internal("undoing without a step"))?;
     let step = bench.step(number)?;
-    if bench.gate.halted().is_some_and(|halt| halt.reach == Reach::Hard) {
+    if bench.halted().is_some_and(|halt| halt.reach == Reach::Hard) {
         return bench.doubt(DoubtWhy::HaltedHard).await;
     }
     match bench.planned(number)?.undo {
@@ -69,7 +69,7 @@ async fn put_back(bench: &Bench<'_>, run: &Run, purse: &mut Purse, number: u32) 
     let usable = bench.lease(purse, number)?.filter(|lease| now < lease.info.expires_at_ms);
     let Some(lease) = usable else { return rearm(bench, run, purse, number).await };
     // The last look: to see the target may have taken a while.
-    if bench.gate.halted().is_some_and(|halt| halt.reach == Reach::Hard) {
+    if bench.halted().is_some_and(|halt| halt.reach == Reach::Hard) {
         return bench.doubt(DoubtWhy::HaltedHard).await;
     }
     let claim = bench.gate.ports.executor.undo(bench.work_at(run, number, lease)?, &from).await;

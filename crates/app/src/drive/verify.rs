@@ -76,7 +76,7 @@ pub(super) async fn soak(
     let spent = |from: u64| clock.elapsed().ms().saturating_sub(from);
     let mut holding_since = None;
     loop {
-        if bench.gate.halted().is_some_and(|halt| halt.reach == Reach::Hard) {
+        if bench.halted().is_some_and(|halt| halt.reach == Reach::Hard) {
             return Ok(Soaked::Halted);
         }
         let measured = measure(bench, steps, versions).await?;

@@ -15,7 +15,7 @@ use holdpoint_adapters::{
     tls::SpiffeId,
 };
 use holdpoint_app::port::{ExecuteError, Executor as _, Work};
-use holdpoint_domain::{halt::Reach, lease::Lease};
+use holdpoint_domain::{halt::Reach, lease::Lease, narrow::Chain, plan::Plan};
 
 use super::{
     Apart,
@@ -117,14 +117,15 @@ impl Executor {
         let wire::Work { jws, plan, step, lease: info, sealed, from, intent } = ask;
         let (apart, jws, plan) = (Arc::clone(&self.apart), Arc::new(jws), Arc::new(plan));
         let (own_jws, own_plan) = (Arc::clone(&jws), Arc::clone(&plan));
-        blocking(move || {
+        let chain = blocking(move || {
             let chain =
                 apart.pins.open(&own_jws, &own_plan).map_err(|refusal| Problem::refused(refusal.line()))?;
-            apart.witnessed.intent(&intent, chain.permit()).map(|_| ()).map_err(Problem::from)
+            apart.witnessed.intent(&intent, chain.permit())?;
+            Ok::<_, Problem>(chain)
         })
         .await??;
         // After everything that takes time, right before the deed.
-        if let Some(why) = self.halted(deed) {
+        if let Some(why) = self.halted(deed, &chain, &plan) {
             tracing::warn!("refused: {why}");
             return Ok(Err(ExecuteError::Refused(why)).into());
         }
@@ -147,8 +148,8 @@ impl Executor {
     }
 
     /// Whether a halt forbids it: a soft one every apply, a hard one undo as well. A rehearsal touches nothing.
-    fn halted(&self, deed: Deed) -> Option<String> {
-        let reach = self.apart.halts.reach()?;
+    fn halted(&self, deed: Deed, chain: &Chain, plan: &Plan) -> Option<String> {
+        let reach = self.apart.halts.reach_for(chain, plan)?;
         let forbidden = match deed {
             Deed::Rehearse => false,
             Deed::Apply => true,

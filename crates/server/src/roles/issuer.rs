@@ -73,14 +73,14 @@ async fn issue(
         if issuer.apart.halts.own().is_some() {
             return Err(Problem::refused("halt: this issuer is halted by a file of its own"));
         }
-        if issuer.apart.halts.reach() == Some(Reach::Hard) {
-            return Err(Problem::refused("halt: a hard halt is in force here"));
-        }
         let (apart, consents) = (Arc::clone(&issuer.apart), Arc::clone(&issuer.consents));
         let wire::Issue { info, jws, plan, intent } = ask;
         let checked = blocking(move || {
             let chain = apart.pins.open(&jws, &plan).map_err(|refusal| Problem::refused(refusal.line()))?;
             let receipt = apart.witnessed.intent(&intent, chain.permit())?;
+            if apart.halts.reach_for(&chain, &plan) == Some(Reach::Hard) {
+                return Err(Problem::refused("halt: a hard halt is in force here"));
+            }
             consents.spend(chain.permit(), apart.clock.now())?;
             Ok::<_, Problem>((chain, receipt, plan))
         });

@@ -26,7 +26,9 @@ use holdpoint_adapters::{
     tls::{self, Peers, SpiffeId},
 };
 use holdpoint_app::port::{Clock, Latch as _};
-use holdpoint_domain::{Timestamp, action::Catalogue, halt::Reach, permit::PermitKeys};
+use holdpoint_domain::{
+    Timestamp, action::Catalogue, halt::Reach, narrow::Chain, permit::PermitKeys, plan::Plan,
+};
 use holdpoint_ledger::VerifierKey;
 
 use crate::{
@@ -126,6 +128,15 @@ impl Halts {
     /// How far the halt in force reaches: the further of the two.
     fn reach(&self) -> Option<Reach> {
         [&self.gate, &self.own].into_iter().filter_map(|latch| latch.halt()).map(|halt| halt.reach).max()
+    }
+
+    /// As [`Self::reach`] for one permit: what people asked for beyond policy is stopped by a halt of the gate that came after they
+    /// were granted it, and by any of this role's own.
+    fn reach_for(&self, chain: &Chain, plan: &Plan) -> Option<Reach> {
+        let granted = chain.permit().grant().granted_at_ms;
+        let emergency = plan.requester().is_emergency();
+        let of_gate = self.gate.halt().filter(|halt| !emergency || halt.at_ms > granted);
+        [of_gate, self.own.halt()].into_iter().flatten().map(|halt| halt.reach).max()
     }
 
     /// Takes over what is in force at the gate. Whoever is asked to halt halts in memory even if the disk fails.
