@@ -27,6 +27,7 @@ mod suite {
     mod life;
     mod offboarding;
     mod outcomes;
+    mod passkeys;
     mod races;
     mod refusals;
     mod resolutions;

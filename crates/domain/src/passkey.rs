@@ -293,11 +293,16 @@ impl Passkey {
     /// Checks that this passkey, with its user verified, signed exactly `message` in a page of the console
     /// (Web Authentication Level 3, section 7.2). The counter is the caller's to compare: it needs a memory.
     pub fn check(&self, assertion: &Assertion, message: &[u8]) -> Result<Asserted, PasskeyError> {
+        self.check_challenge(assertion, challenge(message).as_bytes())
+    }
+
+    /// As [`Self::check`], where the challenge is given: of a ceremony that signs no statement, such as signing in.
+    pub fn check_challenge(&self, assertion: &Assertion, challenge: &[u8]) -> Result<Asserted, PasskeyError> {
         if assertion.credential != self.id {
             return Err(PasskeyError::OtherCredential);
         }
         let client = ClientData::read(assertion.client_data.as_slice(), CeremonyKind::Get)?;
-        client.check(&self.origin, &challenge(message))?;
+        client.check(&self.origin, challenge)?;
         let data = AuthenticatorData::read(assertion.authenticator_data.as_slice())?;
         data.check(&self.rp_id)?;
         let signed = [

@@ -204,7 +204,13 @@ pub(crate) fn registry() -> Registry {
 
 /// A person in teams.
 pub(crate) fn person(name: &str, teams: &[&str], key: u8) -> Person {
-    Person { id: id(name), teams: ids(teams), administrator: false, approval_key: sample_key(key) }
+    Person {
+        id: id(name),
+        teams: ids(teams),
+        administrator: false,
+        approval_key: Some(sample_key(key)),
+        passkeys: Vec::new(),
+    }
 }
 
 /// About every second text of 32 bytes is a key.

@@ -9,7 +9,7 @@ mod starter;
 
 use holdpoint_domain::{
     Id, Millis, Rung,
-    decision::{Answer, Ladder, Mode, Verdict, decide},
+    decision::{Answer, Ladder, Verdict, decide},
     facts::Facts,
     id::kind,
 };
@@ -47,7 +47,7 @@ fn ladder(bundle: &Bundle, facts: &Facts) -> Ladder {
 
 /// What the gate answers to a plan of one step.
 fn answer(facts: &Facts, ladder: &Ladder) -> Answer {
-    decide(&facts.clone().into(), std::slice::from_ref(ladder), Mode::Production).unwrap().answer
+    decide(&facts.clone().into(), std::slice::from_ref(ladder)).unwrap().answer
 }
 
 /// Which rungs allow, lowest first.

@@ -80,7 +80,6 @@ fn grant(choices: &mut Choices<'_>) -> Grant {
         },
         terms: None,
         approvals: Vec::new(),
-        development: choices.yes(),
         executors: choices.several(3, Choices::id).into_iter().map(|id| (id, key.thumbprint())).collect(),
         nonce: choices.id(),
         epoch: choices.number() % (1 << 53),

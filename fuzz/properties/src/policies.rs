@@ -8,7 +8,7 @@ use holdpoint_domain::{
     actor::Phase,
     agent::{Agent, Person, Registry},
     blast::radius,
-    decision::{Answer, Ladder, Mode, Verdict, decide},
+    decision::{Answer, Ladder, Verdict, decide},
     facts::{
         ActionFacts, Brakes, Facts, FactsType, Inputs, Origin, Principal, Provenance, Standing, TargetFacts,
         TriggerFacts, UndoFacts,
@@ -109,7 +109,7 @@ fn ask(bundle: &Bundle, facts: &Facts) {
     }
     let _ = bundle.explain(&asked);
 
-    let decision = decide(&facts.clone().into(), std::slice::from_ref(&ladder), Mode::Production).unwrap();
+    let decision = decide(&facts.clone().into(), std::slice::from_ref(&ladder)).unwrap();
     let allows = [t1, t2, t3, t4].map(Verdict::allows);
     let errs = [t1, t2, t3, t4].into_iter().any(|verdict| matches!(verdict, Verdict::Error { .. }));
     let turns = allows.is_sorted();
@@ -119,7 +119,7 @@ fn ask(bundle: &Bundle, facts: &Facts) {
     }
     let mut halted = facts.clone();
     halted.brakes.halted = true;
-    let decision = decide(&halted.into(), &[ladder], Mode::Production).unwrap();
+    let decision = decide(&halted.into(), &[ladder]).unwrap();
     assert_eq!(decision.answer, Answer::Deny, "a halt denies, whatever the rules say");
 }
 

@@ -17,7 +17,7 @@ use holdpoint_domain::{
 use holdpoint_ledger::key::VerifierKey;
 
 use super::contract::append;
-use super::records::{Life, NOW, at, digest, genesis, id, inputs, kept, record, txn};
+use super::records::{Life, NOW, at, digest, genesis, id, inputs, kept, record, resumed, started, txn};
 
 pub(crate) async fn a_run_is_counted_from_its_claim_and_looked_at_after_its_end(
     store: &dyn Store,
@@ -107,8 +107,8 @@ pub(crate) async fn inv15_a_halt_is_in_force_until_somebody_resumes(store: &dyn 
     let halt = Halt { reach: Reach::Soft, by: Some(id("ada")), at_ms: at(NOW) };
     assert_eq!(store.halt(), None);
     append(store, vec![record(None, Body::Halted { halt: halt.clone() })]).await;
-    assert_eq!(store.halt(), Some(halt));
-    append(store, vec![record(None, Body::Resumed)]).await;
+    assert_eq!(store.halt(), Some(halt.clone()));
+    append(store, vec![resumed(&halt)]).await;
     assert_eq!(store.halt(), None);
 }
 
@@ -120,8 +120,7 @@ pub(crate) async fn inv13_nothing_is_decided_under_inputs_that_were_replaced(
     append(store, [vec![genesis()], life.to_permit()].concat()).await;
     append(store, replaced("change-1", "policy", "new", &["bob"])).await;
     assert_eq!(store.append(txn(vec![life.claimed()])).await, Err(StoreError::StaleInputs));
-    let judged_by =
-        |inputs: Inputs| Txn { expect_inputs: Some(inputs), ..txn(vec![record(None, Body::Resumed)]) };
+    let judged_by = |inputs: Inputs| Txn { expect_inputs: Some(inputs), ..txn(vec![started()]) };
     assert_eq!(store.append(judged_by(inputs())).await, Err(StoreError::StaleInputs));
     store.append(judged_by(Inputs { policy: digest("new"), ..inputs() })).await.unwrap();
 }
@@ -148,7 +147,7 @@ fn replaced(change: &str, old: &str, new: &str, approvers: &[&str]) -> Vec<Recor
             approver: id(approver),
             choice: Choice::Approve,
         };
-        let signed = Signed { statement, signature: Signature::from_bytes([0; 64]) };
+        let signed = Signed { statement, signature: Signature::from_bytes([0; 64]).into() };
         record(None, Body::ChangeDecided { statement: Box::new(signed) })
     }));
     let change = Change {

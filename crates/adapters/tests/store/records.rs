@@ -16,6 +16,7 @@ use holdpoint_domain::{
         ActionFacts, Brakes, Facts, FactsType, Inputs, Origin, Principal, Provenance, Standing, TargetFacts,
         TriggerFacts, UndoFacts,
     },
+    halt::{Halt, ResumeStatement},
     id::Kind,
     lease::{LeaseInfo, Scope},
     limits::Footprint,
@@ -65,6 +66,14 @@ pub(crate) fn txn(records: Vec<Record>) -> Txn {
 /// A record that is about no plan.
 pub(crate) fn started() -> Record {
     record(None, Body::Started { inputs: inputs(), development: false })
+}
+
+/// The end of a halt, by Ada.
+pub(crate) fn resumed(halt: &Halt) -> Record {
+    let statement = ResumeStatement::new("gate.example/log".to_owned(), halt.clone(), id("ada"));
+    // The store does not judge who signed; whoever appends has.
+    let signature = Signature::from_bytes([0; 64]).into();
+    record(None, Body::Resumed { statement: Box::new(Signed { statement, signature }) })
 }
 
 pub(crate) fn genesis() -> Record {
@@ -138,7 +147,6 @@ impl Life {
             reasons: vec![],
             facts: digest("facts"),
             policy: digest("policy"),
-            development: false,
         };
         self.record(Body::Decided { decision: Box::new(decision), facts: Box::new(self.facts().into()) })
     }
@@ -233,7 +241,7 @@ impl Life {
             reviewer: id("ada"),
             answers: Answers { trigger_was_real: true, did_what_it_should: true, may_go_on },
         };
-        let statement = Box::new(Signed { statement, signature: Signature::from_bytes([0; 64]) });
+        let statement = Box::new(Signed { statement, signature: Signature::from_bytes([0; 64]).into() });
         self.record(Body::Reviewed { statement, note: Submitted::Withheld })
     }
 
@@ -276,7 +284,7 @@ impl Life {
     fn statement(&self, person: &str, choice: Choice) -> Box<SignedStatement> {
         let statement = Statement::new(self.terms(), id(person), choice);
         // The store does not judge consent; whoever appends has.
-        Box::new(SignedStatement { statement, signature: Signature::from_bytes([0; 64]) })
+        Box::new(SignedStatement { statement, signature: Signature::from_bytes([0; 64]).into() })
     }
 
     fn facts(&self) -> Facts {

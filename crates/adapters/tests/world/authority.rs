@@ -11,7 +11,6 @@ use holdpoint_domain::{
     Digest, Tier, Timestamp,
     action::{Action, Catalogue},
     approval::Choice,
-    decision::Mode,
     id::kind,
     lease::{LeaseInfo, Scope},
     narrow::{Narrowing, extended},
@@ -20,7 +19,10 @@ use holdpoint_domain::{
 };
 
 use super::{
-    scene::{approve, authority, bound, catalogue, grant, key, lease_info, plan, sign, signed, unminted},
+    scene::{
+        approve, authority, bound, catalogue, grant, key, lease_info, passkey, plan, sign, signed,
+        signed_by_key, unminted,
+    },
     support::{NOW_MS, at, id},
 };
 
@@ -150,7 +152,6 @@ fn inv06_each_check_alone_stops_a_permit_without_people() {
             s.with_step(|step| step.params = BTreeMap::from([(id("force"), ParamValue::Bool(true))]));
         }),
         ("a tier below the floor", "floor", |s| s.grant.tier = Tier::T1),
-        ("consent from the command line", "development", |s| s.grant.development = true),
         ("an action that is not listed", "allow-list", |s| {
             s.authority.actions.remove(&id("process.restart"));
         }),
@@ -244,7 +245,7 @@ fn inv04_approvals_are_checked_against_keys_pinned_apart_from_the_gate() {
             s.authority.pins.approvers.remove(&id("ben"));
         }),
         ("another key is pinned", "approvals", |s| {
-            s.authority.pins.approvers.insert(id("ben"), key("mallory").public_key());
+            s.authority.pins.approvers.insert(id("ben"), key("mallory").public_key().into());
         }),
         ("a stranger", "approvals", |s| approve(&mut s.grant, &["mallory"])),
         ("the requester's person", "approvals", |s| approve(&mut s.grant, &["ada"])),
@@ -282,19 +283,36 @@ fn inv04_approvals_are_checked_against_keys_pinned_apart_from_the_gate() {
 
 #[test]
 fn inv04_a_gate_cannot_talk_an_action_down() {
-    // Two people, and strong authentication that only a gate in development may vouch for.
-    let two = |mode: Mode, development: bool, people: &[&str]| {
+    // Two people with passkeys that different acts enrolled, as the executor has them pinned.
+    let two = |people: &[&str], change: fn(&mut Scene)| {
         let mut scene = Scene::sound("process.grant", Tier::T4, &[]);
-        scene.grant.development = development;
         approve(&mut scene.grant, people);
-        scene.authority.pins.mode = mode;
+        change(&mut scene);
         scene.check().map_err(|refusal| refusal.check())
     };
-    assert!(two(Mode::Development, true, &["ben", "cleo"]).is_ok());
-    assert_eq!(two(Mode::Development, true, &["ben"]).unwrap_err(), "approvals");
-    assert_eq!(two(Mode::Development, true, &["ben", "ben"]).unwrap_err(), "approvals");
-    assert_eq!(two(Mode::Development, false, &["ben", "cleo"]).unwrap_err(), "approvals");
-    assert_eq!(two(Mode::Production, true, &["ben", "cleo"]).unwrap_err(), "development");
+    assert!(two(&["ben", "cleo"], |_| ()).is_ok());
+    assert_eq!(two(&["ben"], |_| ()).unwrap_err(), "approvals");
+    assert_eq!(two(&["ben", "ben"], |_| ()).unwrap_err(), "approvals");
+    let by_keys = |scene: &mut Scene| {
+        let terms = scene.grant.terms.clone().unwrap();
+        scene.grant.approvals = ["ben", "cleo"].map(|person| signed_by_key(&terms, person)).into();
+    };
+    assert_eq!(two(&["ben", "cleo"], by_keys).unwrap_err(), "approvals");
+    let one_by_key = |scene: &mut Scene| {
+        let terms = scene.grant.terms.clone().unwrap();
+        scene.grant.approvals[1] = signed_by_key(&terms, "cleo");
+    };
+    assert_eq!(two(&["ben", "cleo"], one_by_key).unwrap_err(), "approvals");
+    let of_one_act = |scene: &mut Scene| {
+        let cleo = scene.authority.pins.approvers.get_mut(&id("cleo")).unwrap();
+        cleo.passkeys[0].act = id("act-ben");
+    };
+    assert_eq!(two(&["ben", "cleo"], of_one_act).unwrap_err(), "approvals");
+    let another_passkey = |scene: &mut Scene| {
+        let cleo = scene.authority.pins.approvers.get_mut(&id("cleo")).unwrap();
+        cleo.passkeys = vec![passkey("mallory").passkey];
+    };
+    assert_eq!(two(&["ben", "cleo"], another_passkey).unwrap_err(), "approvals");
 
     let never = Scene::sound("process.never", Tier::T5, &["ben", "cleo"]);
     assert_eq!(never.check().unwrap_err().check(), "floor");

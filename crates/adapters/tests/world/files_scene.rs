@@ -19,7 +19,6 @@ use holdpoint_app::port::{
 use holdpoint_domain::{
     Digest, Tier,
     action::{Action, Catalogue},
-    decision::Mode,
     lease::Lease,
     permit::{Grant, Permit},
     plan::{ParamValue, Plan, Requester, Step},
@@ -133,9 +132,7 @@ impl Stage {
     ) -> Self {
         let (catalogue, clock) = (catalogue(), Arc::new(StoppedClock::new()));
         let leases = Arc::new(LeaseTable::new());
-        let mut pins = pins(Arc::clone(&catalogue));
-        // Nobody here has a passkey: strong is what the command line signs, as in development.
-        pins.mode = Mode::Development;
+        let pins = pins(Arc::clone(&catalogue));
         let log = key(ORIGIN).verifier_key().unwrap();
         let issuer = Backends::local(leases.clone(), pins.clone(), log, clock.clone());
         let actions: BTreeSet<_> = catalogue.actions().map(|action| action.id.clone()).collect();
@@ -189,7 +186,6 @@ impl Stage {
         within(&mut grant, entry);
         grant.executors = bound(self.name);
         if entry.tier == Tier::T4 {
-            grant.development = true;
             approve(&mut grant, &["ben", "cleo"]);
         }
         let jws = sign(&grant, &key("gate"));

@@ -16,12 +16,13 @@ use holdpoint_domain::{
     action::{Action, Catalogue, UndoKind},
     actor::Actor,
     approval::{Choice, HoldTerms, SignedStatement, Statement, TreeHead},
-    decision::Mode,
     digest::Salt,
     id::kind,
     lease::{Lease, LeaseInfo, LeaseSecret, Scope},
+    passkey::Authenticator,
     permit::Grant,
     plan::{Plan, Requester, Step},
+    proof::Credentials,
     record::{Body, Record},
     signature::Thumbprint,
     trigger::Condition,
@@ -106,7 +107,6 @@ pub(crate) fn grant(plan: &Plan, tier: Tier, epoch: u64) -> Grant {
         head,
         terms: None,
         approvals: Vec::new(),
-        development: false,
         executors: bound("process"),
         nonce: id(&format!("nonce-{epoch}")),
         epoch,
@@ -140,10 +140,29 @@ pub(crate) fn approve(grant: &mut Grant, people: &[&str]) {
     grant.terms = Some(terms);
 }
 
+/// Somebody's statement on a hold: by their passkey from T4 on, by their key below.
 pub(crate) fn signed(terms: &HoldTerms, person: &str, choice: Choice) -> SignedStatement {
     let statement = Statement::new(terms.clone(), id(person), choice);
-    let signature = key(person).sign(&statement.signing_bytes().unwrap());
+    let bytes = statement.signing_bytes().unwrap();
+    let signature = if terms.tier >= Tier::T4 {
+        passkey(person).sign(&bytes, 0).into()
+    } else {
+        key(person).sign(&bytes).into()
+    };
     SignedStatement { statement, signature }
+}
+
+/// Somebody's statement on a hold, signed with the key in their file whatever the tier.
+pub(crate) fn signed_by_key(terms: &HoldTerms, person: &str) -> SignedStatement {
+    let statement = Statement::new(terms.clone(), id(person), Choice::Approve);
+    let signature = key(person).sign(&statement.signing_bytes().unwrap()).into();
+    SignedStatement { statement, signature }
+}
+
+/// Somebody's passkey, enrolled by an act of its own.
+pub(crate) fn passkey(person: &str) -> Authenticator {
+    let seed = *Digest::of_bytes(person.as_bytes()).as_bytes();
+    Authenticator::new(seed, "http://localhost:7070", id(&format!("act-{person}"))).unwrap()
 }
 
 pub(crate) fn sign(grant: &Grant, gate: &Ed25519Key) -> String {
@@ -153,13 +172,11 @@ pub(crate) fn sign(grant: &Grant, gate: &Ed25519Key) -> String {
 }
 
 pub(crate) fn pins(catalogue: Arc<Catalogue>) -> Pins {
-    let approvers = ["ada", "ben", "cleo", "dan"].map(|person| (id(person), key(person).public_key()));
-    Pins {
-        gate: key("gate").public_key().into(),
-        approvers: approvers.into(),
-        catalogue,
-        mode: Mode::Production,
-    }
+    let approvers = ["ada", "ben", "cleo", "dan"].map(|person| {
+        let passkeys = vec![passkey(person).passkey];
+        (id(person), Credentials { key: Some(key(person).public_key()), passkeys })
+    });
+    Pins { gate: key("gate").public_key().into(), approvers: approvers.into(), catalogue }
 }
 
 /// An authority over everything in the catalogue, for target `web-1` and those named.

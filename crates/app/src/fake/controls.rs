@@ -20,6 +20,7 @@ use holdpoint_domain::{
     agent::{Agent, Person, Registry},
     id::Kind,
     limits::Limits,
+    passkey::Authenticator,
     target::{Address, Criticality, Endpoint, Inventory, Service, Target},
     trigger::{Check, Condition, HttpExpect, Probe},
 };
@@ -113,14 +114,28 @@ pub fn ids<K: Kind>(texts: &[&str]) -> BTreeSet<Id<K>> {
     texts.iter().map(|text| id(text)).collect()
 }
 
-/// A person with the key of a seed.
+/// The passkey of a person with the key of a seed, enrolled by an act of its own.
+#[must_use]
+pub fn passkey(name: &str, seed: u8) -> Authenticator {
+    passkey_of(name, [seed; 32])
+}
+
+/// A passkey with a seed of its own, which the same act enrolled.
+#[must_use]
+pub fn passkey_of(name: &str, seed: [u8; 32]) -> Authenticator {
+    let act = id(&format!("act-{name}"));
+    Authenticator::new(seed, "http://localhost:7070", act).expect("an id of a passkey has a length")
+}
+
+/// A person with the key of a seed, and with a passkey.
 #[must_use]
 pub fn person(name: &str, seed: u8) -> Person {
     Person {
         id: id(name),
         teams: ids(&["oncall", "shop-team"]),
         administrator: name != "alice",
-        approval_key: FakeSigner::new(seed).public_key(),
+        approval_key: Some(FakeSigner::new(seed).public_key()),
+        passkeys: vec![passkey(name, seed).passkey],
     }
 }
 

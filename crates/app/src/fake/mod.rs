@@ -28,6 +28,8 @@ pub use journal::{Asked, By, Call, Moment};
 pub use judge::{FakeJudge, Policy};
 pub use latch::FakeLatch;
 pub(crate) use stage::{EXECUTOR_SEED, PERMIT_SEED};
-pub use stage::{LEASE_SEED, Setup, Stage, decider, session, signed, signed_by, signed_with, statement};
+pub use stage::{
+    LEASE_SEED, Setup, Stage, asserted_with, decider, session, signed, signed_by, signed_with, statement,
+};
 pub use store::{Failure, LedgerSize, MemStore, When};
 pub use world::{Deed, Effect, FakeWorld, Issuing, Pins, Probe, Thing, Traced};

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use holdpoint_domain::{
-    Id, Rung,
+    Id, Rung, Tier,
     actor::{Identity, Phase, TrustDomain},
     approval::{Choice, HoldTerms, SignedStatement, Statement},
-    decision::Mode,
     delegation::Naming,
     id::kind,
+    passkey::Authenticator,
     plan::Narrative,
     record::Record,
     signed::{self, Signed},
@@ -16,7 +16,7 @@ use holdpoint_domain::{
 
 use super::{
     FakeClock, FakeIds, FakeInputs, FakeJudge, FakeLatch, FakeSigner, FakeWorld, MemStore, Pins, Policy,
-    controls::{EXECUTOR, PEOPLE, Parts, id, ids},
+    controls::{EXECUTOR, PEOPLE, Parts, id, ids, passkey},
 };
 use crate::{
     gate::{Gate, Ports, Settings},
@@ -44,15 +44,13 @@ pub struct Setup {
     pub parts: Parts,
     /// The policy.
     pub policy: Policy,
-    /// Production, or development.
-    pub mode: Mode,
     /// The seed of all ids.
     pub seed: u64,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { parts: Parts::default(), policy: Policy::From(Rung::T1), mode: Mode::Production, seed: 1 }
+        Self { parts: Parts::default(), policy: Policy::From(Rung::T1), seed: 1 }
     }
 }
 
@@ -93,9 +91,11 @@ impl Stage {
         let pins = Pins {
             gate: FakeSigner::new(PERMIT_SEED).public_key(),
             log: store.log_key(),
-            approvers: PEOPLE
+            approvers: setup
+                .parts
+                .people
                 .iter()
-                .map(|(name, seed)| (id(name), FakeSigner::new(*seed).public_key()))
+                .map(|person| (person.id.clone(), person.credentials()))
                 .collect(),
             executor: id(EXECUTOR),
         };
@@ -172,11 +172,28 @@ pub fn session(name: &str) -> Identity {
     Identity::Person { person: id(name) }
 }
 
-/// A person's statement on a hold, signed with the key of [`PEOPLE`].
+/// A person's statement on a hold: signed with their passkey from T4 on, with the key of [`PEOPLE`] below.
 #[must_use]
 pub fn statement(name: &str, terms: &HoldTerms, choice: Choice) -> SignedStatement {
     let seed = PEOPLE.iter().find(|(person, _)| *person == name).map_or(99, |(_, seed)| *seed);
-    signed_with(seed, name, terms, choice)
+    if terms.tier < Tier::T4 {
+        return signed_with(seed, name, terms, choice);
+    }
+    asserted_with(&passkey(name, seed), 0, name, terms, choice)
+}
+
+/// A statement in somebody's name, signed with a passkey, with what its counter says.
+#[must_use]
+pub fn asserted_with(
+    passkey: &Authenticator,
+    counter: u32,
+    name: &str,
+    terms: &HoldTerms,
+    choice: Choice,
+) -> SignedStatement {
+    let statement = Statement::new(terms.clone(), id(name), choice);
+    let bytes = statement.signing_bytes().expect("a statement has a canonical form");
+    SignedStatement { statement, signature: passkey.sign(&bytes, counter).into() }
 }
 
 /// A statement in somebody's name, signed with the key of a seed.
@@ -185,7 +202,7 @@ pub fn signed_with(seed: u8, name: &str, terms: &HoldTerms, choice: Choice) -> S
     let statement = Statement::new(terms.clone(), id(name), choice);
     let bytes = statement.signing_bytes().expect("a statement has a canonical form");
     let signature = Signer::sign(&FakeSigner::new(seed), &bytes);
-    SignedStatement { statement, signature }
+    SignedStatement { statement, signature: signature.into() }
 }
 
 /// What a person says, signed with the key of [`PEOPLE`].
@@ -201,7 +218,7 @@ pub fn signed<T: signed::Statement>(statement: T) -> Signed<T> {
 pub fn signed_by<T: signed::Statement>(seed: u8, statement: T) -> Signed<T> {
     let bytes = statement.signing_bytes().expect("a statement has a canonical form");
     let signature = Signer::sign(&FakeSigner::new(seed), &bytes);
-    Signed { statement, signature }
+    Signed { statement, signature: signature.into() }
 }
 
 /// Names that stand in tokens of the gate.
@@ -236,7 +253,6 @@ fn gate(
         log_key: store.log_key(),
     };
     let mut settings = Settings::new(naming());
-    settings.mode = setup.mode;
     settings.lease_key = Some(FakeSigner::new(LEASE_SEED).public_key());
     Gate::new(ports, setup.parts.clone().check(), settings).expect("control inputs have a canonical form")
 }

@@ -11,6 +11,7 @@ use holdpoint_domain::{
     action::Action,
     id::kind,
     lease::LeaseInfo,
+    proof::Credentials,
     signature::PublicKey,
     target::Target,
     trigger::{Condition, Reading, Truth, Why},
@@ -162,8 +163,8 @@ pub struct Pins {
     pub gate: PublicKey,
     /// The log's key.
     pub log: VerifierKey,
-    /// The keys that people approve with.
-    pub approvers: BTreeMap<Id<kind::Person>, PublicKey>,
+    /// The keys and passkeys that people approve with.
+    pub approvers: BTreeMap<Id<kind::Person>, Credentials>,
     /// The executor's own name.
     pub executor: Id<kind::Executor>,
 }

@@ -12,8 +12,10 @@ use holdpoint_domain::{
     flow::{Event, State},
     id::kind,
     lease::LeaseInfo,
+    passkey::CredentialId,
     permit::{Grant, Permit},
     plan::Plan,
+    proof::Proof,
     record::{Body, Record, Request},
     signature::PublicKey,
 };
@@ -63,6 +65,8 @@ pub(super) struct Book {
     pub(super) samples: BTreeMap<Event, Record>,
     pub(super) last_epoch: u64,
     pub(super) used: BTreeSet<Id<kind::Nonce>>,
+    /// The last counter of each passkey that counted.
+    pub(super) counters: BTreeMap<CredentialId, u32>,
     pub(super) coverage: Coverage,
     table: BTreeMap<(State, Event), State>,
     gate_key: PublicKey,
@@ -83,6 +87,7 @@ impl Book {
             samples: BTreeMap::new(),
             last_epoch: 0,
             used: BTreeSet::new(),
+            counters: BTreeMap::new(),
             coverage: Coverage::default(),
             table: table(),
             gate_key,
@@ -192,6 +197,9 @@ impl Book {
     }
 
     fn note_global(&mut self, index: u64, record: &Record) {
+        if let Some((passkey, counter)) = record.body.proof().and_then(Proof::counter) {
+            self.counters.insert(passkey.clone(), counter);
+        }
         match &record.body {
             Body::Genesis { inputs, .. } => self.inputs = Some(*inputs),
             Body::Changed { change } => {

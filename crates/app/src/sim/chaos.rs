@@ -1,7 +1,7 @@
 //! What goes wrong around the gate: targets, probes, executors, issuer, policy, store, disk and clock. Each fault is drawn, and so
 //! is its end.
 
-use holdpoint_domain::{Rung, decision::Mode, flow::State, trigger::Truth};
+use holdpoint_domain::{Rung, flow::State, trigger::Truth};
 
 use super::{driver::Sim, scene, scene::TARGETS};
 use crate::fake::{Deed, Failure, Issuing, Policy, Probe, When};
@@ -125,7 +125,7 @@ impl Sim {
     }
 
     fn policy_changes(&mut self) {
-        let t4 = self.stage.setup.mode == Mode::Development;
+        let t4 = self.stage.setup.parts.people.iter().any(|person| !person.passkeys.is_empty());
         let policy = match self.rng.weighted(&[45, 12, 12, if t4 { 20 } else { 4 }, 8, 8, 5]) {
             0 => Policy::From(Rung::T1),
             1 => Policy::From(Rung::T2),

@@ -11,9 +11,10 @@ use holdpoint_domain::{
     flow::State,
     halt::Reach,
     id::kind,
+    passkey::counter_follows,
     permit::needed,
+    proof::{Credentials, Proof},
     record::{Body, Record},
-    signature::PublicKey,
     trigger::Truth,
 };
 
@@ -22,8 +23,8 @@ use super::{
     book::{Book, Case},
 };
 use crate::{
-    fake::{Asked, By, Call, FakeSigner, Moment, controls::PEOPLE},
-    port::{ActedPhase, Signer as _},
+    fake::{Asked, By, Call, Moment},
+    port::ActedPhase,
 };
 
 type Checked = Result<(), Violation>;
@@ -46,6 +47,8 @@ pub(super) struct Outside {
     /// Who answers for which agent, and who is an administrator: as the control inputs of the scene have it.
     pub(super) owners: BTreeMap<Id<kind::Agent>, Id<kind::Person>>,
     pub(super) administrators: BTreeSet<Id<kind::Person>>,
+    /// What people sign with, as the scene has it.
+    pub(super) people: BTreeMap<Id<kind::Person>, Credentials>,
     /// All changes of targets so far.
     pub(super) moments: Vec<Moment>,
     /// Which step of which plan an executor was asked to apply.
@@ -59,11 +62,6 @@ fn broken(checker: &'static str, what: String) -> Checked {
 /// Breaks where a condition does not hold.
 fn holds(condition: bool, checker: &'static str, what: impl FnOnce() -> String) -> Checked {
     if condition { Ok(()) } else { broken(checker, what()) }
-}
-
-fn key_of(person: &Id<kind::Person>) -> Option<PublicKey> {
-    let known = PEOPLE.iter().find(|(name, _)| *name == person.as_str());
-    known.map(|(_, seed)| FakeSigner::new(*seed).public_key())
 }
 
 /// The version that a content has.
@@ -90,11 +88,22 @@ pub(super) fn record(book: &Book, outside: &Outside, record: &Record) -> Checked
         let waits = matches!(decision.answer, Answer::Deny | Answer::Defer) || !facts.steps().any(unknown);
         holds(waits, "inv03", || "decided on a trigger that nobody could tell".to_owned())?;
     }
+    if let Some((passkey, counter)) = record.body.proof().and_then(Proof::counter) {
+        let last = book.counters.get(passkey).copied().unwrap_or(0);
+        holds(counter_follows(last, counter), "inv05", || {
+            format!("passkey {passkey} was at {last}, and counted at {counter}: there are two of it")
+        })?;
+    }
     match &record.body {
-        Body::Resumed { .. } => {
+        Body::Resumed { statement } => {
             let Actor::Person { person } = &record.actor else {
                 return broken("inv15", "nobody let it go on after a halt".to_owned());
             };
+            let theirs = outside.people.get(person).filter(|_| statement.statement.by == *person);
+            let signed = theirs.is_some_and(|theirs| statement.check(theirs).is_ok());
+            holds(signed, "inv15", || {
+                format!("`{person}` let it go on after a halt, and did not sign that")
+            })?;
             let may = outside.administrators.contains(person);
             holds(may, "inv15", || format!("`{person}` let it go on after a halt, and is no administrator"))
         }
@@ -178,8 +187,8 @@ fn of_case(book: &Book, outside: &Outside, case: &Case, record: &Record) -> Chec
         }
         Body::Undone { .. } => undone(outside, case),
         Body::Resolved { statement, .. } => {
-            let key = key_of(&statement.statement.resolver);
-            let signed = key.is_some_and(|key| statement.check(&key).is_ok());
+            let theirs = outside.people.get(&statement.statement.resolver);
+            let signed = theirs.is_some_and(|theirs| statement.check(theirs).is_ok());
             holds(signed, "inv03", || format!("{name} was resolved by nobody"))?;
             let armed = case.leases.iter().any(|(_, lease)| outside.live.contains(&lease.id));
             holds(!armed, "inv08", || format!("{name} was resolved while a lease of it can be used"))
@@ -207,16 +216,27 @@ fn consented(outside: &Outside, case: &Case) -> Checked {
     let alone = decision.tier <= Tier::T2 || wanted > 0;
     holds(alone, "inv05", || format!("{name} has tier {} and nobody was asked", decision.tier))?;
     let owner = outside.owners.get(&case.plan.requester().agent);
-    let mut people = BTreeSet::new();
+    let (mut people, mut acts) = (BTreeSet::new(), BTreeSet::new());
     for signed in &case.statements {
         let person = &signed.statement.approver;
-        let key = key_of(person);
+        let theirs = outside.people.get(person);
         let bytes = signed.statement.signing_bytes().expect("a statement has a canonical form");
-        let own = key.is_some_and(|key| signed.signature.verify_raw(&key, &bytes).is_ok());
+        let own = theirs.is_some_and(|theirs| theirs.check(&signed.signature, &bytes).is_ok());
         holds(own, "inv05", || format!("an approval of {name} is not signed by `{person}`"))?;
         holds(owner != Some(person), "inv05", || format!("`{person}` approved {name} of their own agent"))?;
+        let used = match &signed.signature {
+            Proof::Key(_) => None,
+            Proof::Passkey(made) => Some(&made.credential),
+        };
+        holds(used.is_some() || decision.tier < Tier::T4, "inv05", || {
+            format!("`{person}` approved {name} of tier {} with a key in a file", decision.tier)
+        })?;
         people.insert(person.clone());
+        let passkeys = theirs.map_or(&[][..], |theirs| &theirs.passkeys);
+        acts.extend(passkeys.iter().filter(|passkey| Some(&passkey.id) == used).map(|passkey| &passkey.act));
     }
+    let of_different_acts = decision.tier < Tier::T4 || acts.len() as u64 >= u64::from(wanted);
+    holds(of_different_acts, "inv05", || format!("{name} was approved by people whom one act enrolled"))?;
     let got = people.len() as u64;
     holds(got >= u64::from(wanted), "inv05", || format!("{name} needs {wanted} people, and has {got}"))
 }

@@ -61,6 +61,7 @@ impl Sim {
         let outside = Outside {
             owners: owners.map(|agent| (agent.id.clone(), agent.owner.clone())).collect(),
             administrators: registry.administrators().into_keys().collect(),
+            people: registry.people().map(|person| (person.id.clone(), person.credentials())).collect(),
             ..Outside::default()
         };
         let book = Book::new(FakeSigner::new(PERMIT_SEED).public_key());

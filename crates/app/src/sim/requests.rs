@@ -3,14 +3,15 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use holdpoint_domain::{
-    Id,
+    Id, Tier,
     actor::{Identity, Phase},
     aftercare::{Answers, Found, ResolutionStatement, ResolutionType, ReviewStatement, ReviewType},
-    approval::Choice,
+    approval::{Choice, HoldTerms, SignedStatement},
     change::{ChangeStatement, ChangeStatementType, Control},
     flow::State,
-    halt::Reach,
+    halt::{Halt, Reach, ResumeStatement},
     id::kind,
+    passkey::Authenticator,
     record::Request,
 };
 
@@ -23,7 +24,11 @@ use super::{
 use crate::{
     approve::decide_hold,
     change,
-    fake::{controls::id, session, signed, signed_with, statement},
+    fake::{
+        asserted_with,
+        controls::{self, id, passkey},
+        session, signed, signed_with, statement,
+    },
     halt, recover, resolve, review,
     run::run,
 };
@@ -115,7 +120,7 @@ impl Sim {
         };
         let person = self.person();
         let choice = if self.rng.often(850) { Choice::Approve } else { Choice::Reject };
-        let mut said = statement(person, &terms, choice);
+        let mut said = self.says(person, &terms, choice);
         let mut session_of = person;
         match self.rng.weighted(&[860, 50, 50, 40]) {
             1 => said = signed_with(77, person, &terms, choice),
@@ -135,6 +140,34 @@ impl Sim {
             let doing: Doing =
                 Box::pin(async move { Done::Decided(decide_hold(&gate, &identity, &hold, said).await) });
             self.spawn(format!("{choice:?} {plan} by {person}"), asking, doing);
+        }
+    }
+
+    /// A statement on a hold, with what this person signs with; from T4 on sometimes with what must not count there.
+    fn says(&mut self, person: &str, terms: &HoldTerms, choice: Choice) -> SignedStatement {
+        if terms.tier < Tier::T4 {
+            return statement(person, terms, choice);
+        }
+        let own = passkey_of(person);
+        let last = self.book.counters.get(&own.passkey.id).copied().unwrap_or(0);
+        // Alice's passkey has no counter.
+        let next = if person == "alice" { 0 } else { last + 1 };
+        let asserted = asserted_with(&own, next, person, terms, choice);
+        match self.rng.weighted(&[700, 80, 60, 60, 100]) {
+            0 => asserted,
+            // A key in a file.
+            1 => signed_with(seed_of(person), person, terms, choice),
+            // Somebody else's passkey.
+            2 => asserted_with(&passkey_of(self.person()), next, person, terms, choice),
+            // What this or another passkey signed for another hold.
+            3 => {
+                let statements = self.book.in_states(|_| true).into_iter().flat_map(|case| &case.statements);
+                let earlier: Vec<_> = statements.map(|said| said.signature.clone()).collect();
+                let signature = self.rng.pick(&earlier).cloned();
+                SignedStatement { signature: signature.unwrap_or(asserted.signature), ..asserted }
+            }
+            // A copy of the passkey, which does not know how far the other one has counted.
+            _ => asserted_with(&own, last.saturating_sub(self.rng.below(2) as u32), person, terms, choice),
         }
     }
 
@@ -206,7 +239,12 @@ impl Sim {
         let identity = session(person);
         let asking = self.asking(Request::Resume, &identity);
         let gate = Arc::clone(&self.gate);
-        let doing: Doing = Box::pin(async move { Done::Answered(halt::resume(&gate, &identity).await) });
+        let about = gate.halted().unwrap_or(Halt { reach: Reach::Soft, by: None, at_ms: gate.now() });
+        let origin = gate.ports.store.head().origin.clone();
+        let who = if self.rng.often(900) { person } else { self.person() };
+        let said = signed(ResumeStatement::new(origin, about, id(who)));
+        let doing: Doing =
+            Box::pin(async move { Done::Answered(halt::resume(&gate, &identity, said).await) });
         self.spawn(format!("let it go on, says {person}"), asking, doing);
     }
 
@@ -287,4 +325,12 @@ impl Sim {
             }
         }
     }
+}
+
+fn seed_of(person: &str) -> u8 {
+    controls::PEOPLE.iter().find(|(name, _)| *name == person).map_or(99, |(_, seed)| *seed)
+}
+
+fn passkey_of(person: &str) -> Authenticator {
+    passkey(person, seed_of(person))
 }

@@ -1,11 +1,11 @@
-//! The scene of a seed: control inputs, mode and limits, and a stage set up with them.
+//! The scene of a seed: control inputs, people and limits, and a stage set up with them.
 
 use std::sync::Arc;
 
 use holdpoint_domain::{
     Millis, Rung,
-    decision::Mode,
     limits::{Budget, DEFAULT_DELETE_WINDOW, Limits, Per},
+    passkey::Passkey,
 };
 
 use super::rng::Rng;
@@ -42,11 +42,20 @@ pub(super) fn stage(rng: &mut Rng, seed: u64) -> Stage {
         parts.limits = Limits::new(vec![budget], Vec::new(), DEFAULT_DELETE_WINDOW)
             .expect("a budget of a simulation is a valid one");
     }
-    let mode = if rng.often(400) { Mode::Development } else { Mode::Production };
-    let stage = Stage::new(Setup { parts, policy: Policy::From(Rung::T1), mode, seed });
+    // Everybody has a passkey of an act of their own, or one act enrolled all of them, or there are none: then T4 is unavailable.
+    match rng.weighted(&[40, 20, 40]) {
+        0 => {}
+        1 => passkeys(&mut parts).for_each(|passkey| passkey.act = id("act-one")),
+        _ => parts.people.iter_mut().for_each(|person| person.passkeys.clear()),
+    }
+    let stage = Stage::new(Setup { parts, policy: Policy::From(Rung::T1), seed });
     stage.judge.bar_owners();
     stage.clock.be_patient();
     stage
+}
+
+fn passkeys(parts: &mut Parts) -> impl Iterator<Item = &mut Passkey> {
+    parts.people.iter_mut().flat_map(|person| &mut person.passkeys)
 }
 
 /// A gate over the stage as it is now, with spans that fit into a seed, under the control inputs that the ledger activated: a

@@ -8,7 +8,7 @@ use holdpoint_app::fake::{
 use holdpoint_domain::{
     Digest, Rung, Tier,
     approval::{Choice, HoldTerms},
-    decision::{Mode, Worse},
+    decision::Worse,
     flow::State,
     record::Body,
 };
@@ -119,8 +119,7 @@ fn t02_an_approver_who_lost_key_role_or_entry_does_not_count() {
 
 #[test]
 fn t02_a_first_approver_who_lost_their_key_does_not_help_the_second() {
-    let mode = Mode::Development;
-    let mut stage = started(Setup { policy: Policy::From(Rung::T4), mode, ..Setup::default() });
+    let mut stage = started(Setup { policy: Policy::From(Rung::T4), ..Setup::default() });
     let (plan, terms) = held(&stage, "cache.drop", "worker-1");
     approved(&stage, "carol", &terms);
     stage.setup.parts.people[2] = person("carol", 77);
@@ -133,14 +132,15 @@ fn t02_a_first_approver_who_lost_their_key_does_not_help_the_second() {
 }
 
 #[test]
-fn t02_strong_consent_of_development_is_worth_nothing_in_production() {
-    let mode = Mode::Development;
-    let mut stage = started(Setup { policy: Policy::From(Rung::T4), mode, ..Setup::default() });
+fn t02_strong_consent_is_worth_nothing_once_its_passkey_is_gone() {
+    let mut stage = started(Setup { policy: Policy::From(Rung::T4), ..Setup::default() });
     let (plan, terms) = held(&stage, "cache.drop", "worker-1");
     approved(&stage, "carol", &terms);
     approved(&stage, "bob", &terms);
-    stage.setup.mode = Mode::Production;
+    // Bob has his key in a file still.
+    stage.setup.parts.people[1].passkeys.clear();
     stage.restart();
+    activated(&stage);
     // The tier of the catalogue is T3, which two people are enough for; policy asked for strong ones.
     assert_eq!(voided(&stage, &plan), [Worse::Denied]);
 }

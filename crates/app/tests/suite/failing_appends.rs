@@ -1,7 +1,7 @@
 //! Every append of a whole life fails once, in every way. Nothing is done that was not recorded, and what was begun ends.
 
 use holdpoint_app::fake::{Deed, Failure, Policy, Setup, Stage, When};
-use holdpoint_domain::{Rung, approval::Choice, decision::Mode, flow::State};
+use holdpoint_domain::{Rung, approval::Choice, flow::State};
 
 use super::support::{
     Plan, ask, audit, decide, no_lease_lives, recovered, recovering, run_it, started, state, wait,
@@ -40,7 +40,7 @@ const LIVES: &[Life] = &[
     },
     Life {
         action: "flag.switch",
-        setup: || Setup { policy: Policy::From(Rung::T4), mode: Mode::Development, ..Setup::default() },
+        setup: || Setup { policy: Policy::From(Rung::T4), ..Setup::default() },
         apply: Deed::Works,
         approvers: &["alice", "bob"],
         end: State::Succeeded,

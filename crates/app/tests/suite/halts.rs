@@ -1,13 +1,14 @@
 //! Halt wins: over starts, over further steps, over what comes back after a restart; and an armed undo goes on, unless it is hard.
 
 use holdpoint_app::{
-    fake::{Deed, Failure, Setup, Stage, When, decider, session},
+    fake::{Deed, Failure, Setup, Stage, When, decider, session, signed, signed_by},
     halt::{HaltDone, halt, record_halt, resume},
     port::Store as _,
     refusal::Refusal,
     run::run,
 };
 use holdpoint_domain::{
+    Millis,
     decision::{Answer, Worse},
     flow::State,
     halt::Reach,
@@ -17,8 +18,8 @@ use holdpoint_domain::{
 use super::{
     steps::{THREE, WORKERS},
     support::{
-        Plan, audit, count, no_lease_lives, poll_until, poll_until_step, proposed, proposed_all, recovered,
-        refusals, run_it, several, started, state, wait,
+        Plan, audit, count, end_of_halt, no_lease_lives, poll_until, poll_until_step, proposed, proposed_all,
+        recovered, refusals, run_it, several, started, state, wait,
     },
 };
 
@@ -27,7 +28,7 @@ fn halt_by(stage: &Stage, person: &str, reach: Reach) -> HaltDone {
 }
 
 fn resume_by(stage: &Stage, person: &str) -> Result<(), Refusal> {
-    wait(resume(&stage.gate, &session(person)))
+    wait(resume(&stage.gate, &session(person), end_of_halt(stage, person)))
 }
 
 fn reach(stage: &Stage) -> Option<Reach> {
@@ -282,7 +283,7 @@ fn inv15_a_halt_that_comes_while_another_is_lifted_stays() {
     let (stage, plan) = permitted();
     halt_by(&stage, "alice", Reach::Soft);
     let bob = session("bob");
-    let mut lifting = Box::pin(resume(&stage.gate, &bob));
+    let mut lifting = Box::pin(resume(&stage.gate, &bob, end_of_halt(&stage, "bob")));
     poll_until(&stage, &mut lifting, "resumed");
     // Carol is told that hers is in force; the ledger has no room for it, so only the latch has it.
     stage.store.fail(When::Nth(0), Failure::Full);
@@ -309,13 +310,41 @@ fn inv15_people_halt_and_administrators_resume() {
     // Alice is no administrator: she may halt, and not resume.
     halt_by(&stage, "alice", Reach::Soft);
     assert_eq!(resume_by(&stage, "alice").unwrap_err().rule, "not-an-administrator");
-    assert_eq!(wait(resume(&stage.gate, &decider("healer"))).unwrap_err().rule, "not-a-person");
+    let bobs = end_of_halt(&stage, "bob");
+    assert_eq!(wait(resume(&stage.gate, &decider("healer"), bobs)).unwrap_err().rule, "not-a-person");
     assert_eq!(reach(&stage), Some(Reach::Soft));
     let last: Vec<_> = refusals(&stage).into_iter().skip(2).collect();
     let refused = |rule: &str| (Request::Resume, rule.to_owned());
     assert_eq!(last, [refused("not-an-administrator"), refused("not-a-person")]);
     resume_by(&stage, "carol").unwrap();
     assert_eq!(reach(&stage), None);
+}
+
+/// What somebody signed to end a halt ends that one: not a later one, not that of another log, not in another's name, and not a
+/// harder one that came in between.
+#[test]
+fn inv15_t01_the_end_of_one_halt_is_none_of_another() {
+    let (stage, _) = permitted();
+    halt_by(&stage, "alice", Reach::Soft);
+    let first = end_of_halt(&stage, "bob");
+    resume_by(&stage, "bob").unwrap();
+    stage.clock.advance(Millis::secs(1));
+    halt_by(&stage, "alice", Reach::Soft);
+    let bob = session("bob");
+    let refused = |signed| wait(resume(&stage.gate, &bob, signed)).unwrap_err().rule;
+    assert_eq!(refused(first), "other-halt");
+    let soft = end_of_halt(&stage, "bob");
+    let mut elsewhere = soft.statement.clone();
+    elsewhere.origin = "other.example/log".to_owned();
+    assert_eq!(refused(signed(elsewhere)), "other-halt");
+    assert_eq!(refused(end_of_halt(&stage, "carol")), "other-signer");
+    assert_eq!(refused(signed_by(13, soft.statement.clone())), "statement-refused");
+    halt_by(&stage, "carol", Reach::Hard);
+    assert_eq!(refused(soft), "other-halt");
+    assert_eq!(reach(&stage), Some(Reach::Hard));
+    resume_by(&stage, "bob").unwrap();
+    assert_eq!(reach(&stage), None);
+    audit(&stage);
 }
 
 #[test]

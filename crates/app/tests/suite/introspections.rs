@@ -28,7 +28,7 @@ use holdpoint_domain::{
     plan::Plan,
 };
 
-use super::support::{poll_until, proposed, run_it, started, wait};
+use super::support::{end_of_halt, poll_until, proposed, run_it, started, wait};
 
 /// The seed of the fake executors' key.
 const KEY: u8 = 3;
@@ -170,7 +170,7 @@ fn inv08_a_bearer_lease_is_active_while_its_run_needs_it_and_nobody_ends_it() {
 
     wait(halt(&stage.gate, &session("carol"), Reach::Hard)).unwrap();
     assert!(!lease_asked(&stage, &token));
-    wait(resume(&stage.gate, &session("bob"))).unwrap();
+    wait(resume(&stage.gate, &session("bob"), end_of_halt(&stage, "bob"))).unwrap();
     assert!(lease_asked(&stage, &token));
     // Somebody wants its end. It is not proven yet, and nobody who asks is told that it is good.
     assert_eq!(wait(revoke::ask(&stage.gate, &session("carol"), &lease)), Ok(false));
@@ -203,7 +203,7 @@ fn inv15_no_permit_is_active_in_a_halt() {
     wait(halt(&stage.gate, &carol, Reach::Soft)).unwrap();
     assert!(asked(&stage, &jws).is_none());
     let administrator = session("bob");
-    wait(resume(&stage.gate, &administrator)).unwrap();
+    wait(resume(&stage.gate, &administrator, end_of_halt(&stage, "bob"))).unwrap();
     assert!(asked(&stage, &jws).is_some());
 }
 

@@ -160,8 +160,7 @@ fn inv05_every_refused_statement_is_recorded() {
 
 #[test]
 fn inv05_nobody_counts_twice() {
-    let setup = Setup { mode: holdpoint_domain::decision::Mode::Development, ..Setup::default() };
-    let stage = started(setup);
+    let stage = started(Setup::default());
     stage.judge.set(holdpoint_app::fake::Policy::From(holdpoint_domain::Rung::T4));
     let (_, terms) = held(&stage, "cache.drop", "worker-1");
     let first = approved(&stage, "bob", &terms);

@@ -73,7 +73,12 @@ fn t38_a_request_whose_transaction_is_refused_is_not_known() {
     // And what is known takes its records down with it.
     received(&stage, b"key", b"body").unwrap();
     let size = stage.store.head().size;
-    let records = vec![Record::new(at, Actor::Gate, None, Body::Resumed)];
+    let records = vec![Record::new(
+        at,
+        Actor::Gate,
+        None,
+        Body::Started { inputs: stage.gate.inputs, development: false },
+    )];
     let request = Some(RequestNote::Received { key, body, at });
     let again = wait(stage.store.append(Txn { records, request, ..Txn::default() }));
     assert_eq!(again, Err(StoreError::KnownRequest));

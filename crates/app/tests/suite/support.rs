@@ -19,6 +19,7 @@ use holdpoint_domain::{
     change::{Change, ChangeStatement, ChangeStatementType, ChangeTerms, Control},
     digest::Salt,
     flow::State,
+    halt::{Halt, Reach, ResumeStatement},
     id::kind,
     limits::{Budget, DEFAULT_DELETE_WINDOW, Limits, Per},
     record::{Body, Record, Request},
@@ -143,6 +144,13 @@ pub(crate) fn activated(stage: &Stage) {
 pub(crate) fn verdict(person: &str, terms: &ChangeTerms, choice: Choice) -> Signed<ChangeStatement> {
     let r#type = ChangeStatementType::V1;
     signed(ChangeStatement { r#type, terms: terms.clone(), approver: id(person), choice })
+}
+
+/// What a person signs to end the halt in force, or one that is not.
+pub(crate) fn end_of_halt(stage: &Stage, person: &str) -> Signed<ResumeStatement> {
+    let none = Halt { reach: Reach::Soft, by: None, at_ms: stage.clock.now() };
+    let halt = stage.gate.halted().unwrap_or(none);
+    signed(ResumeStatement::new(stage.store.head().origin.clone(), halt, id(person)))
 }
 
 /// The refusals in the ledger, in order.

@@ -1,36 +1,37 @@
 //! Tiers: what needs how many people, and what a bad outcome does to autonomy.
 
 use holdpoint_app::{
-    fake::{Deed, Policy, Setup, decider},
+    fake::{Deed, Policy, Setup, controls::PEOPLE, decider, session, signed_with},
     recover,
 };
-use holdpoint_domain::{
-    Rung, Tier,
-    approval::Choice,
-    decision::{Answer, Mode},
-    flow::State,
-};
+use holdpoint_domain::{Rung, Tier, approval::Choice, decision::Answer, flow::State};
 
-use super::support::{approved, ask_as, audit, decide, held, proposed, run_it, started, state, wait};
+use super::support::{approved, ask_as, audit, bring, decide, held, proposed, run_it, started, state, wait};
 
 #[test]
-fn t4_cannot_be_released_from_the_command_line_in_production() {
+fn t4_cannot_be_released_from_the_command_line() {
     let stage = started(Setup { policy: Policy::From(Rung::T4), ..Setup::default() });
     let (plan, terms) = held(&stage, "process.restart", "worker-1");
     assert_eq!(terms.tier, Tier::T4);
-    assert_eq!(approved(&stage, "alice", &terms).state, State::Held);
-    assert_eq!(decide(&stage, "bob", &terms, Choice::Approve).unwrap_err().rule, "no-permit");
-    assert_eq!(decide(&stage, "carol", &terms, Choice::Approve).unwrap_err().rule, "no-permit");
+    for (person, seed) in PEOPLE {
+        let by_key = signed_with(seed, person, &terms, Choice::Approve);
+        assert_eq!(bring(&stage, &session(person), &terms, by_key).unwrap_err().rule, "needs-a-passkey");
+    }
+    assert_eq!(approved(&stage, "alice", &terms).approvals, 1, "what was refused does not count");
     assert_eq!(state(&stage, &plan), State::Held);
     assert_eq!(run_it(&stage, &plan).unwrap_err().rule, "not-permitted");
-    assert_eq!(decide(&stage, "carol", &terms, Choice::Reject).unwrap().state, State::Rejected);
+    let no = signed_with(13, "carol", &terms, Choice::Reject);
+    assert_eq!(
+        bring(&stage, &session("carol"), &terms, no).unwrap().state,
+        State::Rejected,
+        "a no needs none"
+    );
     audit(&stage);
 }
 
 #[test]
-fn t4_in_development_needs_two_people() {
-    let mode = Mode::Development;
-    let stage = started(Setup { policy: Policy::From(Rung::T4), mode, ..Setup::default() });
+fn t4_needs_two_people_with_passkeys() {
+    let stage = started(Setup { policy: Policy::From(Rung::T4), ..Setup::default() });
     let (plan, terms) = held(&stage, "process.restart", "worker-1");
     let first = approved(&stage, "alice", &terms);
     assert_eq!((first.state, first.approvals, first.needed), (State::Held, 1, 2));
@@ -38,15 +39,12 @@ fn t4_in_development_needs_two_people() {
     assert_eq!(run_it(&stage, &plan).unwrap_err().rule, "not-permitted");
     assert_eq!(approved(&stage, "bob", &terms).state, State::Permitted);
     assert_eq!(run_it(&stage, &plan), Ok(State::Succeeded));
-    let view = wait(stage.view(&plan)).unwrap();
-    assert!(view.decided.unwrap().0.development, "the flag shows in the decision");
     audit(&stage);
 }
 
 #[test]
 fn inv05_a_hold_with_half_its_approvals_ends_when_it_said() {
-    let mode = Mode::Development;
-    let stage = started(Setup { policy: Policy::From(Rung::T4), mode, ..Setup::default() });
+    let stage = started(Setup { policy: Policy::From(Rung::T4), ..Setup::default() });
     let (plan, terms) = held(&stage, "process.restart", "worker-1");
     approved(&stage, "alice", &terms);
     stage.clock.advance(stage.gate.settings.hold_ms);
@@ -56,8 +54,7 @@ fn inv05_a_hold_with_half_its_approvals_ends_when_it_said() {
 
 #[test]
 fn one_no_of_two_ends_it() {
-    let mode = Mode::Development;
-    let stage = started(Setup { policy: Policy::From(Rung::T4), mode, ..Setup::default() });
+    let stage = started(Setup { policy: Policy::From(Rung::T4), ..Setup::default() });
     let (plan, terms) = held(&stage, "process.restart", "worker-1");
     approved(&stage, "alice", &terms);
     assert_eq!(decide(&stage, "bob", &terms, Choice::Reject).unwrap().state, State::Rejected);

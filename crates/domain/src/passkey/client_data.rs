@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 
 use super::PasskeyError;
-use crate::{Digest, text::quoted};
+use crate::text::quoted;
 
 /// What a passkey was used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,10 +51,10 @@ impl ClientData {
         Err(PasskeyError::Ceremony { expected: kind.as_str(), got: quoted(&data.r#type, 40) })
     }
 
-    pub(super) fn check(&self, origin: &str, challenge: &Digest) -> Result<(), PasskeyError> {
+    pub(super) fn check(&self, origin: &str, challenge: &[u8]) -> Result<(), PasskeyError> {
         // Decoding refuses padding and unused bits: one spelling.
         let signed = URL_SAFE_NO_PAD.decode(&self.challenge).map_err(|_| PasskeyError::Challenge)?;
-        if signed != challenge.as_bytes() {
+        if signed != challenge {
             return Err(PasskeyError::Challenge);
         }
         if self.origin != origin {

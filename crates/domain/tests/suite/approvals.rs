@@ -5,19 +5,30 @@ use std::collections::BTreeSet;
 use holdpoint_domain::{
     Rung,
     approval::{ApprovalError, Choice, HoldTerms, SignedStatement, Statement},
-    decision::Mode,
+    passkey::PasskeyError,
     plan::Requester,
+    proof::{Credentials, ProofError},
     signature::{Purpose, Signature, SignatureError},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     mutations::{leaves, mutations},
-    support::{NOW, at, decision, gate, id, key, pinned, plan, public, signed, signed_by, terms},
+    support::{
+        NOW, asserted_by, assertion, at, decision, gate, id, key, passkey, pinned, plan, public, signed,
+        signed_by, terms,
+    },
 };
 
 fn hold() -> HoldTerms {
-    terms(&decision(Rung::T4, Mode::Production))
+    terms(&decision(Rung::T4))
+}
+
+/// A hold whose approvers sign with their keys, with how a signature over something else fails there; and one of T4, whose
+/// approvers sign with passkeys.
+fn holds() -> [(HoldTerms, ApprovalError); 2] {
+    [(terms(&decision(Rung::T3)), SignatureError::Mismatch.into()), (hold(), PasskeyError::Challenge.into())]
+        .map(|(terms, err): (_, ProofError)| (terms, err.into()))
 }
 
 /// Checks a statement in the name of `ada` against the hold's terms.
@@ -45,42 +56,44 @@ pub(crate) fn changed<T: Serialize + DeserializeOwned + PartialEq>(
 
 #[test]
 fn inv04_t01_every_field_of_the_terms_is_bound() {
-    let terms = hold();
-    let good = signed(&terms, "ada", Choice::Approve);
-    assert_eq!(check(good.clone(), &terms), Ok(()));
+    for (terms, broken) in holds() {
+        let good = signed(&terms, "ada", Choice::Approve);
+        assert_eq!(check(good.clone(), &terms), Ok(()));
 
-    let changed = changed(&terms, &[]);
-    let fields: BTreeSet<_> =
-        changed.iter().map(|(path, _)| path.split('/').nth(1).unwrap().to_owned()).collect();
-    assert_eq!(fields.len(), 10, "{fields:?}");
-    for (path, other) in changed {
-        let field = path.split('/').nth(1).unwrap();
-        // The hold is another than the one that was signed.
-        let refusal = check(good.clone(), &other).unwrap_err();
-        assert!(matches!(refusal, ApprovalError::OtherTerms(name) if name == field), "{path}: {refusal}");
-        // The statement was changed after it was signed.
-        let mut forged = good.clone();
-        forged.statement.terms = other.clone();
-        let refusal = check(forged.clone(), &terms).unwrap_err();
-        assert!(matches!(refusal, ApprovalError::OtherTerms(name) if name == field), "{path}: {refusal}");
-        // Both were changed alike, as a gate could that keeps the holds.
-        assert_eq!(check(forged, &other), Err(ApprovalError::Signature(SignatureError::Mismatch)), "{path}");
+        let changed = changed(&terms, &[]);
+        let fields: BTreeSet<_> =
+            changed.iter().map(|(path, _)| path.split('/').nth(1).unwrap().to_owned()).collect();
+        assert_eq!(fields.len(), 10, "{fields:?}");
+        for (path, other) in changed {
+            let field = path.split('/').nth(1).unwrap();
+            // The hold is another than the one that was signed.
+            let refusal = check(good.clone(), &other).unwrap_err();
+            assert!(matches!(refusal, ApprovalError::OtherTerms(name) if name == field), "{path}: {refusal}");
+            // The statement was changed after it was signed.
+            let mut forged = good.clone();
+            forged.statement.terms = other.clone();
+            let refusal = check(forged.clone(), &terms).unwrap_err();
+            assert!(matches!(refusal, ApprovalError::OtherTerms(name) if name == field), "{path}: {refusal}");
+            // Both were changed alike, as a gate could that keeps the holds.
+            assert_eq!(check(forged, &other), Err(broken.clone()), "{path}");
+        }
     }
 }
 
 #[test]
 fn inv04_who_signed_and_what_they_chose_is_bound() {
-    let terms = hold();
-    for (path, other) in changed(&signed(&terms, "ada", Choice::Reject).statement, &["/type"]) {
-        let forged =
-            SignedStatement { statement: other, signature: signed(&terms, "ada", Choice::Reject).signature };
-        assert!(check(forged, &terms).is_err(), "{path}");
-    }
-    // A rejection never becomes a consent, nor the other way about.
-    for (made, wanted) in [(Choice::Approve, Choice::Reject), (Choice::Reject, Choice::Approve)] {
-        let mut forged = signed(&terms, "ada", made);
-        forged.statement.choice = wanted;
-        assert_eq!(check(forged, &terms), Err(ApprovalError::Signature(SignatureError::Mismatch)));
+    for (terms, broken) in holds() {
+        let made = signed(&terms, "ada", Choice::Reject);
+        for (path, other) in changed(&made.statement, &["/type"]) {
+            let forged = SignedStatement { statement: other, signature: made.signature.clone() };
+            assert!(check(forged, &terms).is_err(), "{path}");
+        }
+        // A rejection never becomes a consent, nor the other way about.
+        for (made, wanted) in [(Choice::Approve, Choice::Reject), (Choice::Reject, Choice::Approve)] {
+            let mut forged = signed(&terms, "ada", made);
+            forged.statement.choice = wanted;
+            assert_eq!(check(forged, &terms), Err(broken.clone()));
+        }
     }
 }
 
@@ -91,10 +104,24 @@ fn inv05_a_statement_counts_for_the_key_of_its_approver_only() {
         let forged = signed_by(&terms, "ada", Choice::Approve, &key);
         assert_eq!(
             check(forged, &terms),
-            Err(ApprovalError::Signature(SignatureError::Mismatch)),
+            Err(ProofError::from(SignatureError::Mismatch).into()),
             "signed by {who} in the name of ada"
         );
     }
+    // Nor does a passkey of somebody else, or one that calls itself by the name of hers.
+    let bobs_passkey = asserted_by(&terms, "ada", Choice::Approve, &passkey("bob"));
+    assert_eq!(check(bobs_passkey.clone(), &terms), Err(ProofError::UnknownPasskey.into()));
+    let mut renamed = bobs_passkey;
+    assertion(&mut renamed).credential = passkey("ada").passkey.id;
+    assert_eq!(check(renamed, &terms), Err(ProofError::from(PasskeyError::Signature).into()));
+    // And nothing counts for whom nothing of the kind is registered.
+    let nothing = Credentials::default();
+    let requester = plan().requester().clone();
+    let refusal = signed(&terms, "ada", Choice::Approve).check(&terms, &nothing, &requester, at(NOW));
+    assert_eq!(refusal, Err(ProofError::UnknownPasskey.into()));
+    let refusal =
+        signed_by(&terms, "ada", Choice::Approve, &key(1)).check(&terms, &nothing, &requester, at(NOW));
+    assert_eq!(refusal, Err(ProofError::NoKey.into()));
     let bobs = signed(&terms, "bob", Choice::Approve);
     assert!(check(bobs.clone(), &terms).is_err(), "bob's statement against ada's key");
     let mut renamed = bobs;
@@ -182,8 +209,17 @@ fn t19_a_signature_for_another_purpose_is_no_approval() {
         ("the digest", holdpoint_domain::Digest::of_bytes(&approval).as_bytes().to_vec()),
     ] {
         let signature = Signature::from_bytes(key(1).sign(&bytes).to_bytes());
-        let forged = SignedStatement { statement: statement.clone(), signature };
-        assert_eq!(check(forged, &terms), Err(ApprovalError::Signature(SignatureError::Mismatch)), "{what}");
+        let forged = SignedStatement { statement: statement.clone(), signature: signature.into() };
+        assert_eq!(check(forged, &terms), Err(ProofError::from(SignatureError::Mismatch).into()), "{what}");
+        let asserted = SignedStatement {
+            statement: statement.clone(),
+            signature: passkey("ada").sign(&bytes, 0).into(),
+        };
+        assert_eq!(
+            check(asserted, &terms),
+            Err(ProofError::from(PasskeyError::Challenge).into()),
+            "{what}, by a passkey"
+        );
     }
 }
 
@@ -198,7 +234,8 @@ fn t19_weak_keys_and_odd_spellings_of_signatures_are_refused() {
     for weak in [[0; 32], one, minus_one] {
         assert_eq!(PublicKey::from_bytes(weak), Err(SignatureError::BadKey), "{weak:?}");
     }
-    let text = serde_json::to_string(&signed(&hold(), "ada", Choice::Approve).signature).unwrap();
+    let by_key = signed_by(&hold(), "ada", Choice::Approve, &key(1));
+    let text = serde_json::to_string(&by_key.signature).unwrap();
     assert!(serde_json::from_str::<Signature>(&text).is_ok());
     let inner = text.trim_matches('"');
     for bad in [

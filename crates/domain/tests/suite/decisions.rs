@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use holdpoint_domain::{
     Rung, Tier,
     action::{Effect, State},
-    decision::{Answer, Decision, Ladder, Mode, ReasonEffect, Verdict},
+    decision::{Answer, Decision, Ladder, ReasonEffect, Verdict},
     facts::{Facts, Origin, Standing},
     guardrail::{CATALOGUE_TIER, GUARDRAILS, NO_STANDING},
 };
@@ -19,7 +19,6 @@ const TABLE: &str = include_str!("../../testdata/decisions.txt");
 pub(crate) struct Case {
     pub(crate) facts: Facts,
     pub(crate) ladder: Ladder,
-    mode: Mode,
 }
 
 /// All cases of the table with their lines.
@@ -98,7 +97,7 @@ fn every_rule_of_the_gate_is_an_id() {
 
 impl Case {
     fn decide(&self) -> Decision {
-        decide_one(&self.facts, &self.ladder, self.mode)
+        decide_one(&self.facts, &self.ladder)
     }
 
     fn decide_and_write(&self) -> String {
@@ -123,8 +122,7 @@ pub(crate) fn write(decision: &Decision) -> String {
             ReasonEffect::Failed => format!("{}:failed", reason.rule),
         })
         .collect();
-    let flag = if decision.development { " development" } else { "" };
-    format!("{} {} floor {}{flag} [{}]", decision.answer, decision.tier, decision.floor, reasons.join(" "))
+    format!("{} {} floor {} [{}]", decision.answer, decision.tier, decision.floor, reasons.join(" "))
 }
 
 /// Reads the six columns of a line, as the head of the table explains them.
@@ -133,7 +131,7 @@ pub(crate) fn read(line: &str) -> Case {
     let [action, target, trigger, around, agent, policy] = columns[..] else {
         panic!("expected 6 columns: {line}")
     };
-    let mut case = Case { facts: facts(), ladder: read_policy(policy), mode: Mode::Production };
+    let mut case = Case { facts: facts(), ladder: read_policy(policy) };
     read_action(action, &mut case.facts);
     read_target(target, &mut case.facts);
     case.facts.trigger.agreement = agreement(word(&trigger.replace(' ', "_")));
@@ -211,7 +209,6 @@ fn read_around(text: &str, case: &mut Case) {
                 (0..=cap.environments).map(|n| id(&format!("environment-{n}"))).collect();
         }
         "over cap: replicas" => facts.blast = blast(1, 1, 0, cap.replica_share_percent + 1),
-        "development" => case.mode = Mode::Development,
         _ => panic!("`{text}`"),
     }
 }

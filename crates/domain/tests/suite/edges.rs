@@ -8,7 +8,6 @@ use holdpoint_domain::{
     aftercare::ResolutionStatement,
     approval::{self, TreeHead},
     change,
-    decision::Mode,
     digest::MAX_WHOLE,
     facts::Origin,
     flow::{Event, State, next},
@@ -37,7 +36,7 @@ fn inv04_no_two_numbers_of_what_is_signed_are_written_alike() {
     for beyond in [MAX_WHOLE + 1, MAX_WHOLE + 2, u64::MAX] {
         assert!(read(beyond).is_err(), "{beyond} was read");
     }
-    let mut held = serde_json::to_value(grant(Rung::T3, Mode::Production, &["ada"]).unwrap()).unwrap();
+    let mut held = serde_json::to_value(grant(Rung::T3, &["ada"]).unwrap()).unwrap();
     held["epoch"] = json!(MAX_WHOLE + 1);
     assert!(serde_json::from_value::<Grant>(held).is_err());
     let seen = json!({"type": "holdpoint/resolution/v1", "seen": MAX_WHOLE + 1});
@@ -48,7 +47,7 @@ fn inv04_no_two_numbers_of_what_is_signed_are_written_alike() {
 #[test]
 fn t30_a_permit_of_the_largest_size_opens() {
     const SIGNATURE: usize = 1 + 86;
-    let mut large = grant(Rung::T3, Mode::Production, &["ada"]).unwrap();
+    let mut large = grant(Rung::T3, &["ada"]).unwrap();
     large.head.origin.clear();
     let empty = large.signing_input("k").unwrap().len();
     let about = (MAX_PERMIT_LEN - SIGNATURE - empty) * 3 / 4;
@@ -74,19 +73,19 @@ fn t30_a_permit_of_the_largest_size_opens() {
 /// The form that the gate signs with, not the one of these tests.
 #[test]
 fn a_compact_permit_is_what_opens() {
-    let grant = grant(Rung::T3, Mode::Production, &["ada"]).unwrap();
+    let grant = grant(Rung::T3, &["ada"]).unwrap();
     let input = grant.signing_input("permits-1").unwrap();
     let signature = Signature::from_bytes(gate().sign(input.as_bytes()).to_bytes());
     let opened = Permit::open(&compact(&input, &signature), &public(&gate())).unwrap();
     assert_eq!(*opened.grant(), grant);
 }
 
-/// The development flag makes a signature from the command line strong; it does not make nobody strong.
+/// What nobody approved is not strongly authenticated.
 #[test]
 fn inv05_nobody_is_not_strong() {
-    let permit = permit(&grant(Rung::T1, Mode::Development, &[]).unwrap());
+    let permit = permit(&grant(Rung::T1, &[]).unwrap());
     let oversight = permit.check_consents(&plan(), permit.grant().tier, &pinned()).unwrap();
-    assert!(permit.grant().development && oversight.approvals == 0);
+    assert_eq!(oversight.approvals, 0);
     assert!(!oversight.strong && !oversight.fresh, "{oversight:?}");
 }
 

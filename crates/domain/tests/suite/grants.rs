@@ -3,14 +3,14 @@
 use holdpoint_domain::{
     Rung, Tier,
     approval::{ApprovalError, Choice},
-    decision::{Answer, Mode},
+    decision::Answer,
     permit::{Grant, GrantParts, MAX_START_MS, PermitError, needed},
     time::MAX_MS,
 };
 
 use super::support::{
-    NOW, allow_from, at, commitment, consent, decide_one, decision, digest, facts, grant, head, id, parts,
-    plan, raw_decision, signed, terms,
+    NOW, allow_from, at, commitment, consent, counted, decide_one, decision, digest, facts, grant, head, id,
+    key, parts, pinned, plan, raw_decision, signed, signed_by, terms,
 };
 
 #[test]
@@ -21,34 +21,69 @@ fn each_tier_needs_its_people() {
     }
     assert_eq!(needed(Tier::T5), u32::MAX, "no number of people is enough for T5");
 
-    let approvals = |rung, mode, who: &[&str]| grant(rung, mode, who).map(|grant| grant.approvals.len());
-    let (production, development) = (Mode::Production, Mode::Development);
-    assert_eq!(approvals(Rung::T1, production, &[]), Ok(0));
-    assert_eq!(approvals(Rung::T2, production, &[]), Ok(0));
-    assert_eq!(approvals(Rung::T3, production, &["ada"]), Ok(1));
-    assert_eq!(approvals(Rung::T4, development, &["ada", "bob"]), Ok(2));
+    let approvals = |rung, who: &[&str]| grant(rung, who).map(|grant| grant.approvals.len());
+    assert_eq!(approvals(Rung::T1, &[]), Ok(0));
+    assert_eq!(approvals(Rung::T2, &[]), Ok(0));
+    assert_eq!(approvals(Rung::T3, &["ada"]), Ok(1));
+    assert_eq!(approvals(Rung::T4, &["ada", "bob"]), Ok(2));
     let too_few = |tier, needed, got| Err(PermitError::Approvals { tier, needed, got });
-    assert_eq!(approvals(Rung::T3, production, &[]), too_few(Tier::T3, 1, 0));
-    assert_eq!(approvals(Rung::T4, development, &[]), too_few(Tier::T4, 2, 0));
-    assert_eq!(approvals(Rung::T4, development, &["ada"]), too_few(Tier::T4, 2, 1));
+    assert_eq!(approvals(Rung::T3, &[]), too_few(Tier::T3, 1, 0));
+    assert_eq!(approvals(Rung::T4, &[]), too_few(Tier::T4, 2, 0));
+    assert_eq!(approvals(Rung::T4, &["ada"]), too_few(Tier::T4, 2, 1));
 }
 
 #[test]
 fn inv05_the_same_person_twice_counts_once() {
-    let twice = grant(Rung::T4, Mode::Development, &["ada", "ada", "ada"]);
+    let twice = grant(Rung::T4, &["ada", "ada", "ada"]);
     assert_eq!(twice, Err(PermitError::Approvals { tier: Tier::T4, needed: 2, got: 1 }));
 }
 
 #[test]
 fn inv05_t4_needs_strong_authentication() {
-    assert_eq!(grant(Rung::T4, Mode::Production, &["ada", "bob"]), Err(PermitError::NotStrong));
-    let grant = grant(Rung::T4, Mode::Development, &["ada", "bob"]).unwrap();
-    assert!(grant.development, "the flag shows in the permit");
+    let decision = decision(Rung::T4);
+    let terms = terms(&decision);
+    let by_key = |who, number| counted(signed_by(&terms, who, Choice::Approve, &key(number)), &terms);
+    let by_passkey = |who| consent(&terms, who, Choice::Approve);
+    let granted = |consents: &[_]| Grant::new(&decision, &plan(), consents, parts()).map(drop);
+    assert_eq!(granted(&[by_passkey("ada"), by_passkey("bob")]), Ok(()));
+    for (consents, got) in [
+        (vec![by_key("ada", 1), by_key("bob", 2)], 0),
+        (vec![by_key("ada", 1), by_key("bob", 2), by_key("cyd", 3)], 0),
+        (vec![by_key("ada", 1), by_passkey("bob")], 1),
+        (vec![by_key("ada", 1), by_key("cyd", 3), by_passkey("bob")], 1),
+    ] {
+        assert_eq!(granted(&consents), Err(PermitError::NotStrong { needed: 2, got }), "{consents:?}");
+    }
+    // A key beside two passkeys takes nothing away.
+    assert_eq!(granted(&[by_key("ada", 1), by_passkey("bob"), by_passkey("cyd")]), Ok(()));
+}
+
+/// Two names that one act enrolled can be one person with two names.
+#[test]
+fn inv05_t11_t4_needs_people_of_different_acts() {
+    let decision = decision(Rung::T4);
+    let terms = terms(&decision);
+    let of_act = |who: &str, act: &str| {
+        let mut credentials = pinned()[&id(who)].clone();
+        credentials.passkeys[0].act = id(act);
+        let signed = signed(&terms, who, Choice::Approve);
+        signed.check(&terms, &credentials, plan().requester(), at(NOW)).unwrap()
+    };
+    let granted = |consents: &[_]| Grant::new(&decision, &plan(), consents, parts()).map(drop);
+    assert_eq!(granted(&[of_act("ada", "one"), of_act("bob", "one")]), Err(PermitError::OneAct));
+    let three = [of_act("ada", "one"), of_act("bob", "one"), of_act("cyd", "one")];
+    assert_eq!(granted(&three), Err(PermitError::OneAct));
+    assert_eq!(granted(&[of_act("ada", "one"), of_act("bob", "two")]), Ok(()));
+    let three = [of_act("ada", "one"), of_act("bob", "one"), of_act("cyd", "two")];
+    assert_eq!(granted(&three), Ok(()), "two of them differ");
+    // One person with two acts is one person.
+    let twice = [of_act("ada", "one"), of_act("ada", "two")];
+    assert_eq!(granted(&twice), Err(PermitError::Approvals { tier: Tier::T4, needed: 2, got: 1 }));
 }
 
 #[test]
 fn inv05_one_rejection_wins_over_any_number_of_consents() {
-    let decision = decision(Rung::T3, Mode::Production);
+    let decision = decision(Rung::T3);
     let terms = terms(&decision);
     for no in 0..3 {
         let consents: Vec<_> = ["ada", "bob", "cyd"]
@@ -72,7 +107,7 @@ fn there_is_no_permit_without_an_allow_or_a_hold() {
     let mut unknown = facts();
     unknown.trigger.agreement = super::support::agreement(holdpoint_domain::trigger::Truth::Indeterminate);
     for (facts, answer) in [(halted, Answer::Deny), (unknown, Answer::Defer)] {
-        let decision = decide_one(&facts, &allow_from(Rung::T1), Mode::Production);
+        let decision = decide_one(&facts, &allow_from(Rung::T1));
         assert_eq!(decision.answer, answer);
         let consents = [consent(&terms(&decision), "ada", Choice::Approve)];
         for consents in [&consents[..], &[]] {
@@ -107,7 +142,7 @@ fn a_decision_that_contradicts_itself_needs_the_people_of_its_tier() {
 
 #[test]
 fn t01_t03_consents_to_something_else_do_not_count() {
-    let decision = decision(Rung::T3, Mode::Production);
+    let decision = decision(Rung::T3);
     let good = terms(&decision);
     type Change = fn(&mut holdpoint_domain::approval::HoldTerms);
     let changes: [(&str, Change); 6] = [
@@ -133,7 +168,7 @@ fn t01_t03_consents_to_something_else_do_not_count() {
 
 #[test]
 fn t03_consents_to_two_holds_of_one_plan_never_add_up() {
-    let decision = decision(Rung::T4, Mode::Development);
+    let decision = decision(Rung::T4);
     let first = terms(&decision);
     let mut second = first.clone();
     (second.hold, second.nonce) = (id("hold-2"), id("nonce-9"));
@@ -143,7 +178,7 @@ fn t03_consents_to_two_holds_of_one_plan_never_add_up() {
 
 #[test]
 fn inv05_t25_no_permit_after_the_end_of_the_hold() {
-    let decision = decision(Rung::T3, Mode::Production);
+    let decision = decision(Rung::T3);
     let terms = terms(&decision);
     let end = terms.expires_at_ms;
     let grant_at = |granted: u64| {
@@ -164,7 +199,7 @@ fn inv05_t25_no_permit_after_the_end_of_the_hold() {
 
 #[test]
 fn t25_times_of_a_grant_are_in_order_and_short() {
-    let decision = decision(Rung::T1, Mode::Production);
+    let decision = decision(Rung::T1);
     let grant = |granted: u64, start: u64, undo: u64| {
         let parts =
             GrantParts { granted_at: at(granted), start_before: at(start), undo_until: at(undo), ..parts() };
@@ -195,8 +230,8 @@ fn t25_times_of_a_grant_are_in_order_and_short() {
 /// What a grant says comes from the decision and the consents, not from the caller.
 #[test]
 fn a_grant_carries_what_was_decided_and_who_approved() {
-    let decision = decision(Rung::T3, Mode::Production);
-    let grant = grant(Rung::T3, Mode::Production, &["ada", "bob"]).unwrap();
+    let decision = decision(Rung::T3);
+    let grant = grant(Rung::T3, &["ada", "bob"]).unwrap();
     assert_eq!(grant.plan, plan().digest().unwrap());
     assert_eq!((grant.facts, grant.policy, grant.tier), (decision.facts, decision.policy, decision.tier));
     assert_eq!(grant.decision, decision.digest().unwrap());

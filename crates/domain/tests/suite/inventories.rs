@@ -50,7 +50,8 @@ fn person(name: &str, key_number: u8) -> Person {
         id: id(name),
         teams: BTreeSet::new(),
         administrator: false,
-        approval_key: public(&key(key_number)),
+        approval_key: Some(public(&key(key_number))),
+        passkeys: Vec::new(),
     }
 }
 
@@ -173,7 +174,7 @@ fn inv13_a_change_needs_other_administrators() {
 fn inv13_administrators_are_who_the_registry_says() {
     let registry = registry_of(&["bob", "dee"]);
     let keys: Vec<_> = registry.administrators().into_iter().collect();
-    assert_eq!(keys, [(id("bob"), public(&key(2))), (id("dee"), public(&key(4)))]);
+    assert_eq!(keys, [(id("bob"), public(&key(2)).into()), (id("dee"), public(&key(4)).into())]);
     for (name, is) in [("ada", false), ("bob", true), ("dee", true), ("nobody", false)] {
         assert_eq!(registry.is_administrator(&id(name)), is, "{name}");
     }
@@ -205,6 +206,9 @@ fn all_faults_of_a_registry_are_reported_together() {
             RegistryError::DuplicateAgent(_)
             | RegistryError::DuplicatePerson(_)
             | RegistryError::SharedKey(..)
+            | RegistryError::SharedPasskey { .. }
+            | RegistryError::MalformedPasskey { .. }
+            | RegistryError::TooManyPasskeys(_)
             | RegistryError::NoSelectors(_)
             | RegistryError::UnknownOwner { .. } => assert!(!fault.to_string().contains('\n')),
         }

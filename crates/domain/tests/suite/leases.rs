@@ -2,7 +2,6 @@
 
 use holdpoint_domain::{
     Rung, Timestamp,
-    decision::Mode,
     lease::{LeaseError, LeaseInfo, LeaseSecret, MAX_LEASE_MS, MIN_LEASE_MS, Scope, Terms, Ttl},
     time::MAX_MS,
 };
@@ -11,7 +10,7 @@ use super::support::{NOW, at, grant, id, ms, permit, plan};
 
 /// The lease of a plan that needs `need` milliseconds, at `now`, for a permit whose undo window ends at `undo_until`.
 fn leased(need: u64, terms: &Terms, now: u64, undo_until: u64) -> Result<LeaseInfo, LeaseError> {
-    let mut grant = grant(Rung::T1, Mode::Production, &[]).unwrap();
+    let mut grant = grant(Rung::T1, &[]).unwrap();
     grant.undo_until_ms = at(undo_until);
     LeaseInfo::least(id("lease-1"), &permit(&grant), terms, plan().steps(), ms(need), at(now))
 }

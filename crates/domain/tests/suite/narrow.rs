@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use ed25519_dalek::{Signer as _, SigningKey};
 use holdpoint_domain::{
     Digest, Rung,
-    decision::Mode,
     narrow::{Chain, Holding, MAX_LINKS, NarrowError, Narrowing, Widened, extended},
     permit::PermitError,
     plan::MAX_STEPS,
@@ -16,7 +15,7 @@ use super::support::{NOW, at, executor, gate, grant, id, jws, key, public};
 
 /// A permit as the gate signs it.
 fn permit() -> String {
-    jws(&grant(Rung::T1, Mode::Production, &[]).unwrap(), &gate())
+    jws(&grant(Rung::T1, &[]).unwrap(), &gate())
 }
 
 /// A link behind `parent` by `holder`, to `to`, that grants what the permit of [`permit`] grants, all but a step.
@@ -132,7 +131,7 @@ fn t07_a_link_belongs_to_one_chain() {
     let (_, last) = longer.rsplit_once('~').unwrap();
     let (_, first) = chain.split_once('~').unwrap();
 
-    let mut other = grant(Rung::T1, Mode::Production, &[]).unwrap();
+    let mut other = grant(Rung::T1, &[]).unwrap();
     other.epoch += 1;
     let other = jws(&other, &gate());
     assert_eq!(open(&format!("{other}~{first}")), Err(NarrowError::OtherParent(0)), "another permit");
@@ -207,7 +206,7 @@ impl Numbers {
 #[test]
 fn inv06_no_chain_widens_anything_in_a_million_cases() {
     let mut numbers = Numbers(0x9E37_79B9_7F4A_7C15);
-    let root = grant(Rung::T1, Mode::Production, &[]).unwrap();
+    let root = grant(Rung::T1, &[]).unwrap();
     let names = [id("process"), id("flags")];
     let keys: Vec<_> = (0..4).map(|seed| public(&key(seed))).collect();
     let steps: Vec<BTreeSet<u32>> =

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdpoint_domain::{
     Rung,
     action::{MAX_INT, ParamSpec},
-    decision::Mode,
     permit::PermitError,
     plan::{MAX_STEPS, Narrative, ParamValue, Plan, PlanError, Step, check_params},
 };
@@ -20,7 +19,7 @@ use super::{
 #[test]
 fn inv04_t01_every_change_to_an_approved_plan_is_refused() {
     let plan = plan();
-    let permit = permit(&grant(Rung::T3, Mode::Production, &["ada"]).unwrap());
+    let permit = permit(&grant(Rung::T3, &["ada"]).unwrap());
     permit.check_plan(&plan).unwrap();
     let value = serde_json::to_value(&plan).unwrap();
 

@@ -6,7 +6,7 @@ use holdpoint_domain::{
     Rung, Tier,
     action::{Effect, Reversibility, State, UndoKind},
     actor::Phase,
-    decision::{Answer, Ladder, Mode, Verdict, floor},
+    decision::{Answer, Ladder, Verdict, floor},
     digest::canonical,
     facts::{Facts, Origin, Standing},
     guardrail::{Demand, GUARDRAILS},
@@ -224,22 +224,17 @@ proptest! {
 
     #[test]
     fn decide_is_total_and_gives_the_same_bytes_for_ever(facts in any_facts(), ladder in any_ladder()) {
-        let decision = decide_one(&facts, &ladder, Mode::Production);
+        let decision = decide_one(&facts, &ladder);
         let bytes = canonical(&decision).unwrap();
-        prop_assert_eq!(&bytes, &canonical(&decide_one(&facts, &ladder, Mode::Production)).unwrap());
+        prop_assert_eq!(&bytes, &canonical(&decide_one(&facts, &ladder)).unwrap());
         // The facts as they come back from the ledger give the same decision.
         let read: Facts = serde_json::from_slice(&canonical(&facts).unwrap()).unwrap();
-        prop_assert_eq!(&bytes, &canonical(&decide_one(&read, &ladder, Mode::Production)).unwrap());
-        // The development flag shows and changes nothing else.
-        let mut development = decide_one(&facts, &ladder, Mode::Development);
-        prop_assert!(development.development && !decision.development);
-        development.development = false;
-        prop_assert_eq!(development, decision);
+        prop_assert_eq!(&bytes, &canonical(&decide_one(&read, &ladder)).unwrap());
     }
 
     #[test]
     fn an_answer_and_its_tier_belong_together(facts in any_facts(), ladder in any_ladder()) {
-        let decision = decide_one(&facts, &ladder, Mode::Production);
+        let decision = decide_one(&facts, &ladder);
         prop_assert!(decision.reasons.iter().any(|reason| reason.rule.as_str() == "catalogue-tier"));
         match decision.answer {
             Answer::Allow => prop_assert!(decision.tier <= Tier::T2),
@@ -266,11 +261,11 @@ proptest! {
         ladder in any_ladder(),
         chosen in vec(select(&WORSENINGS[..]), 1..4),
     ) {
-        let (mut before, mut floor_before) = (decide_one(&facts, &ladder, Mode::Production), floor(&facts).0);
+        let (mut before, mut floor_before) = (decide_one(&facts, &ladder), floor(&facts).0);
         let mut facts = facts;
         for (name, worsen) in chosen {
             worsen(&mut facts);
-            let after = decide_one(&facts, &ladder, Mode::Production);
+            let after = decide_one(&facts, &ladder);
             prop_assert!(
                 strictness(after.answer, after.tier) >= strictness(before.answer, before.tier),
                 "{name}: {before:?} became {after:?}"
@@ -284,7 +279,7 @@ proptest! {
 
     #[test]
     fn a_stricter_policy_is_never_decided_more_laxly(facts in any_facts(), sound in sound_ladder()) {
-        let before = decide_one(&facts, &sound, Mode::Production);
+        let before = decide_one(&facts, &sound);
         let mut stricter = sound;
         if let Some(first) = Rung::ALL.into_iter().find(|rung| stricter.on(*rung).allows()) {
             let deny = Verdict::Deny { rules: vec![] };
@@ -295,7 +290,7 @@ proptest! {
                 Rung::T4 => stricter.t4 = deny,
             }
         }
-        let after = decide_one(&facts, &stricter, Mode::Production);
+        let after = decide_one(&facts, &stricter);
         prop_assert!(strictness(after.answer, after.tier) >= strictness(before.answer, before.tier));
     }
 
@@ -305,7 +300,7 @@ proptest! {
         for tier in Tier::ALL {
             let mut facts = facts.clone();
             facts.action.tier = tier;
-            let decision = decide_one(&facts, &ladder, Mode::Production);
+            let decision = decide_one(&facts, &ladder);
             let now = strictness(decision.answer, decision.tier);
             prop_assert!(now >= last, "{tier}: {decision:?}");
             last = now;
@@ -322,7 +317,7 @@ proptest! {
         let mut ladder = ladder;
         let error = Verdict::Error { rules: if named { vec![id("broken")] } else { vec![] } };
         *[&mut ladder.t1, &mut ladder.t2, &mut ladder.t3, &mut ladder.t4][rung] = error;
-        let decision = decide_one(&facts, &ladder, Mode::Production);
+        let decision = decide_one(&facts, &ladder);
         prop_assert_eq!(decision.answer, Answer::Deny);
     }
 
@@ -337,7 +332,7 @@ proptest! {
         let rungs = [&mut ladder.t1, &mut ladder.t2, &mut ladder.t3, &mut ladder.t4];
         *rungs[low] = allow("permit");
         *rungs[(low + gap).min(3)] = Verdict::Deny { rules: vec![] };
-        let decision = decide_one(&facts, &ladder, Mode::Production);
+        let decision = decide_one(&facts, &ladder);
         prop_assert_eq!(decision.answer, Answer::Deny);
     }
 
@@ -348,11 +343,11 @@ proptest! {
         // An unattested build earns nothing, whatever its standing says.
         facts.principal.attested_build = None;
         facts.standing = Standing::Earned(earned);
-        let decision = decide_one(&facts, &ladder, Mode::Production);
+        let decision = decide_one(&facts, &ladder);
         let runs = matches!(decision.answer, Answer::Allow | Answer::Hold);
         prop_assert!(!runs || !changes(&facts) || decision.tier >= Tier::T2, "{decision:?}");
         facts.standing = Standing::None;
-        let without = decide_one(&facts, &ladder, Mode::Production);
+        let without = decide_one(&facts, &ladder);
         prop_assert_eq!((decision.answer, decision.tier), (without.answer, without.tier));
     }
 }
@@ -366,7 +361,7 @@ fn the_generator_reaches_every_answer() {
     let mut seen = std::collections::BTreeMap::<String, u32>::new();
     for _ in 0..1_000 {
         let (facts, ladder) = strategy.new_tree(&mut runner).unwrap().current();
-        let decision = decide_one(&facts, &ladder, Mode::Production);
+        let decision = decide_one(&facts, &ladder);
         *seen.entry(format!("{} {}", decision.answer, decision.tier)).or_default() += 1;
     }
     for expected in ["allow T0", "allow T1", "allow T2", "hold T3", "hold T4", "deny T5", "defer T3"] {

@@ -10,7 +10,7 @@ use holdpoint_domain::{
     approval::Choice,
     blast::Blast,
     change::{Change, Control},
-    decision::{Ladder, Mode, Verdict, Worse, decide},
+    decision::{Ladder, Verdict, Worse, decide},
     delegation::{Delegation, Within},
     facts::{OverBudget, PlanFacts, Standing},
     flow::Event,
@@ -25,10 +25,10 @@ use holdpoint_domain::{
 
 use super::{
     mutations::mutations,
-    statements::{change_statement, change_terms, resolution, review, stated},
+    statements::{change_statement, change_terms, resolution, resume, review, stated},
     support::{
-        NOW, agreement, at, commitment, decision, digest, facts, gate, grant, id, jws, key, ms, one, pinned,
-        plan, plan_facts, signed, terms,
+        NOW, agreement, at, commitment, decision, digest, facts, gate, grant, id, jws, key, ms, one,
+        pinned_keys, plan, plan_facts, signed, terms,
     },
 };
 
@@ -46,7 +46,7 @@ fn number(body: &Body) -> usize {
         Body::InputRefused { .. } => 5,
         Body::InputRestored { .. } => 6,
         Body::Halted { .. } => 7,
-        Body::Resumed => 8,
+        Body::Resumed { .. } => 8,
         Body::Strangers { .. } => 9,
         Body::Proposed { .. } => 10,
         Body::Measured { .. } => 11,
@@ -113,9 +113,9 @@ fn evidence() -> SignedEvidence {
 /// One of each kind, with who makes it.
 fn bodies() -> Vec<(Actor, Body)> {
     let inputs = facts().inputs;
-    let held = decision(Rung::T3, Mode::Production);
+    let held = decision(Rung::T3);
     let terms = terms(&held);
-    let permit = grant(Rung::T3, Mode::Production, &["ada"]).unwrap();
+    let permit = grant(Rung::T3, &["ada"]).unwrap();
     let lease = LeaseInfo {
         id: id("lease-1"),
         backend: None,
@@ -164,7 +164,7 @@ fn bodies() -> Vec<(Actor, Body)> {
             Body::Genesis {
                 origin: "holdpoint.example/log".into(),
                 inputs,
-                administrators: pinned(),
+                administrators: pinned_keys(),
                 contents: Control::ALL.map(|control| (control, commitment(control.as_str()))).into(),
             },
         ),
@@ -178,7 +178,7 @@ fn bodies() -> Vec<(Actor, Body)> {
             person("cyd"),
             Body::Halted { halt: Halt { reach: Reach::Hard, by: Some(id("cyd")), at_ms: at(NOW) } },
         ),
-        (person("cyd"), Body::Resumed),
+        (person("bob"), Body::Resumed { statement: Box::new(stated(resume(), &key(2))) }),
         (
             Actor::Gate,
             Body::Strangers {
@@ -235,10 +235,7 @@ fn bodies() -> Vec<(Actor, Body)> {
         (agent(), Body::Refused { request: Request::Claim, rule: id("wrong-phase") }),
         (
             Actor::Gate,
-            Body::Evaluated {
-                decision: Box::new(decision(Rung::T1, Mode::Production)),
-                facts: Box::new(one(&facts())),
-            },
+            Body::Evaluated { decision: Box::new(decision(Rung::T1)), facts: Box::new(one(&facts())) },
         ),
         (
             person("dee"),
@@ -340,7 +337,7 @@ fn records_with_less_in_them_are_read_back() {
     let evaluations = [least, most, over].map(|facts| {
         let facts = PlanFacts::from(facts);
         let ladder = Ladder::all(&Verdict::Deny { rules: vec![id("rule-1")] });
-        let decision = Box::new(decide(&facts, &[ladder], Mode::Development).unwrap());
+        let decision = Box::new(decide(&facts, &[ladder]).unwrap());
         Body::Evaluated { decision, facts: Box::new(facts) }
     });
     for body in bodies.into_iter().chain(evaluations) {
@@ -390,7 +387,7 @@ fn the_bytes_of_every_kind_of_record_are_the_recorded_ones() {
 fn every_event_has_its_record() {
     let mut made: BTreeSet<_> = records().iter().filter_map(|record| record.body.event()).collect();
     for rung in [Rung::T1, Rung::T3] {
-        let decision = decision(rung, Mode::Production);
+        let decision = decision(rung);
         made.extend(Body::Decided { decision: Box::new(decision), facts: Box::new(one(&facts())) }.event());
     }
     made.extend(Body::Applied { step: 0, after: digest("after"), last: false }.event());

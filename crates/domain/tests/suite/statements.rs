@@ -9,6 +9,9 @@ use holdpoint_domain::{
     approval::Choice,
     change::{ChangeStatement, ChangeStatementType, ChangeTerms, Control},
     digest::canonical,
+    halt::{Halt, Reach, ResumeStatement},
+    passkey::PasskeyError,
+    proof::{Credentials, ProofError, Proven},
     signature::{Purpose, Signature, SignatureError},
     signed::{Signed, Statement, StatementError},
 };
@@ -16,7 +19,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     approvals::changed,
-    support::{NOW, at, commitment, digest, gate, head, id, key, plan, public},
+    support::{NOW, at, commitment, digest, gate, head, id, key, passkey, pinned, plan, public},
 };
 
 pub(crate) fn change_terms() -> ChangeTerms {
@@ -66,10 +69,15 @@ pub(crate) fn resolution() -> ResolutionStatement {
     }
 }
 
+pub(crate) fn resume() -> ResumeStatement {
+    let halt = Halt { reach: Reach::Hard, by: Some(id("cyd")), at_ms: at(NOW) };
+    ResumeStatement::new(head().origin, halt, id("bob"))
+}
+
 /// A statement signed with whatever key.
 pub(crate) fn stated<T: Statement>(statement: T, key: &SigningKey) -> Signed<T> {
     let signature = sign(&statement.signing_bytes().unwrap(), key);
-    Signed { statement, signature }
+    Signed { statement, signature: signature.into() }
 }
 
 fn sign(bytes: &[u8], key: &SigningKey) -> Signature {
@@ -85,6 +93,7 @@ fn purposes() -> Vec<(Purpose, &'static [u8])> {
         Purpose::Change => b"holdpoint-change-v1\0",
         Purpose::Review => b"holdpoint-review-v1\0",
         Purpose::Resolution => b"holdpoint-resolution-v1\0",
+        Purpose::Resume => b"holdpoint-resume-v1\0",
     };
     let all = [
         Purpose::Evidence,
@@ -93,6 +102,7 @@ fn purposes() -> Vec<(Purpose, &'static [u8])> {
         Purpose::Change,
         Purpose::Review,
         Purpose::Resolution,
+        Purpose::Resume,
     ];
     all.into_iter().map(|purpose| (purpose, prefix(purpose))).collect()
 }
@@ -102,11 +112,19 @@ fn check_kind<T>(statement: &T)
 where
     T: Statement + Clone + PartialEq + Serialize + DeserializeOwned,
 {
-    let bob = public(&key(2));
+    let bob = pinned()[&id("bob")].clone();
     let good = stated(statement.clone(), &key(2));
-    assert_eq!(good.check(&bob), Ok(()));
+    assert_eq!(good.check(&bob), Ok(Proven::Key));
+    let asserted = |bytes: &[u8]| Signed {
+        statement: statement.clone(),
+        signature: passkey("bob").sign(bytes, 0).into(),
+    };
+    let by_passkey = asserted(&statement.signing_bytes().unwrap());
+    assert!(matches!(by_passkey.check(&bob), Ok(Proven::Passkey(_))));
     assert_eq!(*statement.by(), id("bob"));
-    let broken = |by: &T| Err(StatementError::Signature(by.by().clone(), SignatureError::Mismatch));
+    let refused = |by: &T, err: ProofError| Err(StatementError::Signature(by.by().clone(), err));
+    let broken = |by: &T| refused(by, SignatureError::Mismatch.into());
+    let other_challenge = |by: &T| refused(by, PasskeyError::Challenge.into());
 
     // Each field changed once, signer and choice among them; the type tag has one value.
     let all = changed(statement, &["/type"]);
@@ -115,9 +133,10 @@ where
     let names: BTreeSet<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
     assert!(names.iter().all(|name| *name == "type" || fields.contains(name)), "{fields:?} of {names:?}");
     for (path, other) in all {
-        let refusal = broken(&other);
-        let forged = Signed { statement: other, signature: good.signature.clone() };
-        assert_eq!(forged.check(&bob), refusal, "{path}");
+        for (proof, refusal) in [(&good, broken(&other)), (&by_passkey, other_challenge(&other))] {
+            let forged = Signed { statement: other.clone(), signature: proof.signature.clone() };
+            assert_eq!(forged.check(&bob), refusal, "{path}");
+        }
     }
 
     // For each purpose but its own, and for none.
@@ -125,20 +144,27 @@ where
     for (purpose, prefix) in purposes() {
         let signing = purpose.signing_bytes(&bytes);
         assert_eq!(signing, [prefix, &bytes].concat(), "{purpose:?}");
-        let forged = Signed { statement: statement.clone(), signature: sign(&signing, &key(2)) };
-        let expected = if purpose == T::PURPOSE { Ok(()) } else { broken(statement) };
+        let forged = Signed { statement: statement.clone(), signature: sign(&signing, &key(2)).into() };
+        let own = purpose == T::PURPOSE;
+        let expected = if own { Ok(Proven::Key) } else { broken(statement) };
         assert_eq!(forged.check(&bob), expected, "signed for {purpose:?}");
+        let expected = if own { by_passkey.check(&bob) } else { other_challenge(statement) };
+        assert_eq!(asserted(&signing).check(&bob), expected, "asserted for {purpose:?}");
     }
     let digested = holdpoint_domain::Digest::of(statement).unwrap();
     for bare in [&bytes[..], digested.as_bytes()] {
-        let forged = Signed { statement: statement.clone(), signature: sign(bare, &key(2)) };
+        let forged = Signed { statement: statement.clone(), signature: sign(bare, &key(2)).into() };
         assert_eq!(forged.check(&bob), broken(statement), "signed without a purpose");
+        assert_eq!(asserted(bare).check(&bob), other_challenge(statement), "asserted without a purpose");
     }
 
     // By nobody else, and for nobody else.
     for (who, other) in [("the gate", gate()), ("ada", key(1)), ("a stranger", key(50))] {
         assert_eq!(stated(statement.clone(), &other).check(&bob), broken(statement), "signed by {who}");
-        assert_eq!(good.check(&public(&other)), broken(statement), "with the key of {who}");
+        let theirs: Credentials = public(&other).into();
+        assert_eq!(good.check(&theirs), broken(statement), "with the key of {who}");
+        let unknown = refused(statement, ProofError::UnknownPasskey);
+        assert_eq!(by_passkey.check(&theirs), unknown, "with the key of {who}");
     }
 }
 
@@ -160,10 +186,15 @@ fn inv05_inv03_t01_t19_a_resolution_is_bound_to_its_run_and_its_purpose() {
     }
 }
 
+#[test]
+fn inv15_t01_t19_the_end_of_a_halt_is_bound_to_that_halt_and_its_purpose() {
+    check_kind(&resume());
+}
+
 /// A yes never becomes a no, nor the other way about; nor does one finding become another.
 #[test]
 fn t01_what_was_said_is_not_turned_round() {
-    let bob = public(&key(2));
+    let bob = pinned()[&id("bob")].clone();
     for (said, wanted) in [(Choice::Approve, Choice::Reject), (Choice::Reject, Choice::Approve)] {
         let mut forged = stated(ChangeStatement { choice: said, ..change_statement() }, &key(2));
         forged.statement.choice = wanted;
@@ -198,6 +229,7 @@ fn t19_a_statement_is_read_as_what_it_is() {
         serde_json::to_value(stated(change_statement(), &key(2))).unwrap(),
         serde_json::to_value(stated(review(), &key(2))).unwrap(),
         serde_json::to_value(stated(resolution(), &key(2))).unwrap(),
+        serde_json::to_value(stated(resume(), &key(2))).unwrap(),
     ];
     for (place, value) in values.iter().enumerate() {
         let read = |value: &serde_json::Value| {
@@ -205,18 +237,19 @@ fn t19_a_statement_is_read_as_what_it_is() {
                 reads::<ChangeStatement>(value),
                 reads::<ReviewStatement>(value),
                 reads::<ResolutionStatement>(value),
+                reads::<ResumeStatement>(value),
             ]
         };
-        let mut only = [false; 3];
+        let mut only = [false; 4];
         only[place] = true;
         assert_eq!(read(value), only);
         for path in ["", "/statement"] {
             let mut more = value.clone();
             more.pointer_mut(path).unwrap().as_object_mut().unwrap().insert("zz".into(), 0.into());
-            assert_eq!(read(&more), [false; 3], "`{path}/zz` was read");
+            assert_eq!(read(&more), [false; 4], "`{path}/zz` was read");
         }
         let mut unsigned = value.clone();
         unsigned.as_object_mut().unwrap().remove("signature");
-        assert_eq!(read(&unsigned), [false; 3]);
+        assert_eq!(read(&unsigned), [false; 4]);
     }
 }

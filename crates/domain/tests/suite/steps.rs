@@ -7,7 +7,7 @@ use holdpoint_domain::{
     Rung, Tier,
     action::UndoKind,
     approval::{ApprovalError, HoldTerms, belong_together},
-    decision::{Answer, Decision, Ladder, Mode, Verdict, Worse, decide, worse},
+    decision::{Answer, Decision, Ladder, Verdict, Worse, decide, worse},
     facts::{Facts, PlanFacts},
     plan::{MAX_STEPS, Plan, PlanError},
 };
@@ -35,7 +35,7 @@ fn named() -> BTreeMap<&'static str, Case> {
 
 fn decide_steps(steps: &[&Case]) -> Decision {
     let ladders: Vec<_> = steps.iter().map(|step| step.ladder.clone()).collect();
-    decide(&facts_of(steps), &ladders, Mode::Production).unwrap()
+    decide(&facts_of(steps), &ladders).unwrap()
 }
 
 fn facts_of(steps: &[&Case]) -> PlanFacts {
@@ -49,7 +49,7 @@ fn decide_line(line: &str, named: &BTreeMap<&str, Case>) -> Decision {
     assert!((2..=MAX_STEPS).contains(&steps.len()), "{line}");
     let asked = asked.trim().parse().unwrap();
     let ladders: Vec<_> = steps.iter().map(|step| step.ladder.clone()).take(asked).collect();
-    decide(&facts_of(&steps), &ladders, Mode::Production).unwrap()
+    decide(&facts_of(&steps), &ladders).unwrap()
 }
 
 #[test]
@@ -75,8 +75,7 @@ fn the_matrix_of_plans_is_the_reviewed_one() {
 #[test]
 fn a_plan_is_decided_like_the_worst_of_its_steps() {
     let named: Vec<_> = named().into_values().collect();
-    let alone: Vec<_> =
-        named.iter().map(|case| decide_one(&case.facts, &case.ladder, Mode::Production)).collect();
+    let alone: Vec<_> = named.iter().map(|case| decide_one(&case.facts, &case.ladder)).collect();
     for answer in [Answer::Allow, Answer::Hold, Answer::Defer, Answer::Deny] {
         assert!(alone.iter().any(|decision| decision.answer == answer), "no step is `{answer}`");
     }
@@ -113,7 +112,7 @@ fn inv09_a_step_that_policy_was_not_asked_about_is_denied() {
     for count in 1..=MAX_STEPS {
         for asked in 0..=count {
             let ladders = vec![allow_from(Rung::T1); asked];
-            let decision = decide(&plan_facts(count), &ladders, Mode::Production).unwrap();
+            let decision = decide(&plan_facts(count), &ladders).unwrap();
             let expected = if asked == count { Answer::Allow } else { Answer::Deny };
             assert_eq!(decision.answer, expected, "{asked} of {count}");
             let failed = decision.reasons.iter().any(|reason| reason.rule.as_str() == "policy-failed");
@@ -151,7 +150,7 @@ fn held(count: usize) -> (HoldTerms, Plan, PlanFacts, Decision) {
     let plan =
         Plan::new(plan().requester().clone(), plan().incident().cloned(), id("process.hung"), steps(count))
             .unwrap();
-    let decision = decide(&facts, &vec![allow_from(Rung::T3); count], Mode::Production).unwrap();
+    let decision = decide(&facts, &vec![allow_from(Rung::T3); count]).unwrap();
     assert_eq!((decision.answer, decision.tier), (Answer::Hold, Tier::T3));
     let terms = HoldTerms { plan: plan.digest().unwrap(), ..terms(&decision) };
     (terms, plan, facts, decision)
@@ -368,7 +367,7 @@ proptest! {
     ) {
         let decide_all = |steps: &[(Facts, Ladder)]| {
             let (facts, ladders): (Vec<_>, Vec<_>) = steps.iter().cloned().unzip();
-            decide(&PlanFacts::new(facts).unwrap(), &ladders, Mode::Production).unwrap()
+            decide(&PlanFacts::new(facts).unwrap(), &ladders).unwrap()
         };
         let all = decide_all(&steps);
         // Whichever step is the one that was added.
@@ -396,7 +395,7 @@ proptest! {
     ) {
         let decide_all = |steps: Vec<(Facts, Ladder)>| {
             let (facts, ladders): (Vec<_>, Vec<_>) = steps.into_iter().unzip();
-            decide(&PlanFacts::new(facts).unwrap(), &ladders, Mode::Production).unwrap()
+            decide(&PlanFacts::new(facts).unwrap(), &ladders).unwrap()
         };
         let forward = decide_all(steps.clone());
         let backward = decide_all(steps.into_iter().rev().collect());
@@ -405,7 +404,7 @@ proptest! {
 
     #[test]
     fn a_plan_of_one_step_is_decided_like_the_step(facts in any_facts(), ladder in any_ladder()) {
-        let decision = decide_one(&facts, &ladder, Mode::Production);
+        let decision = decide_one(&facts, &ladder);
         prop_assert_eq!(decision.facts, one(&facts).digest().unwrap());
         let floor = holdpoint_domain::decision::floor(&facts).0;
         prop_assert_eq!(decision.floor, floor.unwrap_or(Tier::T5));

@@ -9,15 +9,17 @@ use holdpoint_domain::{
     actor::Phase,
     approval::{Choice, Consent, HoldTerms, SignedStatement, Statement, TreeHead},
     blast::Blast,
-    decision::{Answer, Decision, DecisionType, Ladder, Mode, Verdict, Worse, decide, worse},
+    decision::{Answer, Decision, DecisionType, Ladder, Verdict, Worse, decide, worse},
     digest::Salt,
     facts::{
         ActionFacts, Brakes, Facts, FactsType, Inputs, Origin, OverBudget, PlanFacts, Principal, Provenance,
         Standing, TargetFacts, TriggerFacts, UndoFacts,
     },
-    id::Kind,
+    id::{Kind, kind},
+    passkey::{Assertion, Authenticator},
     permit::{Grant, GrantParts, Permit, PermitError},
     plan::{MAX_STEPS, ParamValue, Plan, Requester, Step},
+    proof::{Credentials, Proof},
     signature::{PublicKey, Signature},
     target::Criticality,
     trigger::{Agreement, Truth},
@@ -67,9 +69,28 @@ pub(crate) fn public(key: &SigningKey) -> PublicKey {
 /// The people of the suites, and the number of each one's key.
 pub(crate) const PEOPLE: [(&str, u8); 4] = [("ada", 1), ("bob", 2), ("cyd", 3), ("dee", 4)];
 
-/// Keys as an executor pins them.
-pub(crate) fn pinned() -> BTreeMap<Id<holdpoint_domain::id::kind::Person>, PublicKey> {
-    PEOPLE.iter().map(|(name, number)| (id(name), public(&key(*number)))).collect()
+/// The console that everybody's passkeys are registered at.
+pub(crate) const CONSOLE: &str = "http://localhost:7070";
+
+/// The passkey of one of [`PEOPLE`], enrolled by an act of its own.
+pub(crate) fn passkey(person: &str) -> Authenticator {
+    Authenticator::new([100 + number(person); 32], CONSOLE, id(&format!("act-{person}"))).unwrap()
+}
+
+fn number(person: &str) -> u8 {
+    PEOPLE.iter().find(|(name, _)| *name == person).unwrap().1
+}
+
+/// Keys and passkeys as an executor pins them.
+pub(crate) fn pinned() -> BTreeMap<Id<kind::Person>, Credentials> {
+    let both =
+        |name, number| Credentials { key: Some(public(&key(number))), passkeys: vec![passkey(name).passkey] };
+    PEOPLE.iter().map(|(name, number)| (id(name), both(name, *number))).collect()
+}
+
+/// Keys alone.
+pub(crate) fn pinned_keys() -> BTreeMap<Id<kind::Person>, Credentials> {
+    PEOPLE.iter().map(|(name, number)| (id(name), public(&key(*number)).into())).collect()
 }
 
 /// A restart of a stateless worker with three replicas, trigger proven, nothing in the way, by an accepted agent.
@@ -206,8 +227,8 @@ pub(crate) fn steps(count: usize) -> Vec<Step> {
 }
 
 /// The decision on a plan of one step.
-pub(crate) fn decide_one(facts: &Facts, ladder: &Ladder, mode: Mode) -> Decision {
-    decide(&one(facts), std::slice::from_ref(ladder), mode).unwrap()
+pub(crate) fn decide_one(facts: &Facts, ladder: &Ladder) -> Decision {
+    decide(&one(facts), std::slice::from_ref(ladder)).unwrap()
 }
 
 /// What is worse about a plan of one step.
@@ -226,8 +247,8 @@ pub(crate) fn over_budget() -> OverBudget {
 }
 
 /// The decision on the plain facts when policy allows from `first`.
-pub(crate) fn decision(first: Rung, mode: Mode) -> Decision {
-    decide_one(&facts(), &allow_from(first), mode)
+pub(crate) fn decision(first: Rung) -> Decision {
+    decide_one(&facts(), &allow_from(first))
 }
 
 /// A decision that `decide` never makes, to see that nothing downstream relies on that.
@@ -240,7 +261,6 @@ pub(crate) fn raw_decision(answer: Answer, tier: Tier) -> Decision {
         reasons: vec![],
         facts: one(&facts()).digest().unwrap(),
         policy: digest("policy"),
-        development: false,
     }
 }
 
@@ -288,10 +308,33 @@ pub(crate) fn terms(decision: &Decision) -> HoldTerms {
     }
 }
 
-/// A statement of one of [`PEOPLE`], signed with their own key.
+/// A statement of one of [`PEOPLE`]: from T4 on with their passkey, below with their key.
 pub(crate) fn signed(terms: &HoldTerms, person: &str, choice: Choice) -> SignedStatement {
-    let number = PEOPLE.iter().find(|(name, _)| *name == person).unwrap().1;
-    signed_by(terms, person, choice, &key(number))
+    if terms.tier >= Tier::T4 {
+        asserted_by(terms, person, choice, &passkey(person))
+    } else {
+        signed_by(terms, person, choice, &key(number(person)))
+    }
+}
+
+/// A statement in the name of `person`, signed with whatever passkey.
+pub(crate) fn asserted_by(
+    terms: &HoldTerms,
+    person: &str,
+    choice: Choice,
+    passkey: &Authenticator,
+) -> SignedStatement {
+    let statement = Statement::new(terms.clone(), id(person), choice);
+    let signature = passkey.sign(&statement.signing_bytes().unwrap(), 0).into();
+    SignedStatement { statement, signature }
+}
+
+/// The assertion in a statement.
+pub(crate) fn assertion(signed: &mut SignedStatement) -> &mut Assertion {
+    match &mut signed.signature {
+        Proof::Passkey(assertion) => assertion,
+        Proof::Key(_) => panic!("signed with a key"),
+    }
 }
 
 /// A statement in the name of `person`, signed with whatever key.
@@ -303,13 +346,18 @@ pub(crate) fn signed_by(
 ) -> SignedStatement {
     let statement = Statement::new(terms.clone(), id(person), choice);
     let signature = key.sign(&statement.signing_bytes().unwrap());
-    SignedStatement { statement, signature: Signature::from_bytes(signature.to_bytes()) }
+    SignedStatement { statement, signature: Signature::from_bytes(signature.to_bytes()).into() }
 }
 
 /// The consent of one of [`PEOPLE`].
 pub(crate) fn consent(terms: &HoldTerms, person: &str, choice: Choice) -> Consent {
-    let key = pinned()[&id(person)].clone();
-    signed(terms, person, choice).check(terms, &key, plan().requester(), at(NOW)).unwrap()
+    counted(signed(terms, person, choice), terms)
+}
+
+/// A statement of one of [`PEOPLE`], checked.
+pub(crate) fn counted(signed: SignedStatement, terms: &HoldTerms) -> Consent {
+    let credentials = pinned()[&signed.statement.approver].clone();
+    signed.check(terms, &credentials, plan().requester(), at(NOW)).unwrap()
 }
 
 pub(crate) fn parts() -> GrantParts {
@@ -328,8 +376,8 @@ pub(crate) fn parts() -> GrantParts {
 }
 
 /// The grant on [`plan`] that policy allows from `first` on, with these approvers.
-pub(crate) fn grant(first: Rung, mode: Mode, approvers: &[&str]) -> Result<Grant, PermitError> {
-    let decision = decision(first, mode);
+pub(crate) fn grant(first: Rung, approvers: &[&str]) -> Result<Grant, PermitError> {
+    let decision = decision(first);
     let terms = terms(&decision);
     let consents: Vec<_> = approvers.iter().map(|who| consent(&terms, who, Choice::Approve)).collect();
     Grant::new(&decision, &plan(), &consents, parts())

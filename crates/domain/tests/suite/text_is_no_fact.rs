@@ -3,12 +3,7 @@
 use std::collections::BTreeMap;
 
 use holdpoint_domain::{
-    Digest, Rung,
-    decision::{Decision, Mode},
-    digest::canonical,
-    facts::Facts,
-    plan::Narrative,
-    trigger::Reading,
+    Digest, Rung, decision::Decision, digest::canonical, facts::Facts, plan::Narrative, trigger::Reading,
 };
 use serde_json::Value;
 
@@ -101,7 +96,7 @@ fn t35_a_reading_carries_no_text_of_the_measured_system() {
 fn inv10_inv14_t35_injected_words_change_no_byte_of_the_decision() {
     let decide_with = |narrative: &Narrative| {
         let facts = facts();
-        let decision = decide_one(&facts, &allow_from(Rung::T3), Mode::Production);
+        let decision = decide_one(&facts, &allow_from(Rung::T3));
         let words = String::from_utf8(canonical(narrative).unwrap()).unwrap();
         let bytes = [canonical(&plan()), canonical(&facts), canonical(&decision)].map(Result::unwrap);
         (bytes, commitment(&words))
@@ -127,7 +122,7 @@ fn inv10_inv14_t35_injected_words_change_no_byte_of_the_decision() {
 /// A decision names rules and digests; it quotes nobody.
 #[test]
 fn inv10_a_decision_quotes_nobody() {
-    let decision = decide_one(&full(), &allow_from(Rung::T1), Mode::Production);
+    let decision = decide_one(&full(), &allow_from(Rung::T1));
     let value = serde_json::to_value(&decision).unwrap();
     for path in leaves(&value) {
         for injection in INJECTIONS.iter().filter(|text| **text != "T0") {

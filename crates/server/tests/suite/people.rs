@@ -105,7 +105,7 @@ async fn inv15_a_halt_outlives_kill_9_and_ends_with_a_resume() {
     stage.start();
     assert_eq!(status(&stage).await["halt"]["by"], "ben");
     assert_eq!(stage.propose("worker").await.0, 403);
-    assert!(by(&stage, "ada", &["resume"]).contains("resumed"));
+    assert!(by(&stage, "ada", &["resume", "--yes"]).contains("resumed"));
     assert_eq!(worker(&stage).await.0, 201);
 
     // Without the gate: the latch file halts the next start.
@@ -116,7 +116,7 @@ async fn inv15_a_halt_outlives_kill_9_and_ends_with_a_resume() {
     let halt = status(&stage).await["halt"].clone();
     assert_eq!((&halt["reach"], &halt["by"]), (&json!("hard"), &json!("ada")));
     assert_eq!(stage.propose("worker").await.0, 403);
-    by(&stage, "ben", &["resume"]);
+    by(&stage, "ben", &["resume", "--yes"]);
     assert_eq!(worker(&stage).await.0, 201);
 }
 

@@ -19,6 +19,8 @@ pub(super) enum Shape {
     /// Any names, with values of one kind.
     Map(&'static Shape),
     List(&'static Shape),
+    /// A text, or something else.
+    TextOr(&'static Shape),
     /// A parameter: a whole number, a flag or a word.
     Param,
 }
@@ -34,7 +36,7 @@ pub(super) enum Need {
 }
 
 use Need::{May, Must, Null};
-use Shape::{Flag, List, Map, Object, Param, Text, Whole, Word};
+use Shape::{Flag, List, Map, Object, Param, Text, TextOr, Whole, Word};
 
 const HEAD: Shape = Object(&[("origin", Must, Text), ("size", Must, Whole(MAX_WHOLE)), ("root", Must, Text)]);
 const CONTROL: Shape = Word(&["policy", "catalogue", "inventory", "registry", "limits"]);
@@ -100,6 +102,27 @@ const RESOLUTION: Shape = Object(&[
     ("resolver", Must, Text),
     ("found", Must, Word(&["as_before", "as_planned", "put_right"])),
 ]);
+const RESUME: Shape = Object(&[
+    ("type", Must, Word(&["holdpoint/resume/v1"])),
+    ("origin", Must, Text),
+    (
+        "halt",
+        Must,
+        Object(&[
+            ("reach", Must, Word(&["soft", "hard"])),
+            ("by", Null, Text),
+            ("at_ms", Must, Whole(MAX_WHOLE)),
+        ]),
+    ),
+    ("by", Must, Text),
+]);
+/// A key's signature, or a passkey's assertion.
+const PROOF: Shape = TextOr(&Object(&[
+    ("credential", Must, Text),
+    ("authenticator_data", Must, Text),
+    ("client_data", Must, Text),
+    ("signature", Must, Text),
+]));
 const CHANGE_TERMS: Shape = Object(&[
     ("id", Must, Text),
     ("head", Must, HEAD),
@@ -122,29 +145,29 @@ const CHANGE_STATEMENT: Shape = Object(&[
 const BODIES: &[(&str, Shape)] = &[
     ("/v1/plans", PLAN),
     ("/v1/evaluations", Object(&[("action", Must, Text), ("target", Must, Text)])),
-    ("/v1/holds/{id}/decisions", Object(&[("statement", Must, HOLD_STATEMENT), ("signature", Must, Text)])),
+    ("/v1/holds/{id}/decisions", Object(&[("statement", Must, HOLD_STATEMENT), ("signature", Must, PROOF)])),
     (
         "/v1/plans/{id}/review",
         Object(&[
-            ("statement", Must, Object(&[("statement", Must, REVIEW), ("signature", Must, Text)])),
+            ("statement", Must, Object(&[("statement", Must, REVIEW), ("signature", Must, PROOF)])),
             ("note", Null, Text),
         ]),
     ),
     (
         "/v1/plans/{id}/resolution",
         Object(&[
-            ("statement", Must, Object(&[("statement", Must, RESOLUTION), ("signature", Must, Text)])),
+            ("statement", Must, Object(&[("statement", Must, RESOLUTION), ("signature", Must, PROOF)])),
             ("note", Null, Text),
         ]),
     ),
     ("/v1/changes", Object(&[("control", Must, CONTROL), ("files", Must, Map(&Text))])),
     (
         "/v1/changes/{id}/decisions",
-        Object(&[("statement", Must, CHANGE_STATEMENT), ("signature", Must, Text)]),
+        Object(&[("statement", Must, CHANGE_STATEMENT), ("signature", Must, PROOF)]),
     ),
     ("/v1/leases/{id}/revocation", Object(&[])),
     ("/v1/halt", Object(&[("reach", Must, Word(&["soft", "hard"]))])),
-    ("/v1/resume", Object(&[])),
+    ("/v1/resume", Object(&[("statement", Must, RESUME), ("signature", Must, PROOF)])),
     ("/v1/probes", Object(&[("condition", Must, Text), ("target", Must, Text)])),
     ("/v1/delegations", DELEGATION),
     ("/v1/introspection", Object(&[("token", Must, Text), ("executor", Null, Text)])),
@@ -160,11 +183,12 @@ impl Shape {
     /// Why a value is none of this shape.
     pub(super) fn fits(self, value: &Value) -> Result<(), String> {
         let fits = match (self, value) {
-            (Text, Value::String(_)) | (Flag | Param, Value::Bool(_)) => true,
+            (Text | TextOr(_), Value::String(_)) | (Flag | Param, Value::Bool(_)) => true,
             (Whole(most), Value::Number(number)) => number.as_u64().is_some_and(|number| number <= most),
             (Word(words), Value::String(word)) => words.contains(&word.as_str()),
             (Param, Value::Number(number)) => number.is_i64(),
             (Param, Value::String(word)) => !word.is_empty(),
+            (TextOr(of), other) => return of.fits(other),
             (List(of), Value::Array(list)) => return list.iter().try_for_each(|value| of.fits(value)),
             (Map(of), Value::Object(fields)) => return fields.values().try_for_each(|value| of.fits(value)),
             (Object(known), Value::Object(fields)) => return fields_fit(known, fields),

@@ -20,7 +20,6 @@ use holdpoint_app::port::{Clock, IssueError, Issuer as _, Observation, Observer 
 use holdpoint_domain::{
     Digest, Id, Millis, Tier, Timestamp,
     action::Catalogue,
-    decision::Mode,
     lease::{Lease, LeaseInfo, Scope, Ttl},
     permit::{Grant, Permit},
     plan::{ParamValue, Plan, Requester, Step},
@@ -134,8 +133,7 @@ impl Desk {
     }
 
     pub(super) fn executor(&self) -> JobExecutor {
-        let mut pins = pins(Arc::clone(&self.catalogue));
-        pins.mode = Mode::Development;
+        let pins = pins(Arc::clone(&self.catalogue));
         let authority = Authority {
             key: key("executor").public_key(),
             name: id("job"),

@@ -1,11 +1,18 @@
 //! The halt, limits and the gate's own state over HTTP.
 
-use holdpoint_app::fake::{Failure, When};
-use holdpoint_domain::halt::Reach;
-use serde_json::json;
+use holdpoint_app::fake::{Failure, When, signed};
+use holdpoint_domain::halt::{Reach, ResumeStatement};
+use serde_json::{Value, json};
 
 use super::bench::{Bench, plan};
 use crate::http::wire;
+
+/// What a person signs to end the halt in force, as the body of a request.
+pub(super) async fn end_of_halt(bench: &Bench, name: &str) -> Value {
+    let shown: wire::HaltInForce = bench.get("/v1/halt", "person.alice").await.json();
+    let statement = ResumeStatement::new(shown.origin, shown.halt.unwrap(), name.parse().unwrap());
+    serde_json::to_value(signed(statement)).unwrap()
+}
 
 #[tokio::test]
 async fn inv15_anybody_halts_and_an_administrator_resumes() {
@@ -18,12 +25,19 @@ async fn inv15_anybody_halts_and_an_administrator_resumes() {
     let shown: wire::HaltInForce = bench.get("/v1/halt", "agent.own.decide").await.json();
     assert_eq!(shown.halt.unwrap().by.unwrap().as_str(), "alice");
 
-    let refused = bench.post("/v1/resume", "person.alice", &json!({})).await.problem();
+    let refused =
+        bench.post("/v1/resume", "person.alice", &end_of_halt(&bench, "alice").await).await.problem();
     assert_eq!((refused.status, refused.rule.as_str()), (403, "not-an-administrator"));
-    let resumed: wire::HaltInForce = bench.post("/v1/resume", "person.bob", &json!({})).await.json();
+    assert_eq!(bench.post("/v1/resume", "person.bob", &json!({})).await.problem().status, 400);
+    let signed = end_of_halt(&bench, "bob").await;
+    let others = bench.post("/v1/resume", "person.carol", &signed).await.problem();
+    assert_eq!((others.status, others.rule.as_str()), (403, "other-signer"));
+    let resumed: wire::HaltInForce = bench.post("/v1/resume", "person.bob", &signed).await.json();
     assert_eq!(resumed.halt, None);
-    assert_eq!(bench.post("/v1/resume", "person.bob", &json!({})).await.problem().rule, "not-halted");
-    assert_eq!(bench.post("/v1/resume", "person.bob", &json!({"a": 1})).await.problem().status, 400);
+    assert_eq!(bench.post("/v1/resume", "person.bob", &signed).await.problem().rule, "not-halted");
+    let mut more = signed.clone();
+    more["a"] = 1.into();
+    assert_eq!(bench.post("/v1/resume", "person.bob", &more).await.problem().status, 400);
     bench.propose("own", "process.restart", "worker-1").await;
 }
 

@@ -11,6 +11,7 @@ use super::{
     aftercare::{resolution, review},
     bench::{Bench, plan, request},
     changes::decision,
+    halt::end_of_halt,
 };
 use crate::http::{endpoint::ENDPOINTS, wire};
 
@@ -119,7 +120,6 @@ async fn call(bench: &Bench, method: &str, path: &str, token: &str) -> u16 {
         "/v1/changes" => Some(json!({"control": "policy", "files": {"policy": "second"}})),
         "/v1/leases/{id}/revocation" => Some(json!({})),
         "/v1/halt" => Some(json!({"reach": "soft"})),
-        "/v1/resume" => Some(json!({})),
         _ => None,
     };
     match path {
@@ -146,6 +146,7 @@ async fn call(bench: &Bench, method: &str, path: &str, token: &str) -> u16 {
         "/v1/resume" => {
             let halt = json!({"reach": "hard"});
             assert_eq!(bench.post("/v1/halt", "person.alice", &halt).await.status, 200);
+            body = Some(end_of_halt(&bench, "bob").await);
         }
         _ => {}
     }

@@ -141,8 +141,7 @@ async fn driven(scene: &Scene, scenario: Scenario, pid: Option<u32>) -> Option<(
         Scenario::Halt => halt(scene).await,
         Scenario::Resume => {
             halt(scene).await?;
-            scene.post("/v1/resume", &scene.person("ada"), &json!({})).await?;
-            Some(())
+            scene.resume("ada").await
         }
         Scenario::Change => change(scene).await,
         Scenario::Shutdown => {

@@ -17,9 +17,13 @@ use holdpoint_adapters::{
 };
 use holdpoint_app::port::Clock as _;
 use holdpoint_domain::{
-    Millis,
+    Digest, Millis, Tier,
     actor::{Identity, Phase, TrustDomain},
-    approval::{Choice, SignedStatement, Statement},
+    approval::{Choice, HoldTerms, SignedStatement, Statement},
+    halt::ResumeStatement,
+    passkey::Authenticator,
+    proof::Proof,
+    signed::{Signed, Statement as _},
 };
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
@@ -117,6 +121,9 @@ fn write_files(dir: &Path, port: u16, site: u16) {
             .replace("{{ada}}", person("ada").trim())
             .replace("{{ben}}", person("ben").trim())
             .replace("{{cleo}}", person("cleo").trim())
+            .replace("{{ada-passkey}}", &registered("ada"))
+            .replace("{{ben-passkey}}", &registered("ben"))
+            .replace("{{cleo-passkey}}", &registered("cleo"))
     };
     for (name, template) in files {
         fs::write(dir.join(name), text(template)).unwrap();
@@ -125,6 +132,18 @@ fn write_files(dir: &Path, port: u16, site: u16) {
     let accepted = json!({"accepted": [{"id": &sha[..16], "sha256": sha}]});
     fs::write(dir.join("site.token"), format!("{OLD_TOKEN}\n")).unwrap();
     fs::write(dir.join("accepted.json"), accepted.to_string()).unwrap();
+}
+
+/// Somebody's passkey, enrolled by an act of its own.
+fn passkey(person: &str) -> Authenticator {
+    let seed = *Digest::of_bytes(person.as_bytes()).as_bytes();
+    let act = format!("act-{person}").parse().unwrap();
+    Authenticator::new(seed, "http://localhost:7070", act).unwrap()
+}
+
+/// Somebody's passkey as the registry has it: JSON is YAML.
+fn registered(person: &str) -> String {
+    serde_json::to_string(&passkey(person).passkey).unwrap()
 }
 
 /// Copies what `init` and `keygen` made.
@@ -262,19 +281,38 @@ impl Scene {
         }
     }
 
-    /// Approves a hold, as the command line does.
+    /// Approves a hold: as the command line does, and from T4 on as the console does.
     pub(super) async fn approve(&self, hold: &str, person: &str) -> Option<()> {
         let shown = self.get(&format!("/v1/holds/{hold}"), &self.person(person)).await?;
-        let terms = serde_json::from_value(shown["terms"].clone()).ok()?;
-        let seed = Seed::load(&self.path(&format!("people/{person}.key"))).unwrap();
-        let key = Ed25519Key::from_seed("approval", &seed).unwrap();
+        let terms: HoldTerms = serde_json::from_value(shown["terms"].clone()).ok()?;
+        let is_strong = terms.tier >= Tier::T4;
         let statement = Statement::new(terms, person.parse().unwrap(), Choice::Approve);
-        let signature = key.sign(&statement.signing_bytes().unwrap());
+        let bytes = statement.signing_bytes().unwrap();
+        let signature =
+            if is_strong { passkey(person).sign(&bytes, 0).into() } else { self.signed(person, &bytes) };
         let body = serde_json::to_value(SignedStatement { statement, signature }).unwrap();
         let (status, answer) =
             self.post(&format!("/v1/holds/{hold}/decisions"), &self.person(person), &body).await?;
         assert_eq!(status, 200, "{answer}");
         Some(())
+    }
+
+    /// Ends the halt in force, as the command line does.
+    pub(super) async fn resume(&self, person: &str) -> Option<()> {
+        let shown = self.get("/v1/halt", &self.person(person)).await?;
+        let halt = serde_json::from_value(shown["halt"].clone()).ok()?;
+        let origin = shown["origin"].as_str()?.to_owned();
+        let statement = ResumeStatement::new(origin, halt, person.parse().unwrap());
+        let signature = self.signed(person, &statement.signing_bytes().unwrap());
+        let body = serde_json::to_value(Signed { statement, signature }).unwrap();
+        self.post("/v1/resume", &self.person(person), &body).await?;
+        Some(())
+    }
+
+    /// By the key in somebody's file.
+    fn signed(&self, person: &str, bytes: &[u8]) -> Proof {
+        let seed = Seed::load(&self.path(&format!("people/{person}.key"))).unwrap();
+        Ed25519Key::from_seed("approval", &seed).unwrap().sign(bytes).into()
     }
 
     /// Runs a command to its end, and returns what it said; nothing when it failed.

@@ -36,7 +36,8 @@ async fn inv15_a_halt_is_honoured_by_the_roles_and_not_lifted_by_an_absent_gate(
     scene.stage.start();
     let ben = scene.stage.person("ben");
     let url = scene.stage.url("/v1/resume");
-    let resumed = client().post(url).bearer_auth(&ben).json(&json!({})).send().await.unwrap();
+    let signed = crate::suite::consent::end_of_halt(&scene.stage, "ben").await;
+    let resumed = client().post(url).bearer_auth(&ben).json(&signed).send().await.unwrap();
     assert_eq!(resumed.status().as_u16(), 200);
     scene.stage.until("the roles know of its end", || !issuer.exists() && !executor.exists());
     assert_eq!(restart(&scene).await, "succeeded", "{}", scene.stage.log());

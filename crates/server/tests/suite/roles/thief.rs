@@ -322,7 +322,7 @@ async fn inv04_a_stolen_gate_cannot_forge_consent() {
     };
     let forge = |key: &Ed25519Key, person: &str| {
         let statement = Statement::new(terms.clone(), id(person), Choice::Approve);
-        let signature = key.sign(&statement.signing_bytes().unwrap());
+        let signature = key.sign(&statement.signing_bytes().unwrap()).into();
         Grant {
             terms: Some(terms.clone()),
             approvals: vec![SignedStatement { statement, signature }],
@@ -505,7 +505,7 @@ async fn inv04_t05_a_stolen_gate_makes_no_second_permit_of_one_consent() {
     let ada = Seed::load(&scene.stage.root().join("people/ada.key")).unwrap();
     let ada = Ed25519Key::from_seed("approval", &ada).unwrap();
     let statement = Statement::new(terms.clone(), id("ada"), Choice::Approve);
-    let signature = ada.sign(&statement.signing_bytes().unwrap());
+    let signature = ada.sign(&statement.signing_bytes().unwrap()).into();
     let approvals = vec![SignedStatement { statement, signature }];
     let first = Grant { terms: Some(terms), approvals, ..grant };
     let second =
