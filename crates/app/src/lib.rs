@@ -18,6 +18,7 @@ pub mod gather;
 pub mod halt;
 pub mod introspect;
 pub mod judge;
+pub mod notify;
 mod offboard;
 pub mod port;
 pub mod preview;
