@@ -112,6 +112,10 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     let telling =
         wired.neighbours.as_ref().map(|roles| tokio::spawn(telling(Arc::clone(&cell), roles.told())));
 
+    let store = Arc::clone(&gate.ports.store);
+    let teller = wiring::teller(&config, &store, &gate.ports.clock).await?;
+    let telling_people = teller.map(|teller| tokio::spawn(wiring::telling_people(teller, store)));
+
     // Before anything starts: what is on disk and not in force suspends T1 and T2.
     in_force.look_at_disk(&gate).await;
     if let Some(halt) = gate.halted() {
@@ -152,7 +156,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     })
     .await;
     clockwork.abort();
-    for task in [witnessing, telling, healing, for_workloads].into_iter().flatten() {
+    for task in [witnessing, telling, telling_people, healing, for_workloads].into_iter().flatten() {
         task.abort();
     }
     sweeping.abort();

@@ -290,8 +290,7 @@ impl Message {
     /// A message that says nothing but that the channel works.
     #[must_use]
     pub fn test(id: String, now: Timestamp, link_base: &str, to: Vec<Id<kind::Person>>) -> Self {
-        let about =
-            About { subject: Subject::Gate { halt: None }, by: None, why: None, ends_at_ms: None };
+        let about = About { subject: Subject::Gate { halt: None }, by: None, why: None, ends_at_ms: None };
         let link = format!("{link_base}{}", about.subject.path(Event::Test));
         Self { id, event: Event::Test, at_ms: now, index: None, after_minutes: None, about, link, to }
     }

@@ -76,7 +76,8 @@ impl Route {
             return false;
         }
         let Subject::Plan { tier, steps, .. } = &about.subject else { return true };
-        let is_in = |environments: &BTreeSet<_>, one: Option<&_>| one.is_none_or(|one| environments.contains(one));
+        let is_in =
+            |environments: &BTreeSet<_>, one: Option<&_>| one.is_none_or(|one| environments.contains(one));
         let environment = self.environments.is_empty()
             || steps.iter().any(|step| is_in(&self.environments, step.environment.as_ref()));
         let team = self.teams.is_empty()

@@ -16,10 +16,8 @@ use holdpoint_domain::{Id, Timestamp, record::Record};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChannelState, Concern, Notable, OnCall, Outbox, Planned, Reading, Rules, Watch,
-    kind::Channel,
-    notable::notable,
-    watch::By,
+    ChannelState, Concern, Notable, OnCall, Outbox, Planned, Reading, Rules, Watch, kind::Channel,
+    notable::notable, watch::By,
 };
 use crate::{
     port::{Clock, MemoryError, Notifier, NotifyMemory, Store, StoreError},
@@ -113,11 +111,15 @@ impl Teller {
             Some(text) => match serde_json::from_str::<Kept>(&text) {
                 Ok(kept) if kept.origin == origin => kept,
                 Ok(_) => {
-                    tracing::error!("what people were told is about another log: beginning with what is open now");
+                    tracing::error!(
+                        "what people were told is about another log: beginning with what is open now"
+                    );
                     fresh()
                 }
                 Err(err) => {
-                    tracing::error!("what people were told does not parse ({err}): beginning with what is open now");
+                    tracing::error!(
+                        "what people were told does not parse ({err}): beginning with what is open now"
+                    );
                     fresh()
                 }
             },
@@ -125,7 +127,9 @@ impl Teller {
         let channels = rules.channels();
         let lost = kept.outbox.keep_only(|channel| channels.contains(channel));
         if lost > 0 {
-            tracing::warn!("{lost} messages waited on channels that no rule names any more: they are dropped");
+            tracing::warn!(
+                "{lost} messages waited on channels that no rule names any more: they are dropped"
+            );
         }
         Ok(Self { ports, rules, origin, state: Mutex::new(kept), is_dirty: AtomicBool::new(true) })
     }
@@ -264,6 +268,8 @@ impl Teller {
         let (records, next) = self.read(position).await?;
         for (index, record) in records {
             self.note(index, &record).await?;
+            // A later one of the page may fail: this one is not planned again by that.
+            self.state().position = Some(index.saturating_add(1));
         }
         self.state().position = Some(next);
         if next.checked_div(KEEP_EVERY) != position.checked_div(KEEP_EVERY) {

@@ -80,7 +80,9 @@ impl Watch {
         // A change that is over is told whatever it asked for; what asks is withdrawn with an answer.
         let asks = notable.opens.clone().filter(|concern| matches!(concern, Concern::Hold(_)));
         let told = Telling { index, at_ms, event, after_minutes: None, about: &notable.about, asks };
-        by.plan(&told, |route| route.fits(event, &notable.about).then_some(&route.first).into_iter().collect())
+        by.plan(&told, |route| {
+            route.fits(event, &notable.about).then_some(&route.first).into_iter().collect()
+        })
     }
 
     /// Watches something no longer.
@@ -135,9 +137,11 @@ impl Open {
         if let Some(at_ms) = overdue.filter(|at| is_due(*at)) {
             let event = Event::ReviewOverdue;
             let told = Telling { index, at_ms, event, after_minutes: None, about, asks: None };
-            planned.extend(by.plan(&told, |route| {
-                route.fits(event, about).then_some(&route.first).into_iter().collect()
-            }));
+            planned.extend(
+                by.plan(&told, |route| {
+                    route.fits(event, about).then_some(&route.first).into_iter().collect()
+                }),
+            );
         }
         planned
     }

@@ -1,7 +1,9 @@
 //! Configuration: one file, typed, parsed once. Unknown keys are refused and all faults are reported together.
 
 mod inputs;
+mod notify;
 mod roles;
+mod rota;
 mod witness;
 
 pub(crate) use inputs::{
@@ -9,6 +11,7 @@ pub(crate) use inputs::{
     read_inventory, root_text, unmeasurable,
 };
 
+pub(crate) use notify::NotifyConfig;
 pub(crate) use roles::{GateRoles, PeerEntry, Role, RoleConfig, TlsEntry, spiffe};
 pub(crate) use witness::{WitnessConfig, Witnesses, cosigner_key, log_key};
 
@@ -81,6 +84,9 @@ pub(crate) struct Config {
     /// A door for workloads that prove who they are by X.509-SVIDs; without it there is none.
     #[serde(default)]
     pub(crate) workloads: Option<WorkloadDoor>,
+    /// Who hears of what, over which channels; without it nobody is told.
+    #[serde(default)]
+    pub(crate) notify: Option<PathBuf>,
     /// Times, each with a default.
     #[serde(default)]
     pub(crate) timings: Timings,
@@ -282,6 +288,16 @@ impl Config {
     /// The newest head that witnesses cosigned.
     pub(crate) fn cosigned(&self) -> PathBuf {
         self.path(&self.data_dir).join("cosigned")
+    }
+
+    /// What people were told.
+    pub(crate) fn notified(&self) -> PathBuf {
+        self.path(&self.data_dir).join("notified")
+    }
+
+    /// The console's address, for links.
+    pub(crate) const fn console_origin(&self) -> Option<&str> {
+        None
     }
 
     /// The latch file of a halt.
