@@ -4,13 +4,16 @@ use std::{fmt, fs, path::Path, time::Duration};
 
 use holdpoint_app::port::SendError;
 use reqwest::{
-    Certificate, Client, Url,
+    Certificate, Client, RequestBuilder, Url,
     header::{self, HeaderMap, HeaderValue},
     redirect, retry,
 };
 
 use super::ChannelError;
-use crate::{step::Step, system::key_file};
+use crate::{
+    step::{Step, Taken},
+    system::key_file,
+};
 
 /// How long a delivery may take, connecting included: the format's advice is 15 to 30 seconds.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -124,11 +127,13 @@ impl Endpoint {
         }
         fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         // If we stop around this, the receiver may have the message; it comes again with the same id.
-        let answer = Step::NotifySend
-            .take_async(|_| self.http.post(self.url.clone()).headers(fields).body(body).send())
-            .await;
+        let answer = Step::NotifySend.take_async(|taken| self.request(body, fields, &taken).send()).await;
         let status = answer.map_err(|err| unreachable(&err))?.status();
         if status.is_success() { Ok(()) } else { Err(SendError::Refused(status.as_u16())) }
+    }
+
+    fn request(&self, body: String, fields: HeaderMap, _: &Taken) -> RequestBuilder {
+        self.http.post(self.url.clone()).headers(fields).body(body)
     }
 }
 
