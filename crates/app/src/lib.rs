@@ -22,6 +22,7 @@ pub mod introspect;
 pub mod judge;
 pub mod look;
 pub mod narrow;
+pub mod notify;
 mod offboard;
 pub mod port;
 pub mod preview;

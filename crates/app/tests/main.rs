@@ -25,6 +25,7 @@ mod suite {
     mod introspections;
     mod leases;
     mod life;
+    mod notifications;
     mod offboarding;
     mod outcomes;
     mod passkeys;

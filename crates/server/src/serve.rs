@@ -99,6 +99,9 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     let (cell, in_force) = (wired.cell, wired.in_force);
     let _workload_api = wired.workload_api;
     let gate = cell.get();
+    // Before anything is done: a channel without its secret refuses the start.
+    let store = Arc::clone(&gate.ports.store);
+    let teller = wiring::teller(&config, &store, &gate.ports.clock).await?;
     // First of all: a gate whose inputs are not activated must not even settle open runs.
     start::start(&gate).await.map_err(|refusal| CliError::Failed(format!("{refusal}; {}", refusal.next)))?;
 
@@ -111,6 +114,8 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     };
     let telling =
         wired.neighbours.as_ref().map(|roles| tokio::spawn(telling(Arc::clone(&cell), roles.told())));
+
+    let telling_people = teller.map(|teller| tokio::spawn(wiring::telling_people(teller, store)));
 
     // Before anything starts: what is on disk and not in force suspends T1 and T2.
     in_force.look_at_disk(&gate).await;
@@ -153,7 +158,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     })
     .await;
     clockwork.abort();
-    for task in [witnessing, telling, healing, for_workloads].into_iter().flatten() {
+    for task in [witnessing, telling, telling_people, healing, for_workloads].into_iter().flatten() {
         task.abort();
     }
     sweeping.abort();

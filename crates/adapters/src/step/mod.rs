@@ -58,6 +58,10 @@ pub enum Step {
     CosignAsk,
     /// The newest cosigned head is kept beside the store. Before, after: the next one that is cosigned takes its place.
     CosignKeep,
+    /// A message is sent to people. Before, after: it is sent by the next start, with the same id.
+    NotifySend,
+    /// What people were told is remembered. Before: what came since is planned once more, with the same ids. After: it is not.
+    NotifyKeep,
     /// An issuer in a process of its own writes down which permit some consents became. Before: nothing was leased. After: the same
     /// permit is leased for again, and no other.
     ConsentKeep,
@@ -153,7 +157,7 @@ pub struct Taken(());
 
 impl Step {
     /// All of them, in the order in which a gate comes to them.
-    pub const ALL: [Self; 56] = [
+    pub const ALL: [Self; 58] = [
         Self::KeyFile,
         Self::InitFile,
         Self::StoreCreate,
@@ -172,6 +176,8 @@ impl Step {
         Self::CosignEvidence,
         Self::CosignAsk,
         Self::CosignKeep,
+        Self::NotifySend,
+        Self::NotifyKeep,
         Self::ConsentKeep,
         Self::RoleAsk,
         Self::LeaseMint,
@@ -234,6 +240,8 @@ impl Step {
             Self::CosignEvidence => "cosign-evidence",
             Self::CosignAsk => "cosign-ask",
             Self::CosignKeep => "cosign-keep",
+            Self::NotifySend => "notify-send",
+            Self::NotifyKeep => "notify-keep",
             Self::ConsentKeep => "consent-keep",
             Self::RoleAsk => "role-ask",
             Self::LeaseMint => "lease-mint",

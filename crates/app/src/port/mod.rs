@@ -3,12 +3,14 @@
 pub mod inputs;
 pub mod judge;
 pub mod latch;
+pub mod notify;
 pub mod store;
 pub mod world;
 
 pub use inputs::{Document, Inputs, Loaded};
 pub use judge::{ApproveQuestion, Hint, Judge};
 pub use latch::Latch;
+pub use notify::{MemoryError, Notifier, NotifyMemory, SendError};
 pub use store::{
     Appended, Entry, Head, KeptText, PlanFilter, PlanRow, RequestAnswer, RequestNote, RequestRow, Store,
     StoreError, Txn,

@@ -23,6 +23,7 @@ mod keys;
 mod leases;
 mod ledger;
 mod look;
+mod notify;
 mod output;
 mod people;
 mod policy;
@@ -121,6 +122,9 @@ enum Command {
     /// The four roles in processes of their own: folders, keys, certificates for a first try
     #[command(subcommand)]
     Roles(roles::RolesCommand),
+    /// Telling people: try a channel, see who is on call
+    #[command(subcommand)]
+    Notify(notify::NotifyCommand),
     /// Policy: check, schema, explain
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -245,6 +249,7 @@ async fn run(command: Command) -> Result<(), CliError> {
         Command::Ledger(command) => ledger::run(command).await,
         Command::Witness(command) => witness::run(command).await,
         Command::Roles(command) => roles::run(&command),
+        Command::Notify(command) => notify::run(command).await,
         Command::Policy(command) => policy::run(command).await,
         Command::Completions(options) => generate::completions(&options),
         Command::Man(options) => generate::man(&options),

@@ -2,7 +2,9 @@
 
 mod console;
 mod inputs;
+mod notify;
 mod roles;
+mod rota;
 mod witness;
 
 pub(crate) use console::{ConsoleConfig, Origin, Sitting};
@@ -11,6 +13,7 @@ pub(crate) use inputs::{
     read_catalogue, read_inventory, root_text, unmeasurable,
 };
 
+pub(crate) use notify::NotifyConfig;
 pub(crate) use roles::{GateRoles, PeerEntry, Role, RoleConfig, TlsEntry, spiffe};
 pub(crate) use witness::{WitnessConfig, Witnesses, cosigner_key, log_key};
 
@@ -91,6 +94,9 @@ pub(crate) struct Config {
     /// The console for people in their browsers; without it there is none.
     #[serde(default)]
     pub(crate) console: Option<ConsoleConfig>,
+    /// Who hears of what, over which channels; without it nobody is told.
+    #[serde(default)]
+    pub(crate) notify: Option<PathBuf>,
     /// Times, each with a default.
     #[serde(default)]
     pub(crate) timings: Timings,
@@ -304,6 +310,16 @@ impl Config {
     /// The newest head that witnesses cosigned.
     pub(crate) fn cosigned(&self) -> PathBuf {
         self.path(&self.data_dir).join("cosigned")
+    }
+
+    /// What people were told.
+    pub(crate) fn notified(&self) -> PathBuf {
+        self.path(&self.data_dir).join("notified")
+    }
+
+    /// The console's address, for links.
+    pub(crate) const fn console_origin(&self) -> Option<&str> {
+        None
     }
 
     /// The latch file of a halt.

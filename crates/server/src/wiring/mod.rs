@@ -12,6 +12,7 @@ mod hands;
 mod identities;
 mod keys;
 mod leases;
+mod notify;
 pub(crate) mod secrets;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -44,6 +45,7 @@ pub(crate) use hands::{Eyes, Hands, executors, own_key};
 use identities::{Believed, Followed};
 pub(crate) use keys::{GateKey, Making, make_next_checkpoint, next_checkpoint, next_permit};
 pub(crate) use leases::LeaseBackends;
+pub(crate) use notify::{teller, telling_people};
 
 use crate::{
     cli::{CliError, failed},
