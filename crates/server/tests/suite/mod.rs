@@ -1,6 +1,7 @@
 //! See `stage` for what the tests stand on.
 
 mod approvals;
+mod browser;
 mod cli;
 mod consent;
 mod crash;
