@@ -12,6 +12,7 @@ mod leases;
 mod ledger;
 mod people;
 mod roles;
+mod sso;
 mod stage;
 mod witness;
 mod workloads;
