@@ -6,7 +6,7 @@
 
 use crate::{
     Failure, expect_no_arguments, repo,
-    testing::{self, FOR_FUZZING, REQUIREMENTS, Requirement, TOOLS},
+    testing::{self, FOR_FUZZING, MODULES, REQUIREMENTS, Requirement, TOOLS},
 };
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -24,9 +24,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         println!("setup: everything that the tests and the fuzzers need is here");
         return Ok(());
     }
-    let has_venv = has_venv();
-    let of_machine: Vec<_> =
-        absent.iter().copied().filter(|requirement| requirement.wheel.is_none() || !has_venv).collect();
+    let (has_venv, has_npm) = (has_venv(), has_npm());
+    let of_machine = |requirement: &&Requirement| {
+        let is_ours = requirement.wheel.is_some() && has_venv || requirement.is_module && has_npm;
+        !is_ours
+    };
+    let of_machine: Vec<_> = absent.iter().copied().filter(of_machine).collect();
     if !of_machine.is_empty() {
         let install = install_command(&of_machine);
         if !(Path::new(APT_GET).exists() && is_root()) {
@@ -43,6 +46,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let wheels: Vec<_> = absent.iter().filter_map(|requirement| requirement.wheel).collect();
     if !wheels.is_empty() {
         provide(&wheels)?;
+    }
+    if absent.iter().any(|requirement| requirement.is_module) {
+        provide_modules()?;
     }
     let still = missing();
     if still.is_empty() {
@@ -73,6 +79,24 @@ fn is_root() -> bool {
 fn has_venv() -> bool {
     let known = Command::new("python3").args(["-c", "import ensurepip, venv"]).output();
     known.is_ok_and(|output| output.status.success())
+}
+
+/// Whether there are Node.js and its package manager.
+fn has_npm() -> bool {
+    ["node", "npm"].into_iter().all(|program| testing::starts(&program.into(), "--version"))
+}
+
+/// Installs the modules that the lock file names, bytes that it has the digests of, and runs nothing that they would bring.
+fn provide_modules() -> Result<(), Failure> {
+    let root = repo::root()?;
+    let (from, to) = (root.join(MODULES.0), root.join(MODULES.1));
+    std::fs::create_dir_all(&to).map_err(|err| format!("cannot make `{}`: {err}", to.display()))?;
+    for name in ["package.json", "package-lock.json"] {
+        let copied = std::fs::copy(from.join(name), to.join(name));
+        copied.map_err(|err| format!("cannot copy `{name}` to `{}`: {err}", to.display()))?;
+    }
+    let quiet = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"];
+    run_command(Command::new("npm").args(quiet).current_dir(&to))
 }
 
 /// Installs Python packages, prebuilt and without what they would bring along, into [`TOOLS`].

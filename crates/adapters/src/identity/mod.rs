@@ -6,7 +6,7 @@
 //! checked. Header and claims are read here and nowhere else: JWT libraries have taken a claim of the wrong type for an
 //! absent one (CVE-2026-25537), so a library only checks the signature.
 //!
-//! Start at [`Verifier`]; a [`Keyring`] is what its sources of keys are replaced in.
+//! Start at [`Verifier`]; a [`Keyring`] is what its sources of keys are replaced in. People's single sign-on is in [`oidc`].
 
 mod cache;
 mod issuer;
@@ -15,10 +15,12 @@ mod jwks;
 mod jws;
 mod key;
 mod keyring;
+pub mod oidc;
 mod rules;
 mod source;
 mod token;
 mod verifier;
+mod web;
 mod workload_api;
 
 pub use cache::CachedVerifier;

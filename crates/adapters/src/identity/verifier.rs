@@ -214,7 +214,7 @@ fn domain_of(subject: &str) -> Option<TrustDomain> {
 }
 
 /// The claims, when one of these keys signed them, and until when these keys are believed.
-fn signed<'t>(
+pub(super) fn signed<'t>(
     token: &'t Unchecked<'_>,
     keys: &Keyring,
     now: Timestamp,

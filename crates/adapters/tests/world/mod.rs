@@ -16,6 +16,7 @@ mod identity_rules;
 mod identity_sources;
 mod leases;
 mod nginx;
+mod oidc;
 mod openbao;
 mod postgres;
 mod probe_network;

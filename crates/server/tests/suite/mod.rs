@@ -1,6 +1,7 @@
 //! See `stage` for what the tests stand on.
 
 mod approvals;
+mod browser;
 mod cli;
 mod consent;
 mod crash;
@@ -11,6 +12,7 @@ mod leases;
 mod ledger;
 mod people;
 mod roles;
+mod sso;
 mod stage;
 mod witness;
 mod workloads;

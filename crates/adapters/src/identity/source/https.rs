@@ -1,10 +1,10 @@
 //! Documents of keys over HTTPS: from authorities that are pinned (`https_web`), or from whoever shows an X.509-SVID
 //! (`https_spiffe`, <https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Federation.md>).
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use holdpoint_domain::actor::SpiffeId;
-use reqwest::{Client, StatusCode, Url, redirect, retry};
+use reqwest::{StatusCode, Url};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -19,12 +19,11 @@ use crate::{
     identity::{
         jwks::{Bundle, JwksError, MAX_JWKS_LEN, Uses},
         keyring::Keyring,
+        web,
     },
     tls::svid_of,
 };
 
-/// How long one question may take, connecting included.
-const LIMIT: Duration = Duration::from_secs(10);
 /// Most certificates that are pinned for one endpoint.
 const MAX_AUTHORITIES: usize = 64;
 
@@ -61,7 +60,7 @@ pub(super) fn check_spiffe(url: &str, id: &SpiffeId, bootstrap: &Bundle) -> Resu
 }
 
 /// Asks an endpoint whose certificate one of the pinned authorities issued for the host of the URL.
-pub(super) async fn web(url: &str, authorities_pem: &str, uses: Uses) -> Result<Bundle, SourceError> {
+pub(super) async fn pinned(url: &str, authorities_pem: &str, uses: Uses) -> Result<Bundle, SourceError> {
     fetch(endpoint(url)?, web_config(authorities_pem)?, uses).await
 }
 
@@ -86,34 +85,16 @@ fn endpoint(url: &str) -> Result<Url, HttpsError> {
     if url.scheme() == "https" && url.has_host() && plain { Ok(url) } else { Err(HttpsError::Url) }
 }
 
-/// One GET: bounded in time and bytes, without redirections, proxies or a second try.
+/// One GET.
 async fn fetch(url: Url, tls: ClientConfig, uses: Uses) -> Result<Bundle, SourceError> {
-    let client = Client::builder()
-        .tls_backend_preconfigured(tls)
-        .https_only(true)
-        .redirect(redirect::Policy::none())
-        .retry(retry::never())
-        .no_proxy()
-        .http1_only()
-        .referer(false)
-        .timeout(LIMIT)
-        .user_agent(concat!("holdpoint/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(HttpsError::Ask)?;
-    let mut response = client.get(url).send().await.map_err(HttpsError::Ask)?;
+    let client = web::builder().tls_backend_preconfigured(tls).https_only(true).build();
+    let response = client.map_err(HttpsError::Ask)?.get(url).send().await.map_err(HttpsError::Ask)?;
     if response.status() != StatusCode::OK {
         return Err(HttpsError::Status(response.status()).into());
     }
     let max_len = usize::try_from(MAX_JWKS_LEN).unwrap_or(usize::MAX);
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(HttpsError::Ask)? {
-        if chunk.len() > max_len.saturating_sub(body.len()) {
-            return Err(JwksError::Malformed.into());
-        }
-        body.extend_from_slice(&chunk);
-    }
-    let text = String::from_utf8(body).map_err(|_| JwksError::Malformed)?;
-    Ok(Bundle::parse(&text, uses)?)
+    let text = web::text(response, max_len).await.map_err(HttpsError::Ask)?;
+    Ok(Bundle::parse(&text.ok_or(JwksError::Malformed)?, uses)?)
 }
 
 fn provider() -> Arc<CryptoProvider> {

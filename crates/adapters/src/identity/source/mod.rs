@@ -176,7 +176,7 @@ impl Source {
                     tokio::task::spawn_blocking(move || Bundle::parse(&read(&path)?, Uses::Any)).await;
                 Ok(found.map_err(|_| JwksError::Malformed)??)
             }
-            Self::Web { url, authorities_pem, uses } => https::web(url, authorities_pem, *uses).await,
+            Self::Web { url, authorities_pem, uses } => https::pinned(url, authorities_pem, *uses).await,
             Self::Spiffe { url, endpoint, bootstrap } => https::spiffe(url, endpoint, bootstrap, keys).await,
             Self::WorkloadApi { .. } => Err(WorkloadError::Ended.into()),
         }
