@@ -31,6 +31,7 @@ pub(crate) fn holds(bytes: &[u8]) {
 fn plan(choices: &mut Choices<'_>) -> Option<Plan> {
     let requester = Requester {
         narrowed_by: Default::default(),
+        opened_by: None,
         agent: choices.id(),
         on_behalf_of: choices.yes().then(|| choices.id()),
         via: choices.several(2, Choices::id),

@@ -81,7 +81,9 @@ impl Reading {
             Body::Approved { .. } => Self::told(Event::Approved),
             Body::Rejected { .. } => Self::closing(Event::Rejected, plan(Concern::Hold)),
             Body::Expired => Self::closing(Event::Expired, plan(Concern::Hold)),
-            Body::Voided { .. } => Self::closing(Event::Voided, plan(Concern::Hold)),
+            Body::Voided { .. } | Body::Narrowed { .. } => {
+                Self::closing(Event::Voided, plan(Concern::Hold))
+            }
             Body::Permitted { .. } => Self { closes: plan(Concern::Hold), ..Self::default() },
             Body::Decided { decision, .. } => match decision.answer {
                 Answer::Deny => Self::told(Event::Denied),
@@ -115,11 +117,13 @@ impl Reading {
                 Self::closing(Event::InputRestored, Some(Concern::Input(*control)))
             }
             Body::Halted { .. } => Self::opening(Event::Halted, Some(Concern::Halt)),
-            Body::Resumed => Self::closing(Event::Resumed, Some(Concern::Halt)),
+            Body::Resumed { .. } => Self::closing(Event::Resumed, Some(Concern::Halt)),
             Body::Genesis { .. }
             | Body::Started { .. }
             | Body::Strangers { .. }
             | Body::Delegated { .. }
+            | Body::Invited { .. }
+            | Body::Enrolling { .. }
             | Body::Proposed { .. }
             | Body::Measured { .. }
             | Body::Deferred { .. }
@@ -175,7 +179,7 @@ fn subject(body: &Body, view: Option<&PlanView>) -> Option<Subject> {
     if let Body::Halted { halt } = body {
         return Some(Subject::Gate { halt: Some(halt.reach) });
     }
-    if matches!(body, Body::Resumed) {
+    if matches!(body, Body::Resumed { .. }) {
         return Some(Subject::Gate { halt: None });
     }
     view.map(plan)
