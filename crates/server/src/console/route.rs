@@ -45,11 +45,7 @@ impl Method {
     }
 }
 
-const fn get(
-    path: &'static str,
-    who: Who,
-    handler: fn(MethodFilter) -> MethodRouter<Arc<Console>>,
-) -> Route {
+const fn get(path: &'static str, who: Who, handler: fn(MethodFilter) -> MethodRouter<Arc<Console>>) -> Route {
     Route { method: Method::Get, path, who, handler }
 }
 
