@@ -41,11 +41,7 @@ pub struct Emergency {
 }
 
 /// Asks for an action beyond policy. It waits for two people whom policy lets break the glass.
-pub async fn break_glass(
-    gate: &Gate,
-    identity: &Identity,
-    wanted: Emergency,
-) -> Result<Proposed, Refusal> {
+pub async fn break_glass(gate: &Gate, identity: &Identity, wanted: Emergency) -> Result<Proposed, Refusal> {
     match attempt(gate, identity, wanted).await {
         Ok(proposed) => Ok(proposed),
         Err(refusal) => {

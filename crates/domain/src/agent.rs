@@ -9,8 +9,8 @@ use crate::{
     actor::Phase,
     digest::DigestError,
     id::kind,
-    plan::EMERGENCY,
     passkey::{CredentialId, Passkey},
+    plan::EMERGENCY,
     proof::{Credentials, MAX_PASSKEYS},
     signature::PublicKey,
 };

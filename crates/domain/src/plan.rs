@@ -104,7 +104,14 @@ impl Requester {
     /// An agent that acts for nobody, and whose build nobody attests.
     #[must_use]
     pub const fn alone(agent: Id<kind::Agent>) -> Self {
-        Self { agent, on_behalf_of: None, via: Vec::new(), build: None, narrowed_by: BTreeSet::new(), opened_by: None }
+        Self {
+            agent,
+            on_behalf_of: None,
+            via: Vec::new(),
+            build: None,
+            narrowed_by: BTreeSet::new(),
+            opened_by: None,
+        }
     }
 }
 

@@ -213,7 +213,18 @@ impl Schema {
         let break_glass = bare(BREAK_GLASS);
         let digest = Digest::of_bytes(text.as_bytes());
         let names = Names::new(inventory, registry);
-        Ok(Self { text, digest, cedar, actions, names, types, approve, read_ledger, use_console, break_glass })
+        Ok(Self {
+            text,
+            digest,
+            cedar,
+            actions,
+            names,
+            types,
+            approve,
+            read_ledger,
+            use_console,
+            break_glass,
+        })
     }
 
     /// The schema in Cedar's own syntax: the very text that bundles are validated against.

@@ -56,7 +56,13 @@ impl<'a> Bench<'a> {
             Some(BenchStep { action, target, service })
         };
         let steps = run.view.plan.steps().iter().map(found).collect::<Option<Vec<_>>>()?;
-        Some(Self { gate, view: &run.view, steps, epoch: run.permit.grant().epoch, granted_at: run.permit.grant().granted_at_ms })
+        Some(Self {
+            gate,
+            view: &run.view,
+            steps,
+            epoch: run.permit.grant().epoch,
+            granted_at: run.permit.grant().granted_at_ms,
+        })
     }
 
     /// The halt that stops this run.

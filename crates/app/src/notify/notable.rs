@@ -81,9 +81,7 @@ impl Reading {
             Body::Approved { .. } => Self::told(Event::Approved),
             Body::Rejected { .. } => Self::closing(Event::Rejected, plan(Concern::Hold)),
             Body::Expired => Self::closing(Event::Expired, plan(Concern::Hold)),
-            Body::Voided { .. } | Body::Narrowed { .. } => {
-                Self::closing(Event::Voided, plan(Concern::Hold))
-            }
+            Body::Voided { .. } | Body::Narrowed { .. } => Self::closing(Event::Voided, plan(Concern::Hold)),
             Body::Permitted { .. } => Self { closes: plan(Concern::Hold), ..Self::default() },
             Body::Decided { decision, .. } => match decision.answer {
                 Answer::Deny => Self::told(Event::Denied),

@@ -27,6 +27,7 @@ pub(super) enum Who {
     /// Whom policy lets use the console.
     User,
     /// And lets read the ledger as well.
+    #[allow(dead_code, reason = "pages about the ledger")]
     Reader,
 }
 
@@ -64,11 +65,7 @@ const HARDENING: [(HeaderName, HeaderValue); 7] = [
 ];
 
 /// Passes a request on to its page, in this order: a name that is ours, a page of ours where something changes, the time limit.
-pub(super) async fn pass(
-    State(console): State<Arc<Console>>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn pass(State(console): State<Arc<Console>>, request: Request, next: Next) -> Response {
     let (headers, uri) = (request.headers().clone(), request.uri().clone());
     let checked = check_host(console.door.hosts(), &request)
         .and_then(|()| csrf::check(&console.sitting.origin, &request));
@@ -165,15 +162,13 @@ pub(super) fn may(gate: &Gate, who: Who, person: &Id<kind::Person>) -> Result<()
         }
     };
     let judge = &gate.ports.judge;
-    let use_console = || {
-        asked(&|person| judge.may_use_console(person), "may-not-use-the-console", "use-console")
-    };
+    let use_console =
+        || asked(&|person| judge.may_use_console(person), "may-not-use-the-console", "use-console");
     match who {
         Who::Anyone | Who::SignedIn => Ok(()),
         Who::User => use_console(),
-        Who::Reader => use_console().and_then(|()| {
-            asked(&|person| judge.may_read(person), "may-not-read-the-ledger", "read-ledger")
-        }),
+        Who::Reader => use_console()
+            .and_then(|()| asked(&|person| judge.may_read(person), "may-not-read-the-ledger", "read-ledger")),
     }
 }
 
@@ -197,7 +192,9 @@ fn to_sign_in(uri: &Uri) -> Response {
 /// Percent-encoded for a query (RFC 3986 section 2.3 keeps the rest).
 fn encoded(text: &str) -> String {
     let one = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => char::from(byte).to_string(),
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+            char::from(byte).to_string()
+        }
         other => format!("%{other:02X}"),
     };
     text.bytes().map(one).collect()
@@ -243,8 +240,20 @@ mod tests {
         }
         let long = format!("/{}", "x".repeat(2_000));
         for bad in [
-            "", "//evil.example", "/\\evil.example", "\\/evil.example", "https://evil.example", "javascript:alert(1)",
-            "evil", "/a\\b", "/\t/evil.example", "/\n", "/ü", "///evil.example", " /", &long,
+            "",
+            "//evil.example",
+            "/\\evil.example",
+            "\\/evil.example",
+            "https://evil.example",
+            "javascript:alert(1)",
+            "evil",
+            "/a\\b",
+            "/\t/evil.example",
+            "/\n",
+            "/ü",
+            "///evil.example",
+            " /",
+            &long,
         ] {
             assert_eq!(local(Some(bad)), "/", "{bad:?}");
         }

@@ -17,7 +17,7 @@ struct Asset {
 }
 
 /// All of them.
-const ASSETS: [Asset; 3] = [
+const ASSETS: [Asset; 4] = [
     Asset {
         name: "console.css",
         kind: "text/css; charset=utf-8",
@@ -27,6 +27,11 @@ const ASSETS: [Asset; 3] = [
         name: "console.js",
         kind: "text/javascript; charset=utf-8",
         text: include_str!("../../assets/console.js"),
+    },
+    Asset {
+        name: "passkeys.js",
+        kind: "text/javascript; charset=utf-8",
+        text: include_str!("../../assets/passkeys.js"),
     },
     Asset { name: "mark.svg", kind: "image/svg+xml", text: include_str!("../../assets/mark.svg") },
 ];

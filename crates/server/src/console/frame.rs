@@ -1,12 +1,15 @@
 //! What stands around every page: where one is, who is signed in, what waits, and the halt switch.
 
-use holdpoint_app::{gate::Gate, port::{PlanFilter, PlanRow}};
+use holdpoint_app::{
+    gate::Gate,
+    port::{PlanFilter, PlanRow},
+};
 use holdpoint_domain::{Timestamp, flow::State, halt::Reach};
 
 use super::{
     Console,
     admit::Visitor,
-    show::{When, list, tame},
+    show::{When, count, list, tame},
 };
 
 /// Most plans that are counted for the badge: above it, nobody counts.
@@ -46,6 +49,8 @@ pub(super) struct Account {
     pub(super) name: String,
     pub(super) how: &'static str,
     pub(super) administrator: bool,
+    /// How many sessions they have open, this one among them.
+    pub(super) sessions: String,
 }
 
 /// A halt that is in force.
@@ -86,6 +91,7 @@ impl Frame {
             name: visitor.session.person.to_string(),
             how: visitor.session.how.as_str(),
             administrator: gate.controls.registry.is_administrator(&visitor.session.person),
+            sessions: count(console.sessions.of(&visitor.session.person, now).len(), "open session"),
         });
         Self {
             here,
@@ -124,7 +130,8 @@ async fn waiting(gate: &Gate) -> usize {
 }
 
 async fn in_flight(gate: &Gate) -> Vec<InFlight> {
-    let states = State::ALL.into_iter().filter(|state| state.is_running() && *state != State::InDoubt).collect();
+    let states =
+        State::ALL.into_iter().filter(|state| state.is_running() && *state != State::InDoubt).collect();
     let filter = PlanFilter { states, limit: MAX_IN_FLIGHT, ..PlanFilter::default() };
     let one = |row: PlanRow| InFlight {
         plan: row.id.to_string(),
@@ -138,7 +145,9 @@ async fn in_flight(gate: &Gate) -> Vec<InFlight> {
 fn halted(gate: &Gate, now: Timestamp) -> Option<Halted> {
     gate.halted().map(|halt| Halted {
         hard: halt.reach == Reach::Hard,
-        by: halt.by.map_or_else(|| "whoever wrote the latch file on the machine".to_owned(), |by| by.to_string()),
+        by: halt
+            .by
+            .map_or_else(|| "whoever wrote the latch file on the machine".to_owned(), |by| by.to_string()),
         at: When::new(halt.at_ms, now),
     })
 }
@@ -155,8 +164,12 @@ fn alarms(gate: &Gate) -> Vec<String> {
             "What is on disk is not what is in force ({which}): T1 and T2 are suspended until a person has looked."
         ));
     }
-    if gate.settings.mode == holdpoint_domain::decision::Mode::Development {
-        alarms.push("Development: signatures from the command line count as strong authentication here.".to_owned());
+    if !gate.controls.registry.has_two_with_passkeys() {
+        alarms.push(
+            "T4 is unavailable: it needs passkeys of two people whom different acts enrolled. An administrator \
+             invites: holdpoint people invite."
+                .to_owned(),
+        );
     }
     alarms
 }

@@ -9,6 +9,7 @@
 
 mod admit;
 mod assets;
+mod ceremony;
 mod csrf;
 mod form;
 mod frame;
@@ -22,6 +23,7 @@ mod tests;
 use std::sync::Arc;
 
 use axum::Router;
+use holdpoint_adapters::registration::{Registrar, RegistrationError};
 use holdpoint_domain::Timestamp;
 
 use crate::{
@@ -30,21 +32,47 @@ use crate::{
     service::Service,
 };
 
+#[allow(unused_imports, reason = "named by whoever checks how somebody signs in")]
 pub(crate) use session::{How, Sessions};
+
+use ceremony::Ceremonies;
 
 /// What the handlers of the console share.
 pub(crate) struct Console {
     door: Arc<Door>,
     sessions: Arc<Sessions>,
+    ceremonies: Ceremonies,
+    registrar: Registrar,
     sitting: Sitting,
 }
 
 impl Console {
     /// A console of a service, with places for requests of its own: whatever agents do, a person can still look.
-    pub(crate) fn new(service: Arc<Service>, settings: Settings, sitting: Sitting) -> Arc<Self> {
+    pub(crate) fn new(
+        service: Arc<Service>,
+        settings: Settings,
+        sitting: Sitting,
+    ) -> Result<Arc<Self>, RegistrationError> {
         let ids = Arc::clone(&service.gate().ports.ids);
-        let sessions = Arc::new(Sessions::new(ids, sitting.idle, sitting.absolute));
-        Arc::new(Self { door: Arc::new(Door::new(service, settings)), sessions, sitting })
+        let sessions = Arc::new(Sessions::new(Arc::clone(&ids), sitting.idle, sitting.absolute));
+        let registrar = Registrar::new(sitting.origin.as_str())?;
+        let door = Arc::new(Door::new(service, settings));
+        Ok(Arc::new(Self { door, sessions, ceremonies: Ceremonies::new(ids), registrar, sitting }))
+    }
+
+    /// The ceremonies under way.
+    fn ceremonies(&self) -> &Ceremonies {
+        &self.ceremonies
+    }
+
+    /// Where browsers find the console.
+    fn origin(&self) -> &str {
+        self.sitting.origin.as_str()
+    }
+
+    /// The relying party that passkeys are registered for.
+    fn rp_id(&self) -> &str {
+        self.sitting.origin.host()
     }
 
     /// The sessions: whoever checked how somebody signs in opens one.

@@ -14,7 +14,7 @@ use axum::{
 use super::{
     Console,
     admit::{Guard, Who, admit},
-    assets, pages,
+    assets, ceremony, pages,
 };
 
 /// The methods of pages. `GET` changes nothing, ever.
@@ -45,11 +45,7 @@ impl Method {
     }
 }
 
-const fn get(
-    path: &'static str,
-    who: Who,
-    handler: fn(MethodFilter) -> MethodRouter<Arc<Console>>,
-) -> Route {
+const fn get(path: &'static str, who: Who, handler: fn(MethodFilter) -> MethodRouter<Arc<Console>>) -> Route {
     Route { method: Method::Get, path, who, handler }
 }
 
@@ -66,6 +62,15 @@ pub(super) const ROUTES: &[Route] = &[
     get("/", Who::User, |method| on(method, pages::inbox::show)),
     get("/holds/{id}", Who::User, |method| on(method, pages::request::show)),
     get("/sign-in", Who::Anyone, |method| on(method, pages::account::sign_in)),
+    post("/sign-in/passkey", Who::Anyone, |method| on(method, ceremony::sign_in_begin)),
+    post("/sign-in/passkey/finish", Who::Anyone, |method| on(method, ceremony::sign_in_finish)),
+    get("/enrol", Who::Anyone, |method| on(method, ceremony::enrol_page)),
+    post("/enrol", Who::Anyone, |method| on(method, ceremony::enrol_begin)),
+    post("/enrol/finish", Who::Anyone, |method| on(method, ceremony::enrol_finish)),
+    post("/ceremonies", Who::User, |method| on(method, ceremony::begin)),
+    post("/ceremonies/finish", Who::User, |method| on(method, ceremony::finish)),
+    get("/break-glass", Who::User, |method| on(method, pages::emergency::show)),
+    post("/break-glass", Who::User, |method| on(method, pages::emergency::ask)),
     post("/sign-out", Who::SignedIn, |method| on(method, pages::account::sign_out)),
     post("/sign-out/everywhere", Who::SignedIn, |method| on(method, pages::account::sign_out_everywhere)),
     post("/halt", Who::SignedIn, |method| on(method, pages::halt::halt)),

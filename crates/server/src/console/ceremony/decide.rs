@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State, http::StatusCode};
-use holdpoint_app::{approve, change, gate::Gate, halt, resolve, review, view::PlanView};
+use holdpoint_app::{approve, change, gate::Gate, halt, narrow, resolve, review, view::PlanView};
 use holdpoint_domain::{
     Id,
     actor::Identity,
     aftercare::{Answers, Found, ResolutionStatement, ResolutionType, ReviewStatement, ReviewType},
     approval::{self, Choice, SignedStatement},
     change::{ChangeStatement, ChangeStatementType},
+    decision::Answer,
     digest::DigestError,
     halt::ResumeStatement,
     id::kind,
+    narrowing::{Kept, NarrowStatement},
     passkey::{self, Assertion, Bytes},
     signed::{Signed, Statement as _},
 };
@@ -23,8 +25,8 @@ use super::{
     sign_in::{Challenge, Onward},
 };
 use crate::{
-    console::{Console, admit::Visitor},
-    http::{Door, Place, Problem, ReceivedJson},
+    console::{Console, admit::Visitor, form::ReceivedJson},
+    http::{Door, Place, Problem},
 };
 
 /// What somebody wants to sign. The names are those that a page has; everything that is signed comes from the gate.
@@ -33,6 +35,7 @@ use crate::{
 pub(in crate::console) enum Asked {
     Approve { hold: Id<kind::Hold> },
     Reject { hold: Id<kind::Hold> },
+    Narrow { hold: Id<kind::Hold>, kept: Vec<Kept> },
     ApproveChange { change: Id<kind::Change> },
     RejectChange { change: Id<kind::Change> },
     Review { plan: Id<kind::Plan>, seen: u64, answers: Answers, note: Option<String> },
@@ -64,7 +67,8 @@ pub(in crate::console) async fn begin(
         .map(|passkey| passkey.id.clone())
         .collect();
     if allow.is_empty() {
-        let detail = format!("`{person}` has no passkey for {}: a session alone decides nothing", console.origin());
+        let detail =
+            format!("`{person}` has no passkey for {}: a session alone decides nothing", console.origin());
         let next = "ask an administrator for an invitation";
         return Err(Problem::new(StatusCode::FORBIDDEN, "no-passkey", detail, next));
     }
@@ -90,6 +94,12 @@ async fn made(gate: &Gate, person: Id<kind::Person>, asked: Asked) -> Result<(Wh
     match asked {
         Asked::Approve { hold } => on_hold(hold, Choice::Approve).await,
         Asked::Reject { hold } => on_hold(hold, Choice::Reject).await,
+        Asked::Narrow { hold, kept } => {
+            let terms =
+                approve::find(gate, &hold).await?.terms.ok_or_else(|| gone("the hold has no terms"))?;
+            let statement = NarrowStatement::new(terms, person, kept);
+            with_bytes(statement.signing_bytes(), What::Narrow(Box::new(statement)))
+        }
         Asked::ApproveChange { change } => on_change(change, Choice::Approve).await,
         Asked::RejectChange { change } => on_change(change, Choice::Reject).await,
         Asked::Review { plan, seen, answers, note } => {
@@ -131,7 +141,12 @@ async fn seen_plan(
 }
 
 fn gone(detail: &str) -> Problem {
-    Problem::new(StatusCode::CONFLICT, "page-is-old", detail.to_owned(), "load the page again, and look at it")
+    Problem::new(
+        StatusCode::CONFLICT,
+        "page-is-old",
+        detail.to_owned(),
+        "load the page again, and look at it",
+    )
 }
 
 /// `POST /ceremonies/finish`.
@@ -145,7 +160,8 @@ pub(in crate::console) async fn finish(
     let what = console.ceremonies().take(&ceremony, Some(person), console.now())?;
     let service = Arc::clone(&console.door.service);
     // Once somebody signed, it is done to its end, whatever their browser does.
-    let next = Door::to_the_end(place, async move { service.say(&identity, what, assertion).await }).await??;
+    let next =
+        Door::to_the_end(place, async move { service.say(&identity, what, assertion).await }).await??;
     Ok(Json(Onward { next }))
 }
 
@@ -160,6 +176,15 @@ impl crate::service::Service {
                 let signed = SignedStatement { statement: *statement, signature };
                 let decided = self.decide_hold(identity, &hold, signed).await?;
                 Ok(format!("/plans/{}", decided.plan))
+            }
+            What::Narrow(statement) => {
+                let hold = statement.terms.hold.clone();
+                let signed = Signed { statement: *statement, signature };
+                let done = narrow::narrow_hold(gate, identity, &hold, signed).await?;
+                if done.decision.answer == Answer::Allow {
+                    self.runner.start(done.id.clone());
+                }
+                Ok(format!("/plans/{}", done.id))
             }
             What::Change(statement) => {
                 let id = statement.terms.id.clone();

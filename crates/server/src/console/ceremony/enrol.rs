@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Enrolling, What};
 use crate::{
-    console::{Console, frame::Frame, pages::page as render},
-    http::{Problem, ReceivedJson, echo},
+    console::{Console, form::ReceivedJson, frame::Frame, pages::page as render},
+    http::{Problem, echo},
 };
 
 #[derive(Template)]
@@ -66,7 +66,8 @@ pub(in crate::console) async fn begin(
     let gate = console.door.service.gate();
     let invitation = enrol::open(&gate, &act, secret.as_slice()).await?;
     let person = invitation.person;
-    let known = gate.controls.registry.person(&person).map(|person| person.passkeys.clone()).unwrap_or_default();
+    let known =
+        gate.controls.registry.person(&person).map(|person| person.passkeys.clone()).unwrap_or_default();
     let (options, registration) =
         console.registrar.begin(&person, act.clone(), &known).map_err(|err| refused(&err))?;
     let enrolling = Enrolling { registration, act, secret: secret.as_slice().to_vec() };
@@ -81,7 +82,11 @@ pub(in crate::console) async fn finish(
 ) -> Result<Json<Registered>, Problem> {
     let What::Enrol(enrolling) = console.ceremonies().take(&ceremony, None, console.now())? else {
         let next = "open your link again";
-        return Err(Problem::malformed("other-ceremony", "the ceremony is for something else".to_owned(), next));
+        return Err(Problem::malformed(
+            "other-ceremony",
+            "the ceremony is for something else".to_owned(),
+            next,
+        ));
     };
     let Enrolling { registration, act, secret } = *enrolling;
     let passkey = console.registrar.finish(&registration, credential).map_err(|err| refused(&err))?;

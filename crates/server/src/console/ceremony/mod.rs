@@ -22,6 +22,7 @@ use holdpoint_domain::{
     change::ChangeStatement,
     halt::ResumeStatement,
     id::kind,
+    narrowing::NarrowStatement,
     passkey::CredentialId,
 };
 
@@ -43,6 +44,8 @@ pub(super) enum What {
     SignIn(Vec<u8>),
     /// A decision on a hold.
     Hold(Box<approval::Statement>),
+    /// Less of a plan.
+    Narrow(Box<NarrowStatement>),
     /// A decision on a change.
     Change(Box<ChangeStatement>),
     /// A review, and the reviewer's words.

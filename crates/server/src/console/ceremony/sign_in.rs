@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::What;
 use crate::{
-    console::{Console, How, admit::local},
-    http::{Problem, ReceivedJson, echo},
+    console::{Console, How, admit::local, form::ReceivedJson},
+    http::{Problem, echo},
 };
 
 /// What the browser is to have signed.
@@ -69,12 +69,16 @@ pub(in crate::console) async fn finish(
     let (person, passkey) = owner(&gate.controls.registry, &assertion.credential)
         .ok_or_else(|| refused("no passkey of anybody here: is its change approved yet?".to_owned()))?;
     let asserted = passkey.check(&assertion, &message).map_err(|err| refused(echo(&err.to_string())))?;
-    let recorded = gate.ports.store.passkey_counter(&passkey.id).await.map_err(|err| Problem::internal(&err))?;
+    let recorded =
+        gate.ports.store.passkey_counter(&passkey.id).await.map_err(|err| Problem::internal(&err))?;
     {
         let mut counters = console.ceremonies().counters();
         let last = counters.get(&passkey.id).copied().unwrap_or(0).max(recorded);
         if !counter_follows(last, asserted.counter()) {
-            let detail = format!("its counter was {last}, and is {} now: there may be a copy of it", asserted.counter());
+            let detail = format!(
+                "its counter was {last}, and is {} now: there may be a copy of it",
+                asserted.counter()
+            );
             return Err(refused(detail));
         }
         counters.insert(passkey.id.clone(), asserted.counter());

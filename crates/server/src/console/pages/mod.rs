@@ -1,6 +1,7 @@
 //! The pages: each makes a view of what the gate knows, and renders its template.
 
 pub(super) mod account;
+pub(super) mod emergency;
 pub(super) mod halt;
 pub(super) mod inbox;
 pub(super) mod problem;
@@ -12,6 +13,6 @@ use axum::response::{Html, IntoResponse, Response};
 use crate::http::Problem;
 
 /// A page out of its template.
-fn page(template: &impl Template) -> Result<Response, Problem> {
+pub(super) fn page(template: &impl Template) -> Result<Response, Problem> {
     template.render().map(|html| Html(html).into_response()).map_err(|err| Problem::internal(&err))
 }

@@ -8,10 +8,7 @@ use holdpoint_domain::{
     tier,
 };
 
-use crate::{
-    console::show::tame,
-    http,
-};
+use crate::{console::show::tame, http};
 
 /// A rule that had a say.
 pub(super) struct Reason {
@@ -75,9 +72,8 @@ pub(super) fn ladder(gate: &Gate, decision: &Decision, facts: &PlanFacts) -> Vec
         return Vec::new();
     }
     let ladders = gate.ladders(facts);
-    let together = |rung: tier::Rung| {
-        ladders.iter().map(|ladder| ladder.on(rung).clone()).reduce(Verdict::and)
-    };
+    let together =
+        |rung: tier::Rung| ladders.iter().map(|ladder| ladder.on(rung).clone()).reduce(Verdict::and);
     let rung = |rung: tier::Rung| {
         let (allowed, rules) = match together(rung) {
             Some(Verdict::Allow { rules }) => (true, format!("allowed by {}", named(&rules))),
