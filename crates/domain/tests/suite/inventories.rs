@@ -210,6 +210,7 @@ fn all_faults_of_a_registry_are_reported_together() {
             | RegistryError::MalformedPasskey { .. }
             | RegistryError::TooManyPasskeys(_)
             | RegistryError::NoSelectors(_)
+            | RegistryError::Reserved(_)
             | RegistryError::UnknownOwner { .. } => assert!(!fault.to_string().contains('\n')),
         }
     }

@@ -12,12 +12,14 @@ use holdpoint_domain::{
     change::{Change, Control},
     decision::{Ladder, Verdict, Worse, decide},
     delegation::{Delegation, Within},
+    enrol::Invitation,
     facts::{OverBudget, PlanFacts, Standing},
     flow::Event,
     halt::{Halt, Reach},
     id::kind,
     lease::{LeaseInfo, Scope},
     limits::Footprint,
+    narrowing::{Kept, NarrowStatement},
     record::{AgentContext, Body, DoubtWhy, FailWhy, Record, RecordError, Request, Submitted},
     signature::{Purpose, Signature},
     trigger::{Evidence, EvidenceType, Reading, SignedEvidence, Truth, Why},
@@ -28,7 +30,7 @@ use super::{
     statements::{change_statement, change_terms, resolution, resume, review, stated},
     support::{
         NOW, agreement, at, commitment, decision, digest, facts, gate, grant, id, jws, key, ms, one,
-        pinned_keys, plan, plan_facts, signed, terms,
+        passkey, pinned_keys, plan, plan_facts, signed, terms,
     },
 };
 
@@ -80,10 +82,13 @@ fn number(body: &Body) -> usize {
         Body::Evaluated { .. } => 39,
         Body::Delegated { .. } => 40,
         Body::RevocationAsked { .. } => 41,
+        Body::Invited { .. } => 42,
+        Body::Enrolling { .. } => 43,
+        Body::Narrowed { .. } => 44,
     }
 }
 
-const VARIANTS: usize = 42;
+const VARIANTS: usize = 45;
 
 /// The last of those that are about the log, and not about a plan.
 const LAST_ABOUT_THE_LOG: usize = 9;
@@ -252,12 +257,46 @@ fn bodies() -> Vec<(Actor, Body)> {
             },
         ),
         (person("ada"), Body::RevocationAsked { lease: id("lease-1") }),
+        (
+            person("ada"),
+            Body::Invited {
+                invitation: Invitation {
+                    act: id("act-1"),
+                    person: id("bob"),
+                    by: id("ada"),
+                    secret: digest("a secret"),
+                    expires_at_ms: at(NOW + 60_000),
+                },
+            },
+        ),
+        (
+            person("bob"),
+            Body::Enrolling {
+                act: id("act-1"),
+                passkey: Box::new(passkey("bob").passkey),
+                change: id("change-1"),
+            },
+        ),
+        (
+            person("bob"),
+            Body::Narrowed {
+                statement: Box::new(stated(
+                    NarrowStatement::new(
+                        terms.clone(),
+                        id("bob"),
+                        vec![Kept { step: 0, params: BTreeMap::new() }],
+                    ),
+                    &key(2),
+                )),
+                into: id("plan-2"),
+            },
+        ),
     ]
 }
 
 fn records() -> Vec<Record> {
     let about_no_plan = |body: &Body| {
-        number(body) <= LAST_ABOUT_THE_LOG || matches!(body, Body::Evaluated { .. } | Body::Delegated { .. })
+        number(body) <= LAST_ABOUT_THE_LOG || matches!(body, Body::Evaluated { .. } | Body::Delegated { .. } | Body::Invited { .. } | Body::Enrolling { .. })
     };
     let plan = |body: &Body| -> Option<Id<kind::Plan>> { (!about_no_plan(body)).then(|| id("plan-1")) };
     bodies().into_iter().map(|(actor, body)| Record::new(at(NOW), actor, plan(&body), body)).collect()

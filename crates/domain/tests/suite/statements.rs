@@ -94,6 +94,7 @@ fn purposes() -> Vec<(Purpose, &'static [u8])> {
         Purpose::Review => b"holdpoint-review-v1\0",
         Purpose::Resolution => b"holdpoint-resolution-v1\0",
         Purpose::Resume => b"holdpoint-resume-v1\0",
+        Purpose::Narrowing => b"holdpoint-narrowing-v1\0",
     };
     let all = [
         Purpose::Evidence,
@@ -103,6 +104,7 @@ fn purposes() -> Vec<(Purpose, &'static [u8])> {
         Purpose::Review,
         Purpose::Resolution,
         Purpose::Resume,
+        Purpose::Narrowing,
     ];
     all.into_iter().map(|purpose| (purpose, prefix(purpose))).collect()
 }

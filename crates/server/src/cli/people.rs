@@ -23,7 +23,8 @@ pub(crate) enum PeopleCommand {
 #[derive(Debug, Args)]
 pub(crate) struct InviteOptions {
     /// Who is invited
-    person: String,
+    #[arg(value_name = "PERSON")]
+    who: String,
     #[command(flatten)]
     door: Door,
     /// The file that the link is written to, mode 0600; hand it over yourself
@@ -45,7 +46,7 @@ async fn invite(options: InviteOptions) -> Result<(), CliError> {
             options.out.display()
         )));
     }
-    let person = options.person.parse().map_err(super::failed)?;
+    let person = options.who.parse().map_err(super::failed)?;
     let client = Client::connect(&options.door)?;
     let (_, answer) = client.post("/v1/invitations", &NewInvitation { person }).await?;
     let invited: Invited = read(&answer)?;

@@ -125,12 +125,7 @@ impl Halts {
         self.own.halt().map(|halt| halt.reach)
     }
 
-    /// How far the halt in force reaches: the further of the two.
-    fn reach(&self) -> Option<Reach> {
-        [&self.gate, &self.own].into_iter().filter_map(|latch| latch.halt()).map(|halt| halt.reach).max()
-    }
-
-    /// As [`Self::reach`] for one permit: what people asked for beyond policy is stopped by a halt of the gate that came after they
+    /// How far the halt reaches that is in force for one permit: the further of the two. What people asked for beyond policy is stopped by a halt of the gate that came after they
     /// were granted it, and by any of this role's own.
     fn reach_for(&self, chain: &Chain, plan: &Plan) -> Option<Reach> {
         let granted = chain.permit().grant().granted_at_ms;

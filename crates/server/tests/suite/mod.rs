@@ -4,6 +4,7 @@ mod approvals;
 mod browser;
 mod cli;
 mod consent;
+mod console;
 mod crash;
 mod disk;
 mod faults;

@@ -130,10 +130,11 @@ impl Bench {
             hosts: BTreeSet::from([HOST.to_owned()]),
             agents_need_certificates: false,
             limits: Limits::default(),
+            console: None,
         };
         let sitting =
             ConsoleConfig { origin: ORIGIN.to_owned(), idle_ms: None, absolute_ms: None }.parsed().unwrap();
-        let console = Console::new(Arc::clone(&shared), settings.clone(), sitting);
+        let console = Console::new(Arc::clone(&shared), settings.clone(), sitting).unwrap();
         let router = router(&console, http::router(shared, settings));
         Self { gate, console, store, clock, judge, cell, router }
     }

@@ -1,0 +1,4 @@
+//! The console in a real browser: people enrol, sign in and decide, and nobody else does.
+
+mod ceremonies;
+mod scene;
