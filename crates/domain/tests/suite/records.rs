@@ -29,8 +29,8 @@ use super::{
     mutations::mutations,
     statements::{change_statement, change_terms, resolution, resume, review, stated},
     support::{
-        NOW, agreement, at, commitment, decision, digest, facts, gate, grant, id, jws, key, ms, one,
-        passkey, pinned_keys, plan, plan_facts, signed, terms,
+        NOW, agreement, at, commitment, decision, digest, facts, gate, grant, id, jws, key, ms, one, passkey,
+        pinned_keys, plan, plan_facts, signed, terms,
     },
 };
 
@@ -296,7 +296,14 @@ fn bodies() -> Vec<(Actor, Body)> {
 
 fn records() -> Vec<Record> {
     let about_no_plan = |body: &Body| {
-        number(body) <= LAST_ABOUT_THE_LOG || matches!(body, Body::Evaluated { .. } | Body::Delegated { .. } | Body::Invited { .. } | Body::Enrolling { .. })
+        number(body) <= LAST_ABOUT_THE_LOG
+            || matches!(
+                body,
+                Body::Evaluated { .. }
+                    | Body::Delegated { .. }
+                    | Body::Invited { .. }
+                    | Body::Enrolling { .. }
+            )
     };
     let plan = |body: &Body| -> Option<Id<kind::Plan>> { (!about_no_plan(body)).then(|| id("plan-1")) };
     bodies().into_iter().map(|(actor, body)| Record::new(at(NOW), actor, plan(&body), body)).collect()

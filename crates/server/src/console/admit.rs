@@ -54,7 +54,8 @@ const HARDENING: [(HeaderName, HeaderValue); 7] = [
              form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
         ),
     ),
-    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    // Not `no-referrer`: a form of ours would then say that it comes from `null` (Fetch, section 3.2).
+    (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),

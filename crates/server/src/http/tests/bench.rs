@@ -134,8 +134,12 @@ impl Bench {
         let strangers = Strangers::default();
         let service = Service { cell, identify: Arc::new(Tokens), runner, strangers, cosigned };
         let service = Arc::new(service);
-        let settings =
-            Settings { hosts: BTreeSet::from([HOST.to_owned()]), agents_need_certificates: false, console: None, limits };
+        let settings = Settings {
+            hosts: BTreeSet::from([HOST.to_owned()]),
+            agents_need_certificates: false,
+            console: None,
+            limits,
+        };
         let router = router(Arc::clone(&service), settings);
         Self { gate, service, store, clock, judge, latch, world, router }
     }

@@ -7,25 +7,6 @@ use crate::suite::{
     stage::{POLICY, Stage, client},
 };
 
-/// An action that two people release, beside the one of the stage.
-const T4: &str = "
-actions:
-  - id: process.replace
-    title: Replace
-    groups: [restart]
-    executor: process
-    reversibility: reversible
-    idempotent: true
-    tier: T4
-    undo: self_heals
-    undo_window_ms: 60000
-    cap: {targets: 2, services: 5, critical: 1, replica_share_percent: 100}
-    triggers: [process.running]
-    verify: process.running
-    soak_ms: 100
-    settle_ms: 10000
-";
-
 /// A gate with a console. Ada and Ben are administrators and on call, and have keys for the command line; nobody has a passkey yet.
 pub(super) struct Console {
     pub(super) stage: Stage,
@@ -33,13 +14,19 @@ pub(super) struct Console {
 }
 
 impl Console {
+    /// Restarts run at T1 by the catalogue; of the sleeper, at T3, as nothing undoes them.
     pub(super) fn started() -> Self {
+        Self::at("T1")
+    }
+
+    /// Restarts run at this tier, or above.
+    pub(super) fn at(tier: &str) -> Self {
         let mut stage = Stage::unmade();
         let origin = format!("http://localhost:{}", stage.url("").rsplit_once(':').unwrap().1);
         let config = std::fs::read_to_string(stage.root().join("holdpoint.yaml")).unwrap();
         stage.write("holdpoint.yaml", &format!("{config}\nconsole: {{origin: \"{origin}\"}}\n"));
         let catalogue = std::fs::read_to_string(stage.root().join("catalogue.yaml")).unwrap();
-        stage.write("catalogue.yaml", &catalogue.replace("\nactions:\n", T4));
+        stage.write("catalogue.yaml", &catalogue.replace("tier: T1", &format!("tier: {tier}")));
         let rule = "@id(\"oncall-breaks-glass\")\n\
             permit (principal is Person in Team::\"oncall\", action == Action::\"break-glass\", resource == Gate::\"this\");\n";
         stage.write("policy.cedar", &format!("{POLICY}{rule}"));
@@ -50,8 +37,10 @@ impl Console {
 
     /// The link that enrols somebody, which `by` asked for.
     pub(super) fn invite(&self, person: &str, by: &str) -> String {
-        let (config, out) = (self.stage.path("holdpoint.yaml"), self.stage.path(&format!("{person}-{by}.link")));
-        let said = self.stage.must(&["people", "invite", person, "--config", &config, "--as", by, "--out", &out]);
+        let (config, out) =
+            (self.stage.path("holdpoint.yaml"), self.stage.path(&format!("{person}-{by}.link")));
+        let said =
+            self.stage.must(&["people", "invite", person, "--config", &config, "--as", by, "--out", &out]);
         let link = std::fs::read_to_string(&out).unwrap().trim().to_owned();
         assert!(!said.contains(link.rsplit_once('.').unwrap().1), "the secret is on the screen");
         std::fs::remove_file(out).unwrap();
@@ -96,6 +85,30 @@ impl Console {
         let answer = asked.send().await.unwrap();
         assert_eq!(answer.status().as_u16(), 202, "expected a hold");
         answer.json().await.unwrap()
+    }
+
+    /// Presses the button of a ceremony, and waits until the page that shows what came of it is there.
+    pub(super) async fn signs(&self, browser: &Browser, button: &str, path: &str) {
+        browser.click(button).await;
+        let there = format!("{}{path}", self.origin);
+        browser.until_url(button, |url| url == there).await;
+    }
+
+    /// Presses the button of a ceremony, and returns what the page says against it.
+    pub(super) async fn refused(&self, browser: &Browser, button: &str) -> String {
+        browser.click(button).await;
+        browser
+            .until("a refusal", async || {
+                Some(browser.text("main [role=alert]").await).filter(|said| !said.is_empty())
+            })
+            .await
+    }
+
+    /// The states of a plan, by its records.
+    pub(super) async fn words(&self, plan: &str) -> Vec<String> {
+        let shown = self.stage.get(&format!("/v1/plans/{plan}"), &self.stage.person("ada")).await;
+        let moments = shown["timeline"].as_array().unwrap().clone();
+        moments.iter().map(|moment| moment["kind"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
     pub(super) async fn open(&self, browser: &Browser, path: &str) {
