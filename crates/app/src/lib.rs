@@ -6,6 +6,7 @@
 //! goes through a trait in [`port`], and every effect comes after the durable record that announces it.
 
 pub mod approve;
+pub mod audit;
 mod brakes;
 pub mod change;
 pub mod delegate;

@@ -2,11 +2,15 @@
 //!
 //! Nothing here decides anything, and nothing is decided from it: who may approve is asked again when somebody does.
 
+use std::collections::BTreeMap;
+
 use holdpoint_domain::{
     Id,
     agent::Person,
     decision::{Mode, Verdict},
+    flow::State,
     id::kind,
+    record::{Body, Record},
 };
 
 use crate::{
@@ -79,12 +83,50 @@ pub async fn similar(gate: &Gate, view: &PlanView, most: usize) -> Result<Vec<Pl
             let other = inventory.target(&row.target).map(|(_, service)| &service.id);
             service.is_some() && other == service
         };
-        row.first_index < first
-            && (row.action == step.action || row.target == step.target || same_service())
+        row.first_index < first && (row.action == step.action || row.target == step.target || same_service())
     };
     let mut rows: Vec<_> = gate.ports.store.plans(filter).await?.into_iter().filter(is_like).collect();
     // The same action on the same target says most.
     rows.sort_by_key(|row| (row.action != step.action, row.target != step.target));
     rows.truncate(most);
     Ok(rows)
+}
+
+/// Whether a plan belongs to an incident, by its first record.
+async fn is_of(gate: &Gate, row: &PlanRow, incident: &Id<kind::Incident>) -> Result<bool, StoreError> {
+    let first = gate.ports.store.entries(row.first_index, 1).await?;
+    let first = first.first().and_then(|entry| Record::parse(&entry.bytes).ok());
+    Ok(first.is_some_and(
+        |record| matches!(record.body, Body::Proposed { plan, .. } if plan.incident() == Some(incident)),
+    ))
+}
+
+/// The plans of an incident among the newest ones, the first one first, and whether older ones were not looked at.
+pub async fn of_incident(
+    gate: &Gate,
+    incident: &Id<kind::Incident>,
+) -> Result<(Vec<PlanRow>, bool), StoreError> {
+    let filter = PlanFilter { limit: MAX_SEARCH, ..PlanFilter::default() };
+    let rows = gate.ports.store.plans(filter).await?;
+    let older = rows.len() >= usize::try_from(MAX_SEARCH).unwrap_or(usize::MAX);
+    let mut found = Vec::new();
+    for row in rows.into_iter().rev() {
+        if is_of(gate, &row, incident).await? {
+            found.push(row);
+        }
+    }
+    Ok((found, older))
+}
+
+/// How the newest plans of each agent ended: how many are in each state.
+pub async fn track_records(
+    gate: &Gate,
+) -> Result<BTreeMap<Id<kind::Agent>, BTreeMap<State, u32>>, StoreError> {
+    let filter = PlanFilter { limit: MAX_SEARCH, ..PlanFilter::default() };
+    let mut records: BTreeMap<_, BTreeMap<State, u32>> = BTreeMap::new();
+    for row in gate.ports.store.plans(filter).await? {
+        let count = records.entry(row.agent).or_default().entry(row.state).or_default();
+        *count = count.saturating_add(1);
+    }
+    Ok(records)
 }

@@ -78,8 +78,9 @@ impl Origin {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let shown = holdpoint_domain::text::quoted(text, 200);
         let expected = |what: &str| format!("expected {what}, got {shown}");
-        let (scheme, authority) =
-            text.split_once("://").ok_or_else(|| expected("an origin such as `https://holdpoint.example.org`"))?;
+        let (scheme, authority) = text
+            .split_once("://")
+            .ok_or_else(|| expected("an origin such as `https://holdpoint.example.org`"))?;
         if authority.contains(['/', '?', '#', '@', '\\']) {
             return Err(expected("scheme, host and port without a path"));
         }
@@ -95,7 +96,9 @@ impl Origin {
             }
             None => return Err(expected("a host after `://`")),
         };
-        let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'.' | b'-' | b'[' | b']' | b':');
+        let plain = |c: u8| {
+            c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'.' | b'-' | b'[' | b']' | b':')
+        };
         if host.is_empty() || !host.bytes().all(plain) {
             return Err(expected("a host in lower case, names as IDNA has them"));
         }

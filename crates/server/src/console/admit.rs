@@ -64,11 +64,7 @@ const HARDENING: [(HeaderName, HeaderValue); 7] = [
 ];
 
 /// Passes a request on to its page, in this order: a name that is ours, a page of ours where something changes, the time limit.
-pub(super) async fn pass(
-    State(console): State<Arc<Console>>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn pass(State(console): State<Arc<Console>>, request: Request, next: Next) -> Response {
     let (headers, uri) = (request.headers().clone(), request.uri().clone());
     let checked = check_host(console.door.hosts(), &request)
         .and_then(|()| csrf::check(&console.sitting.origin, &request));
@@ -102,7 +98,7 @@ pub(super) async fn admit(State(guard): State<Guard>, mut request: Request, next
     let Guard { console, who } = &guard;
     if *who != Who::Anyone {
         let Some(visitor) = visitor(console, request.headers()) else {
-            return if request.method().is_safe() && !streams(&request) {
+            return if request.method().is_safe() && !by_itself(&request) {
                 to_sign_in(request.uri())
             } else {
                 not_signed_in().into_response()
@@ -112,7 +108,7 @@ pub(super) async fn admit(State(guard): State<Guard>, mut request: Request, next
             return problem.into_response();
         }
         // What a page asks for by itself does not keep a session alive.
-        if !streams(&request) {
+        if !by_itself(&request) {
             console.sessions.touch(request.headers(), console.now());
         }
         request.extensions_mut().insert(visitor);
@@ -123,9 +119,12 @@ pub(super) async fn admit(State(guard): State<Guard>, mut request: Request, next
     }
 }
 
-/// Whether a script asks for a stream of events.
-fn streams(request: &Request) -> bool {
-    request.headers().get(header::ACCEPT).is_some_and(|accept| accept == "text/event-stream")
+/// Whether a page asks by itself, without anybody who did something: to show what has changed meanwhile.
+fn by_itself(request: &Request) -> bool {
+    let headers = request.headers();
+    let streams = headers.get(header::ACCEPT).is_some_and(|accept| accept == "text/event-stream");
+    let fetches = headers.get("sec-fetch-dest").is_some_and(|dest| dest == "empty");
+    request.method().is_safe() && (streams || fetches)
 }
 
 /// All of the body, then a place: nobody keeps one by waiting (T30).
@@ -165,15 +164,13 @@ pub(super) fn may(gate: &Gate, who: Who, person: &Id<kind::Person>) -> Result<()
         }
     };
     let judge = &gate.ports.judge;
-    let use_console = || {
-        asked(&|person| judge.may_use_console(person), "may-not-use-the-console", "use-console")
-    };
+    let use_console =
+        || asked(&|person| judge.may_use_console(person), "may-not-use-the-console", "use-console");
     match who {
         Who::Anyone | Who::SignedIn => Ok(()),
         Who::User => use_console(),
-        Who::Reader => use_console().and_then(|()| {
-            asked(&|person| judge.may_read(person), "may-not-read-the-ledger", "read-ledger")
-        }),
+        Who::Reader => use_console()
+            .and_then(|()| asked(&|person| judge.may_read(person), "may-not-read-the-ledger", "read-ledger")),
     }
 }
 
@@ -197,7 +194,9 @@ fn to_sign_in(uri: &Uri) -> Response {
 /// Percent-encoded for a query (RFC 3986 section 2.3 keeps the rest).
 fn encoded(text: &str) -> String {
     let one = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => char::from(byte).to_string(),
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+            char::from(byte).to_string()
+        }
         other => format!("%{other:02X}"),
     };
     text.bytes().map(one).collect()
@@ -243,8 +242,20 @@ mod tests {
         }
         let long = format!("/{}", "x".repeat(2_000));
         for bad in [
-            "", "//evil.example", "/\\evil.example", "\\/evil.example", "https://evil.example", "javascript:alert(1)",
-            "evil", "/a\\b", "/\t/evil.example", "/\n", "/ü", "///evil.example", " /", &long,
+            "",
+            "//evil.example",
+            "/\\evil.example",
+            "\\/evil.example",
+            "https://evil.example",
+            "javascript:alert(1)",
+            "evil",
+            "/a\\b",
+            "/\t/evil.example",
+            "/\n",
+            "/ü",
+            "///evil.example",
+            " /",
+            &long,
         ] {
             assert_eq!(local(Some(bad)), "/", "{bad:?}");
         }

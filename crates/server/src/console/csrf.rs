@@ -31,7 +31,11 @@ pub(super) fn check(origin: &Origin, request: &Request) -> Result<(), Problem> {
             let detail = format!("the request comes from {}, not from the console", echo(sent));
             return refused(detail);
         }
-        None => return refused("the request does not say, in one `Origin` header, where it comes from".to_owned()),
+        None => {
+            return refused(
+                "the request does not say, in one `Origin` header, where it comes from".to_owned(),
+            );
+        }
     }
     if !headers.contains_key(SEC_FETCH_SITE) || single(headers, &SEC_FETCH_SITE) == Some("same-origin") {
         return Ok(());
@@ -56,9 +60,9 @@ mod tests {
 
     fn passes(method: Method, headers: &[(&str, &str)]) -> bool {
         let origin = Origin::parse("https://gate.example.org:8443").unwrap();
-        let request = headers.iter().fold(Request::builder().method(method), |request, (name, value)| {
-            request.header(*name, *value)
-        });
+        let request = headers
+            .iter()
+            .fold(Request::builder().method(method), |request, (name, value)| request.header(*name, *value));
         check(&origin, &request.body(Body::empty()).unwrap()).is_ok()
     }
 
@@ -86,7 +90,10 @@ mod tests {
         }
         assert!(!passes(Method::POST, &[]), "no origin at all");
         assert!(!passes(Method::POST, &[ours, ours]), "two origins");
-        assert!(!passes(Method::POST, &[("referer", "https://gate.example.org:8443/")]), "a referer proves nothing");
+        assert!(
+            !passes(Method::POST, &[("referer", "https://gate.example.org:8443/")]),
+            "a referer proves nothing"
+        );
         for site in ["cross-site", "same-site", "none", "", "same-origin, cross-site"] {
             assert!(!passes(Method::POST, &[ours, ("sec-fetch-site", site)]), "{site}");
         }

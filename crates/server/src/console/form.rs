@@ -25,12 +25,17 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Form<T> {
 
 /// Reads a form as the query of a page is read: both have the same encoding.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let malformed = |detail: String| Problem::malformed("bad-form", detail, "send the form of the page as it is");
+    let malformed =
+        |detail: String| Problem::malformed("bad-form", detail, "send the form of the page as it is");
     let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= MAX_FORM_BYTES);
     let uri = text.and_then(|text| format!("/?{text}").parse::<Uri>().ok());
-    let uri = uri.ok_or_else(|| malformed(format!("expected the fields of a form in at most {MAX_FORM_BYTES} bytes")))?;
+    let uri = uri.ok_or_else(|| {
+        malformed(format!("expected the fields of a form in at most {MAX_FORM_BYTES} bytes"))
+    })?;
     let fields = Query::<T>::try_from_uri(&uri);
-    fields.map(|Query(fields)| fields).map_err(|err| malformed(format!("the form does not parse: {}", echo(&err.body_text()))))
+    fields
+        .map(|Query(fields)| fields)
+        .map_err(|err| malformed(format!("the form does not parse: {}", echo(&err.body_text()))))
 }
 
 #[cfg(test)]
@@ -52,7 +57,9 @@ mod tests {
         let read = |text: &str| parse::<Fields>(text.as_bytes()).map_err(|problem| problem.rule());
         let back = Some("/plans/plan-1".to_owned());
         assert_eq!(read("reach=hard&back=%2Fplans%2Fplan-1"), Ok(Fields { reach: Reach::Hard, back }));
-        for bad in ["", "reach=", "reach=gentle", "reach=soft&reach=hard", "reach=soft&x=1", "{}", "reach=\u{e4}"] {
+        for bad in
+            ["", "reach=", "reach=gentle", "reach=soft&reach=hard", "reach=soft&x=1", "{}", "reach=\u{e4}"]
+        {
             assert_eq!(read(bad), Err("bad-form"), "{bad}");
         }
         assert_eq!(read(&format!("reach=soft&back={}", "x".repeat(3_000))), Err("bad-form"));

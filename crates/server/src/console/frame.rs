@@ -1,12 +1,15 @@
 //! What stands around every page: where one is, who is signed in, what waits, and the halt switch.
 
-use holdpoint_app::{gate::Gate, port::{PlanFilter, PlanRow}};
+use holdpoint_app::{
+    gate::Gate,
+    port::{PlanFilter, PlanRow},
+};
 use holdpoint_domain::{Timestamp, flow::State, halt::Reach};
 
 use super::{
     Console,
     admit::Visitor,
-    show::{When, list, tame},
+    show::{When, count, list, tame},
 };
 
 /// Most plans that are counted for the badge: above it, nobody counts.
@@ -18,10 +21,33 @@ const MAX_IN_FLIGHT: u32 = 20;
 pub(super) struct Entry {
     pub(super) path: &'static str,
     pub(super) label: &'static str,
+    /// It begins another group.
+    pub(super) apart: bool,
+}
+
+const fn entry(path: &'static str, label: &'static str) -> Entry {
+    Entry { path, label, apart: false }
+}
+
+const fn apart(path: &'static str, label: &'static str) -> Entry {
+    Entry { path, label, apart: true }
 }
 
 /// What people look for first.
-pub(super) const NAV: [Entry; 1] = [Entry { path: "/", label: "Inbox" }];
+pub(super) const NAV: [Entry; 12] = [
+    entry("/", "Inbox"),
+    entry("/runs", "Runs"),
+    entry("/reviews", "Reviews"),
+    entry("/changes", "Changes"),
+    apart("/agents", "Agents"),
+    entry("/people", "People"),
+    entry("/leases", "Leases"),
+    apart("/policies", "Policies"),
+    entry("/catalogue", "Catalogue"),
+    entry("/settings", "Settings"),
+    apart("/ledger", "Ledger"),
+    entry("/figures", "Figures"),
+];
 
 /// What stands around a page.
 pub(super) struct Frame {
@@ -46,6 +72,8 @@ pub(super) struct Account {
     pub(super) name: String,
     pub(super) how: &'static str,
     pub(super) administrator: bool,
+    /// How many sessions they have open, this one among them.
+    pub(super) sessions: String,
 }
 
 /// A halt that is in force.
@@ -86,6 +114,7 @@ impl Frame {
             name: visitor.session.person.to_string(),
             how: visitor.session.how.as_str(),
             administrator: gate.controls.registry.is_administrator(&visitor.session.person),
+            sessions: count(console.sessions.of(&visitor.session.person, now).len(), "open session"),
         });
         Self {
             here,
@@ -124,7 +153,8 @@ async fn waiting(gate: &Gate) -> usize {
 }
 
 async fn in_flight(gate: &Gate) -> Vec<InFlight> {
-    let states = State::ALL.into_iter().filter(|state| state.is_running() && *state != State::InDoubt).collect();
+    let states =
+        State::ALL.into_iter().filter(|state| state.is_running() && *state != State::InDoubt).collect();
     let filter = PlanFilter { states, limit: MAX_IN_FLIGHT, ..PlanFilter::default() };
     let one = |row: PlanRow| InFlight {
         plan: row.id.to_string(),
@@ -138,7 +168,9 @@ async fn in_flight(gate: &Gate) -> Vec<InFlight> {
 fn halted(gate: &Gate, now: Timestamp) -> Option<Halted> {
     gate.halted().map(|halt| Halted {
         hard: halt.reach == Reach::Hard,
-        by: halt.by.map_or_else(|| "whoever wrote the latch file on the machine".to_owned(), |by| by.to_string()),
+        by: halt
+            .by
+            .map_or_else(|| "whoever wrote the latch file on the machine".to_owned(), |by| by.to_string()),
         at: When::new(halt.at_ms, now),
     })
 }
@@ -156,7 +188,9 @@ fn alarms(gate: &Gate) -> Vec<String> {
         ));
     }
     if gate.settings.mode == holdpoint_domain::decision::Mode::Development {
-        alarms.push("Development: signatures from the command line count as strong authentication here.".to_owned());
+        alarms.push(
+            "Development: signatures from the command line count as strong authentication here.".to_owned(),
+        );
     }
     alarms
 }

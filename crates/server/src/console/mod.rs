@@ -30,6 +30,7 @@ use crate::{
     service::Service,
 };
 
+#[allow(unused_imports, reason = "named by whoever checks how somebody signs in")]
 pub(crate) use session::{How, Sessions};
 
 /// What the handlers of the console share.

@@ -45,11 +45,7 @@ impl Method {
     }
 }
 
-const fn get(
-    path: &'static str,
-    who: Who,
-    handler: fn(MethodFilter) -> MethodRouter<Arc<Console>>,
-) -> Route {
+const fn get(path: &'static str, who: Who, handler: fn(MethodFilter) -> MethodRouter<Arc<Console>>) -> Route {
     Route { method: Method::Get, path, who, handler }
 }
 
@@ -65,6 +61,24 @@ const fn post(
 pub(super) const ROUTES: &[Route] = &[
     get("/", Who::User, |method| on(method, pages::inbox::show)),
     get("/holds/{id}", Who::User, |method| on(method, pages::request::show)),
+    get("/plans/{id}", Who::User, |method| on(method, pages::plan::show)),
+    get("/incidents/{id}", Who::User, |method| on(method, pages::plan::incident)),
+    get("/runs", Who::User, |method| on(method, pages::runs::show)),
+    get("/runs/events", Who::User, |method| on(method, pages::runs::events)),
+    get("/reviews", Who::User, |method| on(method, pages::aftercare::show)),
+    get("/leases", Who::User, |method| on(method, pages::leases::show)),
+    get("/changes", Who::User, |method| on(method, pages::changes::list_all)),
+    get("/changes/{id}", Who::User, |method| on(method, pages::changes::show)),
+    get("/agents", Who::User, |method| on(method, pages::registry::agents)),
+    get("/people", Who::User, |method| on(method, pages::registry::people)),
+    get("/catalogue", Who::User, |method| on(method, pages::catalogue::show)),
+    get("/policies", Who::User, |method| on(method, pages::policies::show)),
+    get("/settings", Who::User, |method| on(method, pages::settings::show)),
+    get("/ledger", Who::Reader, |method| on(method, pages::ledger::show)),
+    get("/ledger/{index}", Who::Reader, |method| on(method, pages::ledger::entry)),
+    get("/ledger/{index}/proof", Who::Reader, |method| on(method, pages::ledger::proof)),
+    post("/ledger/verify", Who::Reader, |method| on(method, pages::ledger::verify)),
+    get("/figures", Who::Reader, |method| on(method, pages::figures::show)),
     get("/sign-in", Who::Anyone, |method| on(method, pages::account::sign_in)),
     post("/sign-out", Who::SignedIn, |method| on(method, pages::account::sign_out)),
     post("/sign-out/everywhere", Who::SignedIn, |method| on(method, pages::account::sign_out_everywhere)),

@@ -24,6 +24,7 @@ const MAX_PER_PERSON: usize = 16;
 const SECRET_LEN: usize = 32;
 
 /// How somebody signed in.
+#[allow(dead_code, reason = "made by whoever checks how somebody signs in")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum How {
     /// With a passkey of theirs.
@@ -73,6 +74,7 @@ impl Sessions {
     /// Opens a session for somebody who just proved who they are. Returns the value of `Set-Cookie`. Whoever signs in anew gets a
     /// new secret, whatever the browser sent (no session fixation). Where there are too many, the one that was unused for longest
     /// ends: the person's own, or anybody's.
+    #[allow(dead_code, reason = "called by whoever checks how somebody signs in")]
     pub(crate) fn open(&self, person: Id<kind::Person>, how: How, now: Timestamp) -> String {
         let mut secret = [0_u8; SECRET_LEN];
         let halves = [self.ids.unique(), self.ids.unique()].map(u128::to_be_bytes);
@@ -185,7 +187,7 @@ mod tests {
     }
 
     fn at(secs: u64) -> Timestamp {
-        Timestamp::from_ms(1_000_000 + secs * 1_000).unwrap()
+        Timestamp::EPOCH.plus(Millis::secs(1_000 + u32::try_from(secs).unwrap())).unwrap()
     }
 
     fn person(name: &str) -> Id<kind::Person> {
@@ -235,11 +237,18 @@ mod tests {
     #[test]
     fn t26_signing_out_ends_it_here_or_everywhere() {
         let sessions = sessions();
-        let [one, two, other] = ["ada", "ada", "ben"].map(|name| sent(&sessions.open(person(name), How::Passkey, at(0))));
+        let [one, two, other] =
+            ["ada", "ada", "ben"].map(|name| sent(&sessions.open(person(name), How::Passkey, at(0))));
         assert!(sessions.sign_out(&one).contains("Max-Age=0"));
-        assert_eq!((who(&sessions, &one, at(1)), who(&sessions, &two, at(1))), (None, Some("ada".to_owned())));
+        assert_eq!(
+            (who(&sessions, &one, at(1)), who(&sessions, &two, at(1))),
+            (None, Some("ada".to_owned()))
+        );
         assert_eq!(sessions.sign_out_everywhere(&person("ada")), 1);
-        assert_eq!((who(&sessions, &two, at(1)), who(&sessions, &other, at(1))), (None, Some("ben".to_owned())));
+        assert_eq!(
+            (who(&sessions, &two, at(1)), who(&sessions, &other, at(1))),
+            (None, Some("ben".to_owned()))
+        );
     }
 
     #[test]
@@ -247,7 +256,8 @@ mod tests {
         let sessions = sessions();
         let good = sessions.open(person("ada"), How::Passkey, at(0));
         let value = good.split(';').next().unwrap().split_once('=').unwrap().1.to_owned();
-        let digest = URL_SAFE_NO_PAD.encode(Digest::of_bytes(&URL_SAFE_NO_PAD.decode(&value).unwrap()).as_bytes());
+        let digest =
+            URL_SAFE_NO_PAD.encode(Digest::of_bytes(&URL_SAFE_NO_PAD.decode(&value).unwrap()).as_bytes());
         for bad in [
             String::new(),
             format!("{COOKIE}="),

@@ -17,6 +17,8 @@ pub(super) struct When {
     pub(super) text: String,
     /// How long ago, or until then.
     pub(super) span: String,
+    /// How long it is until then; nothing when it is over.
+    pub(super) left: String,
     /// In milliseconds, for whoever counts down.
     pub(super) ms: u64,
 }
@@ -52,6 +54,7 @@ impl When {
             iso: moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             text: moment.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
             span: relative(at, now),
+            left: span(at.since(now)),
             ms: at.ms(),
         }
     }
@@ -170,8 +173,14 @@ mod tests {
     #[test]
     fn spans_are_two_units_at_most() {
         let cases = [
-            (0, "0 s"), (300, "300 ms"), (1_000, "1 s"), (61_000, "1 min 1 s"), (840_000, "14 min"),
-            (3_600_000, "1 h"), (3_601_000, "1 h"), (90_061_000, "1 d 1 h"),
+            (0, "0 s"),
+            (300, "300 ms"),
+            (1_000, "1 s"),
+            (61_000, "1 min 1 s"),
+            (840_000, "14 min"),
+            (3_600_000, "1 h"),
+            (3_601_000, "1 h"),
+            (90_061_000, "1 d 1 h"),
         ];
         for (ms, words) in cases {
             assert_eq!(span(Millis::new(ms).unwrap()), words);
@@ -187,7 +196,12 @@ mod tests {
             let shown = foreign(&text);
             assert_eq!(shown.chars, text.chars().count());
             let joined = |lines: &[Vec<Part>]| -> usize {
-                lines.iter().flatten().filter(|part| part.why.is_none()).map(|part| part.text.chars().count()).sum()
+                lines
+                    .iter()
+                    .flatten()
+                    .filter(|part| part.why.is_none())
+                    .map(|part| part.text.chars().count())
+                    .sum()
             };
             let visible = text.chars().filter(|c| !is_hidden(*c)).count();
             assert_eq!(joined(&shown.open) + joined(&shown.folded), visible);

@@ -12,7 +12,11 @@ use serde::Deserialize;
 
 use super::page;
 use crate::{
-    console::{Console, admit::{Visitor, local}, frame::Frame},
+    console::{
+        Console,
+        admit::{Visitor, local},
+        frame::Frame,
+    },
     http::{Ask, Problem},
 };
 

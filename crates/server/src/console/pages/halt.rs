@@ -11,7 +11,11 @@ use holdpoint_domain::halt::Reach;
 use serde::Deserialize;
 
 use crate::{
-    console::{Console, admit::{Visitor, local}, form::Form},
+    console::{
+        Console,
+        admit::{Visitor, local},
+        form::Form,
+    },
     http::{Door, Place, Problem},
 };
 
@@ -31,6 +35,7 @@ pub(in crate::console) async fn halt(
     Form(asked): Form<Halt>,
 ) -> Result<Response, Problem> {
     let (identity, service) = (visitor.identity(), Arc::clone(&console.door.service));
-    Door::to_the_end(place, async move { halt::halt(&service.gate(), &identity, asked.reach).await }).await??;
+    Door::to_the_end(place, async move { halt::halt(&service.gate(), &identity, asked.reach).await })
+        .await??;
     Ok(Redirect::to(local(asked.back.as_deref())).into_response())
 }

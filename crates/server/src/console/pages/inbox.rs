@@ -14,7 +14,10 @@ use holdpoint_app::{
 };
 use holdpoint_domain::{Timestamp, flow::State as PlanState};
 
-use super::{page, request::sentence};
+use super::{
+    page,
+    request::{disturbed, sentence, undo_of_all},
+};
 use crate::{
     console::{
         Console,
@@ -49,7 +52,8 @@ struct Held {
     who: String,
     tier: &'static str,
     meaning: &'static str,
-    target: String,
+    disturbs: String,
+    undo: &'static str,
     environment: String,
     ends: Option<When>,
     urgent: bool,
@@ -70,16 +74,16 @@ struct Row {
 }
 
 /// A review that somebody owes.
-struct Review {
-    plan: String,
-    what: String,
-    targets: String,
-    agent: String,
-    state: Shape,
-    owner: String,
-    due: Option<When>,
-    overdue: bool,
-    suspends: bool,
+pub(super) struct Review {
+    pub(super) plan: String,
+    pub(super) what: String,
+    pub(super) targets: String,
+    pub(super) agent: String,
+    pub(super) state: Shape,
+    pub(super) owner: String,
+    pub(super) due: Option<When>,
+    pub(super) overdue: bool,
+    pub(super) suspends: bool,
 }
 
 /// A change of a control input that waits for administrators.
@@ -130,7 +134,10 @@ async fn plans(gate: &Gate, state: PlanState) -> Result<Vec<PlanRow>, Problem> {
 }
 
 /// What the catalogue calls an action, or its id where it has none any more.
-pub(super) fn title(gate: &Gate, action: &holdpoint_domain::Id<holdpoint_domain::id::kind::Action>) -> String {
+pub(super) fn title(
+    gate: &Gate,
+    action: &holdpoint_domain::Id<holdpoint_domain::id::kind::Action>,
+) -> String {
     let title = gate.controls.catalogue.action(action).map(|action| action.title.clone());
     title.map_or_else(|| action.to_string(), |title| crate::console::show::tame(&title))
 }
@@ -146,7 +153,8 @@ async fn waits(gate: &Gate, row: &PlanRow, now: Timestamp) -> Result<Held, Probl
         who: view.plan.requester().words(),
         tier: tier.as_str(),
         meaning: tier.meaning(),
-        target: list(view.plan.steps().iter().map(|step| &step.target)),
+        disturbs: facts.map(|facts| disturbed(&facts.first().blast)).unwrap_or_default(),
+        undo: facts.map_or("unknown", undo_of_all),
         environment: environments,
         urgent: row.deadline.is_some_and(|end| end.since(now).ms() < URGENT_MS),
         ends: row.deadline.map(|end| When::new(end, now)),
@@ -156,7 +164,7 @@ async fn waits(gate: &Gate, row: &PlanRow, now: Timestamp) -> Result<Held, Probl
     })
 }
 
-fn owed(gate: &Gate, run: RunRow, now: Timestamp) -> Review {
+pub(super) fn owed(gate: &Gate, run: RunRow, now: Timestamp) -> Review {
     let titles = run.footprint.actions.iter().map(|action| title(gate, action));
     let (due, owner) = run.owes.map(|owed| (owed.due_at, owed.owner.to_string())).unzip();
     Review {

@@ -26,11 +26,9 @@ pub(super) struct Blast {
     pub(super) nodes: Vec<Node>,
     pub(super) edges: Vec<Edge>,
     pub(super) view_box: String,
-    pub(super) width: u32,
     pub(super) left_out: usize,
     /// What, how much, at most how much.
     pub(super) caps: Vec<(&'static str, u64, u64)>,
-    pub(super) environments: String,
     pub(super) summary: String,
 }
 
@@ -130,11 +128,7 @@ impl Blast {
             ("Services", size(blast.services.len()), u64::from(cap.services)),
             ("Critical", size(blast.critical.len()), u64::from(cap.critical)),
             ("Environments", size(blast.environments.len()), u64::from(cap.environments)),
-            (
-                "Replicas, %",
-                u64::from(blast.replica_share_percent),
-                u64::from(cap.replica_share_percent),
-            ),
+            ("Replicas, %", u64::from(blast.replica_share_percent), u64::from(cap.replica_share_percent)),
         ];
         let summary = format!(
             "The plan acts on {}. Services that it can disturb: {}. Critical or unknown among them: {}.",
@@ -144,12 +138,10 @@ impl Blast {
         );
         Self {
             rows: rows.collect(),
-            environments: list(&blast.environments),
             caps,
             summary,
             left_out: graph.len().saturating_sub(picture.nodes.len()),
             view_box: picture.view_box,
-            width: picture.width,
             nodes: picture.nodes,
             edges: picture.edges,
         }
@@ -190,7 +182,6 @@ struct Picture {
     nodes: Vec<Node>,
     edges: Vec<Edge>,
     view_box: String,
-    width: u32,
 }
 
 /// The targets' services in the middle, and around them, ring by ring, whoever needs them.
@@ -227,13 +218,19 @@ fn draw(graph: &[Reached], kind: impl Fn(&Reached) -> Kind) -> Picture {
         })
     });
     let edges = edges.collect();
-    let rings = f64::from(sizes.keys().copied().max().unwrap_or(0)).max(if sizes.len() > 1 { 1.0 } else { 0.4 });
+    let rings =
+        f64::from(sizes.keys().copied().max().unwrap_or(0)).max(if sizes.len() > 1 { 1.0 } else { 0.4 });
     let (half_width, half_height) = (RING.0 * rings + 95.0, RING.1 * rings + 52.0);
     Picture {
         nodes,
         edges,
-        view_box: format!("{:.0} {:.0} {:.0} {:.0}", -half_width, -half_height, half_width * 2.0, half_height * 2.0),
-        width: if rings > 1.5 { 2 } else { 1 },
+        view_box: format!(
+            "{:.0} {:.0} {:.0} {:.0}",
+            -half_width,
+            -half_height,
+            half_width * 2.0,
+            half_height * 2.0
+        ),
     }
 }
 
@@ -243,7 +240,8 @@ fn place(ring: u32, number: u32, size: u32) -> (f64, f64) {
         return (0.0, 0.0);
     }
     let radius = if ring == 0 { 0.35 } else { f64::from(ring) };
-    let turn = std::f64::consts::TAU * (f64::from(number) / f64::from(size.max(1)) + f64::from(ring) * 0.07 - 0.12);
+    let turn =
+        std::f64::consts::TAU * (f64::from(number) / f64::from(size.max(1)) + f64::from(ring) * 0.07 - 0.12);
     let round = |value: f64| (value * 10.0).round() / 10.0;
     (round(RING.0 * radius * turn.cos()), round(RING.1 * radius * turn.sin()))
 }

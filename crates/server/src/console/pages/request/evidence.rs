@@ -102,14 +102,10 @@ fn one(gate: &Gate, view: &PlanView, signed: &SignedEvidence, now: Timestamp) ->
 
 /// All looks at the same condition on the same target, in order.
 fn looks<'v>(view: &'v PlanView, of: &'v SignedEvidence) -> impl Iterator<Item = &'v SignedEvidence> {
-    view.records.iter().filter_map(move |(_, record)| match &record.body {
-        Body::Measured { evidence }
-            if evidence.evidence.condition == of.evidence.condition
-                && evidence.evidence.target == of.evidence.target =>
-        {
-            Some(evidence.as_ref())
-        }
-        _ => None,
+    view.records.iter().filter_map(move |(_, record)| {
+        let Body::Measured { evidence } = &record.body else { return None };
+        let (one, other) = (&evidence.evidence, &of.evidence);
+        (one.condition == other.condition && one.target == other.target).then_some(evidence.as_ref())
     })
 }
 
@@ -135,7 +131,11 @@ fn line(reading: &Reading, series: &BTreeMap<String, Vec<f64>>) -> Line {
         tone,
         why: word_of(&reading.why),
         value: reading.value.map_or_else(|| "none".to_owned(), number),
-        age: if reading.age_ms == Millis::secs(0) { "just measured".to_owned() } else { format!("{} old", span(reading.age_ms)) },
+        age: if reading.age_ms == Millis::secs(0) {
+            "just measured".to_owned()
+        } else {
+            format!("{} old", span(reading.age_ms))
+        },
         plot,
     }
 }
@@ -165,7 +165,11 @@ pub(in crate::console) fn plot(values: &[f64]) -> Option<Plot> {
 /// A value without the noise of its last digits.
 fn number(value: f64) -> String {
     let rounded = (value * 1_000.0).round() / 1_000.0;
-    if value.abs() < 1e12 && (value == 0.0 || rounded != 0.0) { rounded.to_string() } else { format!("{value:e}") }
+    if value.abs() < 1e12 && (value == 0.0 || rounded != 0.0) {
+        rounded.to_string()
+    } else {
+        format!("{value:e}")
+    }
 }
 
 const fn truth(truth: Truth) -> (&'static str, &'static str, &'static str) {

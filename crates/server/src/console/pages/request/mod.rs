@@ -8,7 +8,9 @@ mod evidence;
 mod oversight;
 mod steps;
 mod terms;
-mod why;
+pub(in crate::console) mod why;
+
+pub(in crate::console) use steps::undo_of_all;
 
 use std::sync::Arc;
 
@@ -149,7 +151,8 @@ async fn whole(
 
 /// What a plan does, in one sentence of the gate: the catalogue's titles and the targets of the inventory.
 pub(in crate::console) fn sentence(gate: &Gate, plan: &Plan) -> String {
-    let one = |step: &holdpoint_domain::plan::Step| format!("{} on {}", title(gate, &step.action), step.target);
+    let one =
+        |step: &holdpoint_domain::plan::Step| format!("{} on {}", title(gate, &step.action), step.target);
     plan.steps().iter().map(one).collect::<Vec<_>>().join(", then ")
 }
 
@@ -158,11 +161,16 @@ fn nobody(needed: u32, given: usize) -> String {
     let missing = usize::try_from(needed).unwrap_or(usize::MAX).saturating_sub(given);
     format!(
         "If {} not given by then, the plan expires: nothing runs, and the agent must ask anew. Silence is a no.",
-        if missing == 1 { "one more approval is".to_owned() } else { format!("{missing} more approvals are") }
+        if missing == 1 {
+            "one more approval is".to_owned()
+        } else {
+            format!("{missing} more approvals are")
+        }
     )
 }
 
-fn disturbed(blast: &holdpoint_domain::blast::Blast) -> String {
+/// How much a plan can disturb, in short.
+pub(in crate::console) fn disturbed(blast: &holdpoint_domain::blast::Blast) -> String {
     let critical = match blast.critical.len() {
         0 => "none critical".to_owned(),
         some => format!("{some} critical"),
@@ -194,8 +202,11 @@ async fn words(gate: &Gate, view: &PlanView) -> Result<Option<Words>, Problem> {
         ("Reason", narrative.reason),
         ("Its own confidence", narrative.confidence.unwrap_or_default()),
     ];
-    let fields: Vec<_> =
-        fields.into_iter().map(|(name, text)| (name, foreign(&text))).filter(|(_, text)| !text.is_empty()).collect();
+    let fields: Vec<_> = fields
+        .into_iter()
+        .map(|(name, text)| (name, foreign(&text)))
+        .filter(|(_, text)| !text.is_empty())
+        .collect();
     let chars = fields.iter().map(|(_, text)| text.chars).sum();
     let escaped = fields.iter().map(|(_, text)| text.escaped).sum();
     Ok(Some(Words { fields, chars, escaped }))

@@ -81,9 +81,11 @@ impl Oversight {
         if !found {
             not_you = Some("you are not in the registry".to_owned());
         }
-        let statements = view.records.iter().filter_map(|(_, record)| match &record.body {
-            Body::Approved { statement } | Body::Rejected { statement } => Some((statement, record.at_ms)),
-            _ => None,
+        let statements = view.records.iter().filter_map(|(_, record)| {
+            let (Body::Approved { statement } | Body::Rejected { statement }) = &record.body else {
+                return None;
+            };
+            Some((statement, record.at_ms))
         });
         let said = statements.map(|(signed, at)| {
             let (glyph, word) = match signed.statement.choice {
@@ -124,4 +126,3 @@ pub(super) async fn similar(gate: &Gate, view: &PlanView, now: Timestamp) -> Res
     };
     Ok(look::similar(gate, view, MAX_SIMILAR).await?.into_iter().map(one).collect())
 }
-

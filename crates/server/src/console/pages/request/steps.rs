@@ -17,7 +17,6 @@ pub(super) struct Step {
     pub(super) target: String,
     pub(super) executor: String,
     pub(super) params: Vec<(String, String)>,
-    pub(super) expected: String,
     /// What the observer saw, and what it would be afterwards: name, before, after.
     pub(super) changes: Vec<Change>,
     pub(super) effect: String,
@@ -46,20 +45,13 @@ pub(super) fn all(gate: &Gate, view: &PlanView, facts: &PlanFacts) -> Vec<Step> 
     steps.map(|(at, (step, facts))| one(gate, view, at, step, facts)).collect()
 }
 
-fn one(
-    gate: &Gate,
-    view: &PlanView,
-    at: usize,
-    step: &holdpoint_domain::plan::Step,
-    facts: &Facts,
-) -> Step {
+fn one(gate: &Gate, view: &PlanView, at: usize, step: &holdpoint_domain::plan::Step, facts: &Facts) -> Step {
     let action = gate.controls.catalogue.action(&step.action);
-    let target = gate.controls.inventory.target(&step.target);
+    let condition = action.and_then(|action| gate.controls.catalogue.condition(&action.verify));
+    let title = condition.map_or_else(|| "nothing".to_owned(), |found| operators(&found.title));
     let verified = action.map_or_else(
         || "the catalogue does not have the action any more".to_owned(),
         |action| {
-            let condition = gate.controls.catalogue.condition(&action.verify);
-            let title = condition.map_or_else(|| action.verify.to_string(), |found| operators(&found.title));
             format!(
                 "{title} ({}), for {} without a break, within {}; otherwise it is undone",
                 action.verify,
@@ -75,23 +67,32 @@ fn one(
         target: step.target.to_string(),
         executor: action.map_or_else(|| "unknown".to_owned(), |action| action.executor.to_string()),
         params: step.params.iter().map(|(name, value)| (name.to_string(), setting(value))).collect(),
-        expected: step.expected_version.to_string(),
-        changes: changes(view, at, step, facts),
+        changes: changes(view, at, step, facts, &title),
         effect: word_of(&facts.action.reversibility),
         twice: if facts.action.idempotent { "the same as once" } else { "not the same as once" },
-        touches: list(facts.action.touches.iter().map(|(state, effect)| {
-            format!("{} {}", word_of(effect), word_of(state))
-        })),
+        touches: list(
+            facts
+                .action
+                .touches
+                .iter()
+                .map(|(state, effect)| format!("{} {}", word_of(effect), word_of(state))),
+        ),
         undo: undo(facts),
         undo_kind: word_of(&facts.action.undo),
         undo_window: action.map_or_else(String::new, |action| window(action.undo_window_ms)),
         verified,
-        facts: about(facts, target.map(|(target, _)| target.executor.to_string())),
+        facts: about(facts),
     }
 }
 
 /// What the observer saw of the target, against what the plan says or what was observed afterwards.
-fn changes(view: &PlanView, at: usize, step: &holdpoint_domain::plan::Step, facts: &Facts) -> Vec<Change> {
+fn changes(
+    view: &PlanView,
+    at: usize,
+    step: &holdpoint_domain::plan::Step,
+    facts: &Facts,
+    condition: &str,
+) -> Vec<Change> {
     let left = view.left.get(at);
     let version = Change {
         what: "Version",
@@ -109,7 +110,7 @@ fn changes(view: &PlanView, at: usize, step: &holdpoint_domain::plan::Step, fact
         changes.push(Change {
             what: "Observed",
             before: now.to_owned(),
-            after: format!("what the check after the step must find: see `verified by` of step {}", at.saturating_add(1)),
+            after: format!("measured afterwards: {condition}"),
             digest: false,
             same: false,
         });
@@ -127,25 +128,26 @@ fn setting(value: &ParamValue) -> String {
     }
 }
 
-fn about(facts: &Facts, executor: Option<String>) -> Vec<(&'static str, String)> {
+fn about(facts: &Facts) -> Vec<(&'static str, String)> {
     let Some(target) = &facts.target else {
         return vec![("Target", "the inventory does not know it".to_owned())];
     };
-    let state = if target.stateless { "stateless: an instance can be lost" } else { "keeps state in its instances" };
+    let state =
+        if target.stateless { "stateless: an instance can be lost" } else { "keeps state in its instances" };
     let mut lines = vec![
         ("Service", target.service.to_string()),
         ("Environment", target.environment.to_string()),
         ("Owner", format!("team {}", target.owner)),
         ("Criticality", target.criticality.as_str().to_owned()),
         ("Kind", state.to_owned()),
-        ("Replicas", format!("{}, {} % of them out with this", target.replicas, facts.blast.replica_share_percent)),
+        (
+            "Replicas",
+            format!("{}, {} % of them out with this", target.replicas, facts.blast.replica_share_percent),
+        ),
         ("Data", list(&target.data_classes)),
     ];
     if let Some(domain) = &target.data_domain {
         lines.push(("Data domain", domain.to_string()));
-    }
-    if let Some(executor) = executor {
-        lines.push(("Executor", executor));
     }
     lines
 }
@@ -160,7 +162,7 @@ fn undo(facts: &Facts) -> &'static str {
 }
 
 /// As [`undo`], for a whole plan: what its worst step says.
-pub(super) fn undo_of_all(facts: &PlanFacts) -> &'static str {
+pub(in crate::console) fn undo_of_all(facts: &PlanFacts) -> &'static str {
     let worst = facts.steps().find(|step| !step.has_undo());
     undo(worst.unwrap_or_else(|| facts.first()))
 }
