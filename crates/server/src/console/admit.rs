@@ -100,7 +100,7 @@ pub(super) async fn admit(State(guard): State<Guard>, mut request: Request, next
     let Guard { console, who } = &guard;
     if *who != Who::Anyone {
         let Some(visitor) = visitor(console, request.headers()) else {
-            return if request.method().is_safe() && !streams(&request) {
+            return if request.method().is_safe() && !by_itself(&request) {
                 to_sign_in(request.uri())
             } else {
                 not_signed_in().into_response()
@@ -110,7 +110,7 @@ pub(super) async fn admit(State(guard): State<Guard>, mut request: Request, next
             return problem.into_response();
         }
         // What a page asks for by itself does not keep a session alive.
-        if !streams(&request) {
+        if !by_itself(&request) {
             console.sessions.touch(request.headers(), console.now());
         }
         request.extensions_mut().insert(visitor);
@@ -121,9 +121,12 @@ pub(super) async fn admit(State(guard): State<Guard>, mut request: Request, next
     }
 }
 
-/// Whether a script asks for a stream of events.
-fn streams(request: &Request) -> bool {
-    request.headers().get(header::ACCEPT).is_some_and(|accept| accept == "text/event-stream")
+/// Whether a page asks by itself, without anybody who did something: to show what has changed meanwhile.
+fn by_itself(request: &Request) -> bool {
+    let headers = request.headers();
+    let streams = headers.get(header::ACCEPT).is_some_and(|accept| accept == "text/event-stream");
+    let fetches = headers.get("sec-fetch-dest").is_some_and(|dest| dest == "empty");
+    request.method().is_safe() && (streams || fetches)
 }
 
 /// All of the body, then a place: nobody keeps one by waiting (T30).

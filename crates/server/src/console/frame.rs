@@ -21,10 +21,33 @@ const MAX_IN_FLIGHT: u32 = 20;
 pub(super) struct Entry {
     pub(super) path: &'static str,
     pub(super) label: &'static str,
+    /// It begins another group.
+    pub(super) apart: bool,
+}
+
+const fn entry(path: &'static str, label: &'static str) -> Entry {
+    Entry { path, label, apart: false }
+}
+
+const fn apart(path: &'static str, label: &'static str) -> Entry {
+    Entry { path, label, apart: true }
 }
 
 /// What people look for first.
-pub(super) const NAV: [Entry; 1] = [Entry { path: "/", label: "Inbox" }];
+pub(super) const NAV: [Entry; 12] = [
+    entry("/", "Inbox"),
+    entry("/runs", "Runs"),
+    entry("/reviews", "Reviews"),
+    entry("/changes", "Changes"),
+    apart("/agents", "Agents"),
+    entry("/people", "People"),
+    entry("/leases", "Leases"),
+    apart("/policies", "Policies"),
+    entry("/catalogue", "Catalogue"),
+    entry("/settings", "Settings"),
+    apart("/ledger", "Ledger"),
+    entry("/figures", "Figures"),
+];
 
 /// What stands around a page.
 pub(super) struct Frame {

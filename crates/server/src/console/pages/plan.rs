@@ -5,12 +5,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
 use holdpoint_app::{gate::Gate, look, view::PlanView};
-use holdpoint_domain::{
-    Timestamp,
-    flow::State as PlanState,
-    id::kind,
-    record::Record,
-};
+use holdpoint_domain::{Timestamp, flow::State as PlanState, id::kind, record::Record};
 
 use super::{page, request::sentence};
 use crate::{
@@ -90,7 +85,12 @@ pub(in crate::console) async fn incident(
     let (rows, older) = look::of_incident(&gate, &id).await?;
     if rows.is_empty() {
         let detail = format!("no plan of those that were searched belongs to incident `{id}`");
-        return Err(Problem::new(StatusCode::NOT_FOUND, "no-such-incident", detail, "look at its plans one by one"));
+        return Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "no-such-incident",
+            detail,
+            "look at its plans one by one",
+        ));
     }
     let mut plans = Vec::new();
     for row in rows {
@@ -144,7 +144,8 @@ pub(super) fn part(word: &str) -> &'static str {
     match word {
         "proposed" | "measured" | "decided" | "deferred" | "evaluated" => "decide",
         "held" | "approved" | "rejected" | "expired" | "refused" => "people",
-        "permitted" | "claimed" | "rehearsed" | "applying" | "applied" | "succeeded" | "failed" | "voided" => "run",
+        "permitted" | "claimed" | "rehearsed" | "applying" | "applied" | "succeeded" | "failed"
+        | "voided" => "run",
         "undoing" | "unwound" | "not_undone" | "undone" | "undo_failed" | "in_doubt" => "undo",
         "leased" | "leased_again" | "revocation_asked" | "revoked" => "credential",
         "review_owed" | "reviewed" | "resolved" => "aftercare",

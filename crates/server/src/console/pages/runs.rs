@@ -55,11 +55,16 @@ pub(in crate::console) async fn show(
     visitor: Visitor,
 ) -> Result<Response, Problem> {
     let (gate, now) = (console.door.service.gate(), console.now());
-    let is_open = |state: &PlanState| {
-        state.is_running() || matches!(state, PlanState::Allowed | PlanState::Permitted)
-    };
+    let is_open =
+        |state: &PlanState| state.is_running() || matches!(state, PlanState::Allowed | PlanState::Permitted);
     let open = rows(&gate, PlanState::ALL.into_iter().filter(is_open).collect(), MAX_OPEN, now).await?;
-    let ended = [PlanState::Succeeded, PlanState::Failed, PlanState::Undone, PlanState::UndoFailed, PlanState::Resolved];
+    let ended = [
+        PlanState::Succeeded,
+        PlanState::Failed,
+        PlanState::Undone,
+        PlanState::UndoFailed,
+        PlanState::Resolved,
+    ];
     let over = rows(&gate, ended.to_vec(), MAX_OVER, now).await?;
     page(&Page { frame: Frame::new(&console, Some(&visitor), "/runs").await, open, over })
 }
@@ -89,11 +94,13 @@ pub(in crate::console) async fn events(
     let entries = http::entries(&console.door, next)?;
     let is_alive = move || {
         let gate = console.door.service.gate();
-        let found = console.sessions.find(&headers, console.now(), |id| gate.controls.registry.person(id).is_some());
+        let found =
+            console.sessions.find(&headers, console.now(), |id| gate.controls.registry.person(id).is_some());
         found.is_some_and(|session| session.person == visitor.session.person)
     };
     let events = entries.take_while(move |_| ready(is_alive())).map(|entry| {
-        let event = Event::default().id(entry.index.to_string()).event("changed").data(entry.index.to_string());
+        let event =
+            Event::default().id(entry.index.to_string()).event("changed").data(entry.index.to_string());
         Ok::<_, Infallible>(event)
     });
     Ok(http::streamed(events).into_response())

@@ -23,6 +23,7 @@ use holdpoint_domain::{
     action::ParamSpec,
     actor::{Identity, Party, Phase},
     approval::{Choice, HoldTerms},
+    change::Control,
     plan::{Narrative, ParamValue},
     target::{Criticality, Service},
 };
@@ -145,6 +146,17 @@ impl Bench {
         cookie.split(';').next().unwrap().to_owned()
     }
 
+    /// Sends a request, and reads no more than the head of its answer: a stream of events has no end.
+    pub(super) async fn head(&self, request: Request<Body>) -> Answer {
+        let (parts, _) = self.router.clone().oneshot(request).await.unwrap().into_parts();
+        Answer { status: parts.status.as_u16(), headers: parts.headers, text: String::new() }
+    }
+
+    /// Sends a request, and returns its answer as it comes.
+    pub(super) async fn stream(&self, request: Request<Body>) -> axum::body::BodyDataStream {
+        self.router.clone().oneshot(request).await.unwrap().into_body().into_data_stream()
+    }
+
     /// Sends a request as it is.
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {
         let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
@@ -193,6 +205,31 @@ impl Bench {
     pub(super) async fn held(&self) -> HoldTerms {
         let words = Narrative { summary: "it hangs".to_owned(), ..Narrative::default() };
         self.proposed("cache.drop", "worker-1", words).await.terms.unwrap()
+    }
+
+    /// The plan that waits under these terms.
+    pub(super) async fn plan_of(&self, terms: &HoldTerms) -> String {
+        holdpoint_app::approve::find(&self.gate, &terms.hold).await.unwrap().id.to_string()
+    }
+
+    /// A change of the policy, proposed by Alice, who is no administrator.
+    pub(super) async fn change(&self) -> String {
+        self.change_to("second").await
+    }
+
+    /// A change of the policy to this text.
+    pub(super) async fn change_to(&self, text: &str) -> String {
+        let files = [("policy".to_owned(), text.to_owned())].into();
+        let alice = Identity::Person { person: id("alice") };
+        let terms = holdpoint_app::change::propose(&self.gate, &alice, Control::Policy, files).await;
+        terms.unwrap().id.to_string()
+    }
+
+    /// Has a plan of `healer` run to its end.
+    pub(super) async fn ran(&self, action: &str, target: &str) -> String {
+        let proposed = self.proposed(action, target, Narrative::default()).await;
+        holdpoint_app::run::run(&self.gate, &proposed.id).await.unwrap();
+        proposed.id.to_string()
     }
 
     /// Somebody decides.

@@ -45,6 +45,25 @@ const UNICODE: [&str; 10] = [
     "interlinear \u{fff9}a\u{fffa}b\u{fffb}",
 ];
 
+/// The pages that show something of everything.
+const PAGES: [&str; 15] = [
+    "/",
+    "/runs",
+    "/reviews",
+    "/leases",
+    "/changes",
+    "/agents",
+    "/people",
+    "/catalogue",
+    "/policies",
+    "/settings",
+    "/ledger",
+    "/ledger/3",
+    "/ledger/8",
+    "/figures",
+    "/incidents/inc-1",
+];
+
 fn hostile() -> impl Iterator<Item = &'static str> {
     SCRIPTS.into_iter().chain(UNICODE)
 }
@@ -114,6 +133,22 @@ async fn t15_what_an_agent_writes_is_text_on_every_page() {
         assert_eq!(page.status, 200, "{text}");
         tame(text, &page.text);
         tame(text, &bench.page("/", &cookie).await.text);
+        let plan = format!("/plans/{}", proposed.id);
+        tame(text, &bench.page(&plan, &cookie).await.text);
+    }
+}
+
+#[tokio::test]
+async fn t15_what_a_change_says_is_text_in_its_difference() {
+    for text in hostile() {
+        let bench = Bench::new().await;
+        let cookie = bench.signed_in("bob");
+        let change = bench.change_to(&format!("first\n{text}\n")).await;
+        for path in [format!("/changes/{change}"), "/changes".to_owned(), "/".to_owned()] {
+            let page = bench.page(&path, &cookie).await;
+            assert_eq!(page.status, 200, "{path}: {text}");
+            tame(text, &page.text);
+        }
     }
 }
 
@@ -123,9 +158,12 @@ async fn t15_what_catalogues_are_titled_is_text_on_every_page() {
         let bench = Bench::with(titles(text)).await;
         let cookie = bench.signed_in("bob");
         let terms = bench.held().await;
-        for path in ["/".to_owned(), format!("/holds/{}", terms.hold)] {
+        let plan = bench.plan_of(&terms).await;
+        let own =
+            [format!("/holds/{}", terms.hold), format!("/plans/{plan}"), format!("/policies?plan={plan}")];
+        for path in PAGES.into_iter().map(str::to_owned).chain(own) {
             let page = bench.page(&path, &cookie).await;
-            assert_eq!(page.status, 200, "{text}");
+            assert_eq!(page.status, 200, "{path}: {text}");
             tame(text, &page.text);
         }
     }

@@ -19,6 +19,24 @@ const MATRIX: &str = "
 route                       nobody agent old gone barred looker person
 GET  /                      303    303   303 303  403    200    200
 GET  /holds/{id}            303    303   303 303  403    200    200
+GET  /plans/{id}            303    303   303 303  403    200    200
+GET  /incidents/{id}        303    303   303 303  403    200    200
+GET  /runs                  303    303   303 303  403    200    200
+GET  /runs/events           303    303   303 303  403    200    200
+GET  /reviews               303    303   303 303  403    200    200
+GET  /leases                303    303   303 303  403    200    200
+GET  /changes               303    303   303 303  403    200    200
+GET  /changes/{id}          303    303   303 303  403    200    200
+GET  /agents                303    303   303 303  403    200    200
+GET  /people                303    303   303 303  403    200    200
+GET  /catalogue             303    303   303 303  403    200    200
+GET  /policies              303    303   303 303  403    200    200
+GET  /settings              303    303   303 303  403    200    200
+GET  /ledger                303    303   303 303  403    403    200
+GET  /ledger/{index}        303    303   303 303  403    403    200
+GET  /ledger/{index}/proof  303    303   303 303  403    403    200
+POST /ledger/verify         401    401   401 401  403    403    200
+GET  /figures               303    303   303 303  403    403    200
 GET  /sign-in               200    200   200 200  200    200    200
 POST /sign-out              401    401   401 401  303    303    303
 POST /sign-out/everywhere   401    401   401 401  303    303    303
@@ -63,7 +81,14 @@ async fn call(method: &str, path: &str, caller: &str) -> u16 {
     let bench = Bench::new().await;
     let terms = bench.held().await;
     let cookie = cookie(&bench, caller);
-    let at = path.replace("{id}", terms.hold.as_str()).replace("{file}", "console.css");
+    let change = bench.change().await;
+    let id = match path {
+        "/plans/{id}" => bench.plan_of(&terms).await,
+        "/incidents/{id}" => "inc-1".to_owned(),
+        "/changes/{id}" => change,
+        _ => terms.hold.to_string(),
+    };
+    let at = path.replace("{id}", &id).replace("{file}", "console.css").replace("{index}", "1");
     let method: Method = method.parse().unwrap();
     let mut request = asked(method.clone(), &at, &cookie);
     if caller == "agent" {
@@ -77,7 +102,7 @@ async fn call(method: &str, path: &str, caller: &str) -> u16 {
     } else {
         Body::empty()
     };
-    let answer = bench.send(request.body(body).unwrap()).await;
+    let answer = bench.head(request.body(body).unwrap()).await;
     if answer.status == 303 && method == Method::GET {
         assert!(answer.header("location").starts_with("/sign-in"), "{}", answer.header("location"));
     }

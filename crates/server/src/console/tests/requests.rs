@@ -5,7 +5,7 @@ use holdpoint_domain::{Millis, approval::Choice, plan::Narrative};
 use super::bench::Bench;
 
 /// A page without its marks, blanks folded: what is read.
-fn read(html: &str) -> String {
+pub(super) fn read(html: &str) -> String {
     let mut text = String::new();
     let mut inside = true;
     for c in html.chars() {

@@ -8,7 +8,9 @@ mod evidence;
 mod oversight;
 mod steps;
 mod terms;
-mod why;
+pub(in crate::console) mod why;
+
+pub(in crate::console) use steps::undo_of_all;
 
 pub(in crate::console) use steps::undo_of_all;
 

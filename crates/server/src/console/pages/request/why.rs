@@ -11,37 +11,37 @@ use holdpoint_domain::{
 use crate::{console::show::tame, http};
 
 /// A rule that had a say.
-pub(super) struct Reason {
-    pub(super) rule: String,
-    pub(super) glyph: &'static str,
-    pub(super) effect: String,
-    pub(super) fact: String,
-    pub(super) next: String,
+pub(in crate::console) struct Reason {
+    pub(in crate::console) rule: String,
+    pub(in crate::console) glyph: &'static str,
+    pub(in crate::console) effect: String,
+    pub(in crate::console) fact: String,
+    pub(in crate::console) next: String,
     /// It is the reason that people are asked at all.
-    pub(super) asks: bool,
+    pub(in crate::console) asks: bool,
 }
 
 /// What policy says on a rung.
-pub(super) struct Rung {
-    pub(super) tier: &'static str,
-    pub(super) oversight: &'static str,
-    pub(super) allowed: bool,
-    pub(super) rules: String,
+pub(in crate::console) struct Rung {
+    pub(in crate::console) tier: &'static str,
+    pub(in crate::console) oversight: &'static str,
+    pub(in crate::console) allowed: bool,
+    pub(in crate::console) rules: String,
     /// The tier of the plan.
-    pub(super) chosen: bool,
+    pub(in crate::console) chosen: bool,
     /// Guardrails keep the plan above it.
-    pub(super) below_floor: bool,
+    pub(in crate::console) below_floor: bool,
 }
 
 /// Where a field of the plan comes from.
-pub(super) struct Origin {
-    pub(super) field: &'static str,
-    pub(super) tainted: bool,
-    pub(super) why: &'static str,
+pub(in crate::console) struct Origin {
+    pub(in crate::console) field: &'static str,
+    pub(in crate::console) tainted: bool,
+    pub(in crate::console) why: &'static str,
 }
 
 /// The reasons of a decision, those that ask for people first.
-pub(super) fn reasons(gate: &Gate, decision: &Decision, facts: &PlanFacts) -> Vec<Reason> {
+pub(in crate::console) fn reasons(gate: &Gate, decision: &Decision, facts: &PlanFacts) -> Vec<Reason> {
     let hints = if decision.policy == gate.ports.judge.digest() { gate.hints(facts) } else { Vec::new() };
     let mut reasons: Vec<_> = decision.reasons.iter().map(|reason| one(reason, &hints)).collect();
     reasons.sort_by_key(|reason| !reason.asks);
@@ -67,7 +67,7 @@ fn one(reason: &holdpoint_domain::decision::Reason, hints: &[Hint]) -> Reason {
 }
 
 /// What the policy in force says on each rung; nothing where it is another one than the decision's.
-pub(super) fn ladder(gate: &Gate, decision: &Decision, facts: &PlanFacts) -> Vec<Rung> {
+pub(in crate::console) fn ladder(gate: &Gate, decision: &Decision, facts: &PlanFacts) -> Vec<Rung> {
     if decision.policy != gate.ports.judge.digest() {
         return Vec::new();
     }
@@ -101,7 +101,7 @@ fn named(rules: &[holdpoint_domain::Id<holdpoint_domain::id::kind::Rule>]) -> St
 }
 
 /// Which fields of the plan the gate derived itself. A field is tainted when it is in any step.
-pub(super) fn provenance(facts: &PlanFacts) -> Vec<Origin> {
+pub(in crate::console) fn provenance(facts: &PlanFacts) -> Vec<Origin> {
     let tainted = |of: fn(&holdpoint_domain::facts::Provenance) -> From| {
         facts.steps().any(|step| of(&step.provenance) == From::Tainted)
     };
