@@ -14,7 +14,7 @@ use aws_lc_rs::signature::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Id, id::kind};
+use crate::{Digest, Id, id::kind, signature::PublicKey};
 
 mod authenticator;
 mod client_data;
@@ -280,14 +280,19 @@ pub fn challenge(message: &[u8]) -> Digest {
 
 impl Passkey {
     /// Whether the key has the form that its algorithm asks for. What has it can still be no point of its curve: then no
-    /// signature ever holds.
+    /// signature ever holds. An Ed25519 key of small order, of which one signature fits every message, has not.
     #[must_use]
     pub fn is_well_formed(&self) -> bool {
         let len = self.key.0.len();
         match self.algorithm.key_len() {
-            Some(expected) => len == expected,
+            Some(expected) => len == expected && !self.is_weak(),
             None => (270..=MAX_KEY_LEN).contains(&len),
         }
+    }
+
+    fn is_weak(&self) -> bool {
+        let read = |key| self.algorithm == Algorithm::EdDSA && PublicKey::from_bytes(key).is_err();
+        <[u8; 32]>::try_from(self.key.as_slice()).is_ok_and(read)
     }
 
     /// Checks that this passkey, with its user verified, signed exactly `message` in a page of the console

@@ -14,6 +14,7 @@ mod suite {
     mod canonical;
     mod catalogues;
     mod consents;
+    mod credentials;
     mod decisions;
     mod delegations;
     mod edges;
@@ -23,6 +24,7 @@ mod suite {
     mod leases;
     mod mutations;
     mod narrow;
+    mod passkeys;
     mod plans;
     mod properties;
     mod records;

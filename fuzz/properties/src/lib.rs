@@ -18,6 +18,7 @@
     reason = "a property that does not hold should stop where it stands"
 )]
 
+mod assertions;
 mod bodies;
 mod canonical;
 mod choices;
@@ -95,6 +96,11 @@ pub const TARGETS: &[Target] = &[
         name: "limits",
         says: "time neither wraps nor runs backwards, and one more run never frees a budget",
         holds: limits::holds,
+    },
+    Target {
+        name: "assertion",
+        says: "what a passkey signed counts when a second reader of the rules takes it, and never with a byte changed",
+        holds: assertions::holds,
     },
     Target {
         name: "bodies",

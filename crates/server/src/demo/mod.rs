@@ -10,6 +10,7 @@ mod acts;
 mod api;
 mod ledger;
 mod parts;
+mod people;
 mod program;
 mod screen;
 mod stage;
@@ -218,6 +219,7 @@ impl Demo {
             self.program.must(&["keygen", "--out", &file], "").await.map(|key| key.trim().to_owned())
         };
         let (ada, bob, cleo) = tokio::try_join!(key("ada"), key("bob"), key("cleo"))?;
+        let [adas, bobs] = people::APPROVERS.map(|person| self.make_passkey(person));
         let program = |source| DemoError::File { path: self.program.path().to_owned(), source };
         let setting = Setting {
             uid: fs::metadata(&self.dir).map_err(program)?.uid(),
@@ -226,6 +228,7 @@ impl Demo {
             program: self.program.path(),
             ports: self.ports,
             people: [&ada, &bob, &cleo],
+            passkeys: [&adas?.passkey, &bobs?.passkey],
             token: &fresh_token()?,
         };
         for folder in [stage::SHOP, stage::RUN].map(|name| self.path(name)) {
@@ -252,11 +255,15 @@ impl Demo {
 
 /// A token that nobody could guess.
 fn fresh_token() -> Result<String, DemoError> {
+    random::<24>().map(|bytes| URL_SAFE_NO_PAD.encode(bytes))
+}
+
+fn random<const LEN: usize>() -> Result<[u8; LEN], DemoError> {
     let path = PathBuf::from("/dev/urandom");
-    let mut bytes = [0; 24];
+    let mut bytes = [0; LEN];
     let read = File::open(&path).and_then(|mut file| io::Read::read_exact(&mut file, &mut bytes));
     read.map_err(|source| DemoError::File { path, source })?;
-    Ok(URL_SAFE_NO_PAD.encode(bytes))
+    Ok(bytes)
 }
 
 fn last_line(log: &Path) -> String {

@@ -81,6 +81,11 @@ fn t25_time_and_limits_hold_at_their_edges() {
 }
 
 #[test]
+fn t11_two_readers_of_assertions_agree() {
+    replay("assertion");
+}
+
+#[test]
 fn t30_two_readers_of_bodies_agree() {
     replay("bodies");
 }

@@ -49,7 +49,7 @@ pub(super) async fn comes_in_between(play: &mut Play<'_>) -> Result<(), DemoErro
     play.sees(11, "worker-3", 1.0).await?;
     screen.good("succeeded", "the run on worker-3 was verified to its end: a halt leaves nothing half done");
 
-    let resume = |person| ["resume", "--as", person, "--config", &config];
+    let resume = |person| ["resume", "--as", person, "--yes", "--config", &config];
     let said = demo.program.run(&resume("bob"), "").await?;
     if said.status.success() || !said.stderr.contains("not-an-administrator") {
         return Err(differs(11, "bob not to resume, by rule not-an-administrator", said.stderr.trim_end()));

@@ -1,11 +1,21 @@
-//! Act 9: a token leaks, and is replaced when two people have signed.
+//! Act 9: a token leaks, and is replaced when two people have signed with passkeys.
 
 use std::path::Path;
 
-use holdpoint_domain::{Tier, decision::Answer, flow::State};
+use holdpoint_domain::{
+    Id, Tier,
+    approval::{Choice, SignedStatement, Statement},
+    decision::Answer,
+    flow::State,
+    id::kind,
+    text::visible,
+};
 
 use super::{Ask, Play, differs, page};
-use crate::demo::{DemoError, stage};
+use crate::{
+    demo::{DemoError, api::Answered, stage},
+    http::wire::Decided,
+};
 
 const ROTATE: Ask = Ask {
     action: "secret.rotate",
@@ -29,17 +39,20 @@ pub(super) async fn is_rotated(play: &mut Play<'_>) -> Result<(), DemoError> {
     let words = ("the token has leaked", "payments saw it come from elsewhere");
     let (proposed, _) = play.gets(9, (Answer::Hold, Tier::T4), ROTATE, words).await?;
     let hold = proposed.hold.ok_or_else(|| differs(9, "a hold", "none"))?;
-    screen.fact(
-        "note",
-        "development mode: a signature on the command line counts as strong here, and the record says so",
-    );
+    by_key(play, &hold).await?;
+    if !demo.yes {
+        let why = "T4 takes passkeys alone: people approve it in the console, in a browser. Press Enter, and Ada and Bob do so \
+                   with passkeys in software";
+        screen.held("your turn", why);
+        enter().await;
+    }
 
-    play.approves_in_short("ada", &hold).await?;
+    by_passkey(play, "ada", &proposed.id, &hold).await?;
     let state = play.look(&proposed.id).await?.state;
     if state != State::Held {
         return Err(differs(9, "one signature not to be enough", state));
     }
-    play.approves_in_short("bob", &hold).await?;
+    by_passkey(play, "bob", &proposed.id, &hold).await?;
     play.ended(9, &proposed.id, State::Succeeded).await?;
     screen.good(
         "succeeded",
@@ -70,6 +83,59 @@ pub(super) async fn is_rotated(play: &mut Play<'_>) -> Result<(), DemoError> {
         "The executor made the token. It stands in no plan and no record, and neither signer saw it.",
     );
     Ok(())
+}
+
+/// Ada's key lies in a file: whoever copies it could sign, and two thieves are no two people.
+async fn by_key(play: &Play<'_>, hold: &Id<kind::Hold>) -> Result<(), DemoError> {
+    let config = play.demo.arg(stage::CONFIG);
+    let args = ["requests", "approve", hold.as_str(), "--as", "ada", "--yes", "--config", &config];
+    play.demo.screen.command(&play.demo.program.line(&args));
+    let said = play.demo.program.run(&args, "").await?;
+    if said.status.success() || !said.stderr.contains("passkeys") {
+        return Err(differs(9, "a key in a file to be refused", said.stderr.trim_end()));
+    }
+    play.demo.screen.bad("refused", visible(said.stderr.trim_end()));
+    Ok(())
+}
+
+/// A person approves, as their browser does in the console: their passkey signs the digest of the statement.
+async fn by_passkey(
+    play: &Play<'_>,
+    person: &str,
+    plan: &Id<kind::Plan>,
+    hold: &Id<kind::Hold>,
+) -> Result<(), DemoError> {
+    let terms = play.look(plan).await?.hold.map(|hold| hold.terms);
+    let terms = terms.ok_or_else(|| differs(9, "the terms of the hold", "none"))?;
+    let name = Id::parse(person).map_err(|err| differs(9, "a valid name", err))?;
+    let statement = Statement::new(terms, name, Choice::Approve);
+    let bytes = statement.signing_bytes().map_err(|err| differs(9, "a statement to sign", err))?;
+    let signature = play.demo.load_passkey(person)?.sign(&bytes, 0).into();
+    let signed = SignedStatement { statement, signature };
+    let config = play.demo.arg(stage::CONFIG);
+    let session =
+        play.demo.program.must(&["identity", "issue", "--person", person, "--config", &config], "").await?;
+    let path = format!("/v1/holds/{hold}/decisions");
+    match play.api.post::<Decided>(&path, session.trim(), &signed).await? {
+        Answered::Yes(decided) => {
+            let Decided { approvals, needed, .. } = decided;
+            play.demo.screen.good(person, format_args!("approves with a passkey: {approvals} of {needed}"));
+            Ok(())
+        }
+        Answered::No(problem) => {
+            Err(differs(9, "an approval by passkey", format!("{}: {}", problem.rule, problem.detail)))
+        }
+    }
+}
+
+/// Waits until somebody presses Enter. Whoever presses Ctrl-C instead is not kept waiting: the thread ends with the process.
+async fn enter() {
+    let (pressed, waits) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read_line(&mut String::new());
+        let _ = pressed.send(());
+    });
+    let _ = waits.await;
 }
 
 fn expect(status: u16, expected: u16) -> Result<(), DemoError> {

@@ -2,7 +2,7 @@
 
 use std::{io, net::TcpListener, path::Path};
 
-use holdpoint_domain::Digest;
+use holdpoint_domain::{Digest, passkey::Passkey};
 
 /// Where ports are looked for: below the range that Linux gives to outgoing connections (32768 and above), so that nobody
 /// takes a worker's port while it restarts.
@@ -58,6 +58,8 @@ pub(super) struct Setting<'a> {
     pub(super) ports: Ports,
     /// Public approval keys: of Ada, Bob and Cleo.
     pub(super) people: [&'a str; 3],
+    /// The passkeys of Ada and Bob.
+    pub(super) passkeys: [&'a Passkey; 2],
     /// Checkout's first token.
     pub(super) token: &'a str,
     /// The user that this program runs as.
@@ -131,7 +133,16 @@ fn accepted(token: &str) -> String {
 }
 
 fn values(setting: &Setting<'_>) -> Vec<(&'static str, String)> {
-    let Setting { dir, program, ports, people: [ada, bob, cleo], token: _, uid, digest } = setting;
+    let Setting {
+        dir,
+        program,
+        ports,
+        people: [ada, bob, cleo],
+        passkeys: [adas, bobs],
+        token: _,
+        uid,
+        digest,
+    } = setting;
     // A JSON string is a YAML string, whatever is in it.
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let path = |path: &Path| quoted(&path.to_string_lossy());
@@ -151,9 +162,16 @@ fn values(setting: &Setting<'_>) -> Vec<(&'static str, String)> {
         ("{{ada-key}}", quoted(ada)),
         ("{{bob-key}}", quoted(bob)),
         ("{{cleo-key}}", quoted(cleo)),
+        ("{{ada-passkey}}", registered(adas)),
+        ("{{bob-passkey}}", registered(bobs)),
         ("{{uid}}", uid.to_string()),
         ("{{digest}}", digest.to_string()),
     ]
+}
+
+/// A passkey as the registry has it: JSON is YAML.
+fn registered(passkey: &Passkey) -> String {
+    serde_json::to_string(passkey).unwrap_or_default()
 }
 
 fn filled(template: &str, values: &[(&'static str, String)]) -> String {

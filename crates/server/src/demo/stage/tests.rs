@@ -5,6 +5,7 @@ use holdpoint_domain::{
     Id, Tier,
     action::{Action, Catalogue},
     blast,
+    passkey::Authenticator,
     trigger::Condition,
 };
 use serde::Deserialize;
@@ -29,6 +30,7 @@ fn setting_in(dir: &Path) -> Vec<(&'static str, String)> {
         program: Path::new("/opt/a folder/\"holdpoint\""),
         ports: Ports::free(1).unwrap(),
         people: [&public_key(1), &public_key(2), &public_key(3)],
+        passkeys: [&passkey(1), &passkey(2)],
         token: "a-token",
         uid: 1000,
         digest: Digest::of_bytes(b"program"),
@@ -37,6 +39,10 @@ fn setting_in(dir: &Path) -> Vec<(&'static str, String)> {
 
 fn public_key(byte: u8) -> String {
     Ed25519Key::from_seed("approval", &Seed::from_bytes([byte; 32])).unwrap().public_key().into()
+}
+
+fn passkey(byte: u8) -> Passkey {
+    Authenticator::new([byte; 32], "http://localhost:7070", id(&format!("demo-{byte}"))).unwrap().passkey
 }
 
 fn loaded() -> (tempfile::TempDir, Inputs) {
