@@ -16,6 +16,7 @@ mod identity_rules;
 mod identity_sources;
 mod leases;
 mod nginx;
+mod notify;
 mod openbao;
 mod postgres;
 mod probe_network;

@@ -8,6 +8,7 @@ mod disk;
 mod faults;
 mod keys;
 mod leases;
+mod notify;
 mod ledger;
 mod people;
 mod roles;
