@@ -8,7 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Router, extract::State, http::{HeaderMap, StatusCode}, routing::post};
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
 use holdpoint_adapters::{
     notify::SigningSecret,
     step::{Moment, Step},
@@ -119,7 +124,7 @@ async fn a_hold_reaches_a_receiver_once_signed_and_with_a_link() {
     let mut stage = told(&url);
     stage.start();
     let (status, plan) = stage.propose("sleeper").await;
-    assert_eq!((status, plan["tier"].as_str()), (201, Some("T3")), "{plan}");
+    assert_eq!((status, plan["tier"].as_str()), (202, Some("T3")), "{plan}");
     receiver.until(&stage, "a hold is told", |receiver| !receiver.of("held").is_empty()).await;
     let held = receiver.of("held").into_values().next().unwrap();
     let data = &held["data"];
@@ -154,7 +159,9 @@ async fn a_gate_that_is_killed_around_a_message_loses_none_and_repeats_one_with_
             let holds = waiting(&stage).await;
             let is_told = |receiver: &Receiver| {
                 let told = receiver.of("held");
-                holds.iter().all(|hold| told.values().any(|body| body["data"]["plan"]["hold"] == hold.as_str()))
+                holds
+                    .iter()
+                    .all(|hold| told.values().any(|body| body["data"]["plan"]["hold"] == hold.as_str()))
             };
             receiver.until(&stage, "every hold is told", is_told).await;
             // One id a hold, also where the receiver had heard of it before the gate died.
@@ -195,10 +202,10 @@ async fn inv12_t29_no_secret_of_a_channel_is_logged_at_any_level() {
     secret(&stage, "mail.password", "canary-of-the-mail-server");
     let more = NOTIFY
         .replace("URL", &url)
-        .replace("people:", "  chat: {slack: {url_file: chat.url}}
+        .replacen("people:", "  chat: {slack: {url_file: chat.url}}
   mail: {smtp: {server: localhost, port: 1, tls: none, from: h@example.org, user: u, password_file: mail.password}}
 people:
-  ben: {email: ben@example.org}")
+  ben: {email: ben@example.org}", 1)
         .replace("channels: [hook]", "channels: [hook, chat, mail]");
     stage.write("notify.yaml", &more);
     stage.set_environment(vec![("RUST_LOG".to_owned(), "trace".to_owned())]);
@@ -212,7 +219,13 @@ people:
     }
     let (log, kept) = (stage.log(), fs::read_to_string(stage.path("data/notified")).unwrap());
     assert!(log.contains("TRACE"), "nothing was traced");
-    for canary in [SECRET, "Y2FuYXJ5LW9mLXRoZS1zaWduYXR1cmVz", "canary-of-the-signatures", "canary-path", "canary-of-the-mail-server"] {
+    for canary in [
+        SECRET,
+        "Y2FuYXJ5LW9mLXRoZS1zaWduYXR1cmVz",
+        "canary-of-the-signatures",
+        "canary-path",
+        "canary-of-the-mail-server",
+    ] {
         let line = log.lines().find(|line| line.contains(canary));
         assert!(line.is_none(), "{canary}: {line:?}");
         assert!(!kept.contains(canary), "{canary} is in what is kept");

@@ -35,7 +35,13 @@ fn the_documentation_has_every_key_and_every_event() {
     for body in structs.map(|text| text.split_once("\n}").unwrap().0) {
         for line in body.lines().filter(|line| line.starts_with("    ") && !line.contains("//")) {
             let Some((key, _)) = line.trim().split_once(": ") else { continue };
-            let known = [format!("`{key}`"), format!(".{key}`"), format!("`{key}."), format!(".{key}."), format!(" {key}")];
+            let known = [
+                format!("`{key}`"),
+                format!(".{key}`"),
+                format!("`{key}."),
+                format!(".{key}."),
+                format!(" {key}"),
+            ];
             assert!(known.iter().any(|form| PAGE.contains(form)), "`{key}` is not documented");
             keys += 1;
         }

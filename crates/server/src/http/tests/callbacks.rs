@@ -18,7 +18,10 @@ fn t12_no_endpoint_takes_a_decision_from_anybody_but_a_person_with_a_token() {
             assert!(!segments, "{path} sounds like a way back in");
         }
         if endpoint.method == Method::Post && endpoint.who == Who::Anyone {
-            assert!(WITHOUT_A_TOKEN.contains(&format!("POST {path}").as_str()), "{path} changes something for anybody");
+            assert!(
+                WITHOUT_A_TOKEN.contains(&format!("POST {path}").as_str()),
+                "{path} changes something for anybody"
+            );
         }
         // A link that is opened, by whomever, changes nothing: what decides is a POST with a signed statement.
         if ["decisions", "approvals", "reviews", "resolution"].iter().any(|word| path.ends_with(word)) {
