@@ -84,6 +84,16 @@ pub(crate) const REQUIREMENTS: &[Requirement] = &[
         how: "Debian, Ubuntu: `apt-get install --no-install-recommends postgresql-client`",
     },
     Requirement {
+        what: "a mail server (aiosmtpd)",
+        needed_for: "the tests of mail, which start real servers",
+        program: "/usr/bin/aiosmtpd",
+        probe: "--version",
+        variable: "HOLDPOINT_AIOSMTPD",
+        packages: &["python3-aiosmtpd"],
+        wheel: None,
+        how: "Debian, Ubuntu: `apt-get install --no-install-recommends python3-aiosmtpd`; elsewhere from a Python environment that has `aiosmtpd`",
+    },
+    Requirement {
         what: "OpenBao",
         needed_for: "the tests of its leases, which start real servers",
         program: ".cache/tools/bin/bao",

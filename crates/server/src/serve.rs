@@ -116,7 +116,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     let telling =
         wired.neighbours.as_ref().map(|roles| tokio::spawn(telling(Arc::clone(&cell), roles.told())));
 
-    let telling_people = teller.map(|teller| tokio::spawn(wiring::telling_people(teller, store)));
+    let telling_people = teller.clone().map(|teller| tokio::spawn(wiring::telling_people(teller, store)));
 
     // Before anything starts: what is on disk and not in force suspends T1 and T2.
     in_force.look_at_disk(&gate).await;
@@ -173,6 +173,11 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     clockwork.abort();
     for task in [witnessing, telling, telling_people, healing, for_workloads].into_iter().flatten() {
         task.abort();
+    }
+    if let Some(teller) = teller
+        && let Err(err) = teller.keep().await
+    {
+        tracing::warn!("what people were told last is told again at the next start: {err}");
     }
     sweeping.abort();
     gleaning.abort();

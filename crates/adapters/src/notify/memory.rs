@@ -1,6 +1,10 @@
 //! What people were told, in a file beside the store.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
 use holdpoint_app::port::{MemoryError, NotifyMemory};
@@ -11,13 +15,15 @@ use crate::{step::Step, system::durable};
 #[derive(Debug)]
 pub struct FileMemory {
     path: PathBuf,
+    /// One write at a time, also when whoever asked for one did not wait for it.
+    writing: Arc<Mutex<()>>,
 }
 
 impl FileMemory {
     /// The memory at a path; there need not be a file yet.
     #[must_use]
-    pub const fn new(path: PathBuf) -> Self {
-        Self { path }
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, writing: Arc::default() }
     }
 }
 
@@ -36,8 +42,9 @@ impl NotifyMemory for FileMemory {
     }
 
     async fn keep(&self, text: String) -> Result<(), MemoryError> {
-        let path = self.path.clone();
+        let (path, writing) = (self.path.clone(), Arc::clone(&self.writing));
         let write = move || {
+            let _one = writing.lock().unwrap_or_else(PoisonError::into_inner);
             // If we stop before this, what came since is planned once more; after it, it is not.
             durable::replace(Step::NotifyKeep, &path, text.as_bytes(), 0o600)
                 .map_err(|err| MemoryError(format!("{}: {err}", path.display())))

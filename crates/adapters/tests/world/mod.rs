@@ -17,6 +17,7 @@ mod identity_sources;
 mod leases;
 mod nginx;
 mod oidc;
+mod notify;
 mod openbao;
 mod postgres;
 mod probe_network;

@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -49,8 +49,9 @@ pub struct Teller {
     rules: Rules,
     origin: String,
     state: Mutex<Kept>,
-    /// The state differs from what is kept in more than its position.
-    is_dirty: AtomicBool,
+    /// Counts what changed in the state but its position, and what of that is kept.
+    changes: AtomicU64,
+    kept: AtomicU64,
 }
 
 /// What is kept.
@@ -131,7 +132,14 @@ impl Teller {
                 "{lost} messages waited on channels that no rule names any more: they are dropped"
             );
         }
-        Ok(Self { ports, rules, origin, state: Mutex::new(kept), is_dirty: AtomicBool::new(true) })
+        Ok(Self {
+            ports,
+            rules,
+            origin,
+            state: Mutex::new(kept),
+            changes: AtomicU64::new(1),
+            kept: AtomicU64::new(0),
+        })
     }
 
     /// The channels that messages can wait on.
@@ -198,25 +206,28 @@ impl Teller {
             }
         }
         drop(state);
-        self.is_dirty.store(true, Ordering::SeqCst);
+        self.changed();
         is_delivered
     }
 
-    /// Keeps what changed since it was kept last.
+    /// Keeps what changed since it was kept last. One caller at a time.
     ///
     /// # Errors
     /// The memory's.
     pub async fn keep(&self) -> Result<(), TellError> {
-        if !self.is_dirty.swap(false, Ordering::SeqCst) {
+        let changes = self.changes.load(Ordering::SeqCst);
+        if self.kept.load(Ordering::SeqCst) == changes {
             return Ok(());
         }
         let text = serde_json::to_string(&*self.state()).map_err(|err| MemoryError(err.to_string()))?;
         // If we stop before this, the entries since are read and planned once more, with the same ids.
-        let kept = self.ports.memory.keep(text).await;
-        if kept.is_err() {
-            self.is_dirty.store(true, Ordering::SeqCst);
-        }
-        Ok(kept?)
+        self.ports.memory.keep(text).await?;
+        self.kept.store(changes, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
     }
 
     fn state(&self) -> MutexGuard<'_, Kept> {
@@ -235,7 +246,7 @@ impl Teller {
         }
         let mut state = self.state();
         planned.into_iter().for_each(|planned| state.outbox.add(planned, now));
-        self.is_dirty.store(true, Ordering::SeqCst);
+        self.changed();
     }
 
     /// The first look: what waits for people now is told, and nothing that is over.
@@ -259,7 +270,7 @@ impl Teller {
             self.note(index, &record).await?;
         }
         self.state().position = Some(position);
-        self.is_dirty.store(true, Ordering::SeqCst);
+        self.changed();
         Ok(())
     }
 
@@ -273,7 +284,7 @@ impl Teller {
         }
         self.state().position = Some(next);
         if next.checked_div(KEEP_EVERY) != position.checked_div(KEEP_EVERY) {
-            self.is_dirty.store(true, Ordering::SeqCst);
+            self.changed();
         }
         Ok(next)
     }
@@ -305,10 +316,10 @@ impl Teller {
         if let Some(closed) = &reading.closes {
             state.watch.close(closed);
             state.outbox.withdraw(closed);
-            self.is_dirty.store(true, Ordering::SeqCst);
+            self.changed();
         }
         let planned = told.map(|told| {
-            self.is_dirty.store(true, Ordering::SeqCst);
+            self.changed();
             state.watch.note(&told, &by)
         });
         drop(state);

@@ -427,3 +427,6 @@ impl ChatEntry {
         Chat::new(&url, format, ca.as_deref()).map(Channel::Chat)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use holdpoint_app::{
     notify::{Teller, TellerPorts},
     port::{Clock, Store},
 };
-use tokio::task::JoinSet;
+use tokio::{sync::Notify, task::JoinSet};
 
 use crate::{
     cli::{CliError, failed},
@@ -42,12 +42,14 @@ pub(crate) async fn teller(
 
 /// Tells people, for ever: one task reads the ledger, and each channel has one of its own, so that none waits for another.
 pub(crate) async fn telling_people(teller: Arc<Teller>, store: Arc<dyn Store>) {
-    let mut tasks = JoinSet::new();
+    let (mut tasks, delivered) = (JoinSet::new(), Arc::new(Notify::new()));
     for channel in teller.channels() {
-        let teller = Arc::clone(&teller);
+        let (teller, delivered) = (Arc::clone(&teller), Arc::clone(&delivered));
         tasks.spawn(async move {
             loop {
-                if !teller.deliver(&channel).await {
+                if teller.deliver(&channel).await {
+                    delivered.notify_one();
+                } else {
                     tokio::time::sleep(DELIVER).await;
                 }
             }
@@ -63,6 +65,8 @@ pub(crate) async fn telling_people(teller: Arc<Teller>, store: Arc<dyn Store>) {
         };
         tokio::select! {
             _ = store.grown(teller.position()), if pause == LOOK => {}
+            // What was delivered is remembered at once.
+            () = delivered.notified(), if pause == LOOK => {}
             () = tokio::time::sleep(pause) => {}
         }
     }

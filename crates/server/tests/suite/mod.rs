@@ -11,6 +11,7 @@ mod faults;
 mod keys;
 mod leases;
 mod ledger;
+mod notify;
 mod people;
 mod roles;
 mod sso;

@@ -3,6 +3,7 @@
 mod aftercare;
 mod answers;
 mod bench;
+mod callbacks;
 mod changes;
 mod conform;
 mod decisions;

@@ -12,8 +12,9 @@ use super::{
     scene::{Scene, drill, was_killed},
 };
 
-/// The steps that are crashed here and not in the table, and those that are crashed beside witnesses and roles.
-pub(super) const STEPS: [Step; 11] = [
+/// The steps that are crashed here and not in the table, and those that are crashed beside witnesses, roles and
+/// receivers of messages.
+pub(super) const STEPS: [Step; 13] = [
     Step::KeyFile,
     Step::InitFile,
     Step::StoreMend,
@@ -23,6 +24,8 @@ pub(super) const STEPS: [Step; 11] = [
     Step::CosignEvidence,
     Step::CosignAsk,
     Step::CosignKeep,
+    Step::NotifySend,
+    Step::NotifyKeep,
     Step::ConsentKeep,
     Step::RoleAsk,
 ];
