@@ -71,6 +71,10 @@ impl Judge for BundleJudge {
         self.timed(|deadline| self.bundle.may_read(person, deadline))
     }
 
+    fn may_use_console(&self, person: &Person) -> Verdict {
+        self.timed(|deadline| self.bundle.may_use_console(person, deadline))
+    }
+
     fn hints(&self, facts: &Facts) -> Vec<Hint> {
         let explanation = self.bundle.explain(facts);
         let hint = |said: Said, unmet| Hint { rule: said.rule, why: said.why, next: said.next, unmet };

@@ -6,6 +6,7 @@
 //! goes through a trait in [`port`], and every effect comes after the durable record that announces it.
 
 pub mod approve;
+pub mod audit;
 mod brakes;
 pub mod change;
 pub mod delegate;
@@ -18,6 +19,7 @@ pub mod gather;
 pub mod halt;
 pub mod introspect;
 pub mod judge;
+pub mod look;
 mod offboard;
 pub mod port;
 pub mod preview;

@@ -90,6 +90,46 @@ pub fn radius(
     }
 }
 
+/// A disturbed service: how far it is from those that are acted on, and through which others it is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reached {
+    /// The service.
+    pub service: Id<kind::Service>,
+    /// 0 where it is acted on itself, 1 where it needs such a service, and so on; none where the inventory does not connect it any
+    /// more.
+    pub depth: Option<u32>,
+    /// The disturbed services that it needs.
+    pub through: BTreeSet<Id<kind::Service>>,
+}
+
+/// The services of a blast radius as a graph, the nearest ones first. For people who look: nothing is decided from it.
+#[must_use]
+pub fn reached(inventory: &Inventory, blast: &Blast) -> Vec<Reached> {
+    let direct = blast.targets.iter().filter_map(|id| inventory.target(id)).map(|(_, service)| &service.id);
+    let mut depths: BTreeMap<&Id<kind::Service>, u32> =
+        direct.filter(|id| blast.services.contains(*id)).map(|id| (id, 0)).collect();
+    let mut through: BTreeMap<&Id<kind::Service>, BTreeSet<Id<kind::Service>>> = BTreeMap::new();
+    let mut queue: VecDeque<_> = depths.keys().copied().collect();
+    while let Some(service) = queue.pop_front() {
+        let depth = depths.get(service).copied().unwrap_or(0);
+        for dependent in inventory.dependents(service).filter(|id| blast.services.contains(*id)) {
+            through.entry(dependent).or_default().insert(service.clone());
+            if !depths.contains_key(dependent) {
+                depths.insert(dependent, depth.saturating_add(1));
+                queue.push_back(dependent);
+            }
+        }
+    }
+    let one = |service: &Id<kind::Service>| Reached {
+        service: service.clone(),
+        depth: depths.get(service).copied(),
+        through: through.get(service).cloned().unwrap_or_default(),
+    };
+    let mut reached: Vec<_> = blast.services.iter().map(one).collect();
+    reached.sort_by_key(|reached| reached.depth.unwrap_or(u32::MAX));
+    reached
+}
+
 fn share_percent(part: u32, whole: u32) -> u32 {
     let (part, whole) = (u64::from(part), u64::from(whole));
     part.saturating_mul(100)
@@ -158,6 +198,21 @@ mod tests {
         assert_eq!(names(&blast.critical), ["db", "ghost", "web"]);
         assert_eq!(names(&blast.unknown), ["ghost"]);
         assert_eq!(blast.replica_share_percent, 100);
+    }
+
+    #[test]
+    fn the_graph_says_how_far_and_through_whom() {
+        let inventory = inventory();
+        let blast = radius(&inventory, &[Id::parse("db-1").unwrap()].into(), &BTreeSet::new());
+        let graph = reached(&inventory, &blast);
+        let lines: Vec<_> = graph
+            .iter()
+            .map(|one| format!("{} {:?} {}", one.service, one.depth.unwrap(), names(&one.through).join("+")))
+            .collect();
+        // `web` needs itself, too: what stands in the inventory is shown as it is.
+        assert_eq!(lines, ["db 0 ", "api 1 db", "batch 1 db", "ghost 1 db", "web 2 api+web"]);
+        let elsewhere = Inventory::new(Vec::new(), Vec::new()).unwrap();
+        assert!(reached(&elsewhere, &blast).iter().all(|one| one.depth.is_none()));
     }
 
     #[test]

@@ -134,7 +134,13 @@ impl Bundle {
     /// Whether this person may read the whole ledger. No rule says so: nobody may.
     #[must_use]
     pub fn may_read(&self, person: &Person, deadline: Deadline<'_>) -> Verdict {
-        self.of_person(Asked::reading(self.schema(), person), deadline)
+        self.of_person(Asked::of_gate(self.schema(), person, &self.schema().read_ledger), deadline)
+    }
+
+    /// Whether this person may use the console. No rule says so: nobody may.
+    #[must_use]
+    pub fn may_use_console(&self, person: &Person, deadline: Deadline<'_>) -> Verdict {
+        self.of_person(Asked::of_gate(self.schema(), person, &self.schema().use_console), deadline)
     }
 
     fn of_person(&self, asked: Result<Asked<'_>, Unasked>, deadline: Deadline<'_>) -> Verdict {

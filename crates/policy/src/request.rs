@@ -95,10 +95,10 @@ impl<'f> Asked<'f> {
         Ok(Self::on_target(schema, (person, &teams), (&schema.approve, &[]), target, about))
     }
 
-    /// What a person would read.
-    pub(crate) fn reading(schema: &Schema, reader: &Person) -> Result<Self, Unasked> {
-        let (person, teams) = person(schema, reader)?;
-        let (action, resource) = (schema.read_ledger.clone(), uid(&schema.types.gate, THIS_GATE));
+    /// What a person would do with the gate itself: the ledger's entries, or the console.
+    pub(crate) fn of_gate(schema: &Schema, who: &Person, action: &Entity) -> Result<Self, Unasked> {
+        let (person, teams) = person(schema, who)?;
+        let (action, resource) = (action.clone(), uid(&schema.types.gate, THIS_GATE));
         let concerned = Concerned {
             principal: with(&person.uid(), &teams),
             action: vec![action.uid()],

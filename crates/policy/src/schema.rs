@@ -26,11 +26,13 @@ use crate::{
 pub(crate) const APPROVE: &str = "approve";
 /// As [`APPROVE`]: whoever may do it reads the whole ledger.
 pub(crate) const READ_LEDGER: &str = "read-ledger";
+/// As [`APPROVE`]: whoever may do it signs in to the console and looks around.
+pub(crate) const USE_CONSOLE: &str = "use-console";
 /// The one entity of type `Gate`: this one.
 pub(crate) const THIS_GATE: &str = "this";
 
-/// Both.
-const PEOPLE_DO: [&str; 2] = [APPROVE, READ_LEDGER];
+/// All of them.
+const PEOPLE_DO: [&str; 3] = [APPROVE, READ_LEDGER, USE_CONSOLE];
 
 /// Groups that are declared even when no action of the catalogue is in them, so that the guardrails load with any
 /// catalogue. [`Action::all_groups`] and [`more_groups`] make no others, except `touches-…`.
@@ -128,6 +130,7 @@ pub struct Schema {
     pub(crate) types: Types,
     pub(crate) approve: Entity,
     pub(crate) read_ledger: Entity,
+    pub(crate) use_console: Entity,
 }
 
 /// An action of the catalogue, as Cedar needs it.
@@ -203,10 +206,10 @@ impl Schema {
             Err(err) => return Err(SchemaError::Generated(one_line(&format!("{err}")))),
         };
         let bare = |action: &str| Entity::new_no_attrs(uid(&types.action, action), HashSet::new());
-        let (approve, read_ledger) = (bare(APPROVE), bare(READ_LEDGER));
+        let (approve, read_ledger, use_console) = (bare(APPROVE), bare(READ_LEDGER), bare(USE_CONSOLE));
         let digest = Digest::of_bytes(text.as_bytes());
         let names = Names::new(inventory, registry);
-        Ok(Self { text, digest, cedar, actions, names, types, approve, read_ledger })
+        Ok(Self { text, digest, cedar, actions, names, types, approve, read_ledger, use_console })
     }
 
     /// The schema in Cedar's own syntax: the very text that bundles are validated against.
@@ -278,6 +281,11 @@ fn write(actions: &BTreeMap<Id<kind::Action>, Known>, groups: &BTreeSet<String>)
         "\n// Asked of each person who wants to read the ledger. The one gate is Gate::\"{THIS_GATE}\".\naction \"{READ_LEDGER}\"\n  \
          appliesTo {{ principal: Person, resource: Gate, context: {{}} }};"
     );
+    let _ = writeln!(
+        text,
+        "\n// Asked of each person who opens a page of the console.\naction \"{USE_CONSOLE}\"\n  \
+         appliesTo {{ principal: Person, resource: Gate, context: {{}} }};"
+    );
     text
 }
 
@@ -302,6 +310,7 @@ mod tests {
             "touches-iam",
             APPROVE,
             READ_LEDGER,
+            USE_CONSOLE,
         ] {
             assert!(declared.contains(&want.to_owned()), "{want} is missing");
         }
@@ -342,5 +351,6 @@ mod tests {
         assert!(load("a", "approve").unwrap_err().contains("group `approve`"));
         assert!(load("read-ledger", "mine").unwrap_err().contains("`read-ledger` has the name of"));
         assert!(load("a", "read-ledger").unwrap_err().contains("group `read-ledger`"));
+        assert!(load("use-console", "mine").unwrap_err().contains("`use-console` has the name of"));
     }
 }

@@ -3,10 +3,12 @@
 //! Everything that the binary does is here, and [`main`] is all that it calls. It is a library so that the properties in `fuzz/`
 //! reach what the bytes of strangers reach first, [`bodies`]. Never here: an interface that another program builds upon.
 //!
-//! Start at `cli` for what can be called, at `wiring` for how the gate is put together, at `http` for its door.
+//! Start at `cli` for what can be called, at `wiring` for how the gate is put together, at `http` for its door, at `console` for its
+//! pages for people.
 
 mod cli;
 mod config;
+mod console;
 mod demo;
 mod http;
 mod roles;

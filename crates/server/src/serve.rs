@@ -24,6 +24,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use crate::{
     cli::{CliError, DrillOptions, failed, say},
     config::{Config, Role, RoleConfig, WorkloadDoor},
+    console::{self, Console},
     http,
     roles::{self, telling},
     service::{GateCell, Runner, Service},
@@ -132,10 +133,16 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
         agents_need_certificates: config.workloads.as_ref().is_some_and(|door| door.agents_only_here),
         limits: http::Limits::default(),
     };
-    let router = http::router(Arc::clone(&service), settings);
+    let router = http::router(Arc::clone(&service), settings.clone());
     let for_workloads = match &config.workloads {
         Some(door) => Some(tokio::spawn(workloads(&config, door, router.clone()).await?)),
         None => None,
+    };
+    // At the door for people, and at no other: workloads have no browsers.
+    let sitting = config.sitting()?;
+    let router = match sitting.clone() {
+        Some(sitting) => console::router(&Console::new(Arc::clone(&service), settings, sitting), router),
+        None => router,
     };
     let watching = tokio::spawn(watching(Arc::clone(&cell), in_force));
     let others = wired.neighbours.as_ref().map(Neighbours::witnesses).unwrap_or_default();
@@ -144,6 +151,9 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     let (sweeping, gleaning) =
         (tokio::spawn(sweeping(Arc::clone(&cell))), tokio::spawn(gleaning(Arc::clone(&cell))));
     say(format_args!("holdpoint serves on {}", config.url()));
+    if let Some(sitting) = sitting {
+        say(format_args!("people open {}", sitting.origin.as_str()));
+    }
     let ended = http::serve(listener, router, async move {
         tokio::select! {
             () = stop_asked() => {}
@@ -245,7 +255,8 @@ fn hosts(config: &Config) -> BTreeSet<String> {
         };
         [Some(name), door.ip().is_loopback().then(|| "localhost".to_owned())]
     });
-    config.allowed_hosts.iter().cloned().chain(own.flatten()).collect()
+    let console = config.sitting().ok().flatten().map(|sitting| sitting.origin.host().to_owned());
+    config.allowed_hosts.iter().cloned().chain(own.flatten()).chain(console).collect()
 }
 
 /// Does what is due, and starts what has a permit, for ever.

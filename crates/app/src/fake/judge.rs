@@ -45,6 +45,8 @@ struct Said {
     owners_may: bool,
     // All when none.
     readers: Option<BTreeSet<Id<kind::Person>>>,
+    // All when none.
+    visitors: Option<BTreeSet<Id<kind::Person>>>,
     digest: Digest,
 }
 
@@ -53,7 +55,8 @@ impl FakeJudge {
     #[must_use]
     pub fn new(policy: Policy, approvers: BTreeSet<Id<kind::Person>>) -> Self {
         let digest = Digest::of_bytes(b"fake policy");
-        Self { said: Mutex::new(Said { policy, approvers, owners_may: true, readers: None, digest }) }
+        let (readers, visitors) = (None, None);
+        Self { said: Mutex::new(Said { policy, approvers, owners_may: true, readers, visitors, digest }) }
     }
 
     /// From now on the policy is another. Its digest stays: whether a changed file may be loaded is not the judge's matter.
@@ -74,6 +77,11 @@ impl FakeJudge {
     /// From now on only these people may read the ledger.
     pub fn set_readers(&self, readers: BTreeSet<Id<kind::Person>>) {
         self.said().readers = Some(readers);
+    }
+
+    /// From now on only these people may use the console.
+    pub fn set_visitors(&self, visitors: BTreeSet<Id<kind::Person>>) {
+        self.said().visitors = Some(visitors);
     }
 
     /// From now on the bundle has the digest of this text.
@@ -128,17 +136,26 @@ impl Judge for FakeJudge {
 
     fn may_read(&self, person: &Person) -> Verdict {
         let said = self.said();
-        if said.policy == Policy::Error {
-            Verdict::Error { rules: Vec::new() }
-        } else if said.readers.as_ref().is_none_or(|readers| readers.contains(&person.id)) {
-            allow()
-        } else {
-            Verdict::Deny { rules: Vec::new() }
-        }
+        of_gate(&said, said.readers.as_ref(), person)
+    }
+
+    fn may_use_console(&self, person: &Person) -> Verdict {
+        let said = self.said();
+        of_gate(&said, said.visitors.as_ref(), person)
     }
 
     fn hints(&self, _facts: &Facts) -> Vec<Hint> {
         vec![Hint { rule: rule("fake"), why: None, next: None, unmet: vec!["the test said so".to_owned()] }]
+    }
+}
+
+fn of_gate(said: &Said, people: Option<&BTreeSet<Id<kind::Person>>>, person: &Person) -> Verdict {
+    if said.policy == Policy::Error {
+        Verdict::Error { rules: Vec::new() }
+    } else if people.is_none_or(|people| people.contains(&person.id)) {
+        allow()
+    } else {
+        Verdict::Deny { rules: Vec::new() }
     }
 }
 

@@ -60,6 +60,9 @@ pub trait Judge: Send + Sync {
     /// Whether a person may read the whole ledger.
     fn may_read(&self, person: &Person) -> Verdict;
 
+    /// Whether a person may use the console.
+    fn may_use_console(&self, person: &Person) -> Verdict;
+
     /// For a denial: what would have had to be different. Not on the hot path.
     fn hints(&self, facts: &Facts) -> Vec<Hint>;
 }

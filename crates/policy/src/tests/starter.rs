@@ -125,3 +125,16 @@ fn t26_people_read_the_ledger_only_where_a_rule_says_so() {
         @id("b") forbid (principal in Team::"oncall", action == Action::"read-ledger", resource == Gate::"this");"#;
     assert_eq!(policy(not), deny(&["b"]));
 }
+
+#[test]
+fn t26_people_use_the_console_only_where_a_rule_says_so() {
+    let people = sample::registry();
+    let alice = people.person(&sample::id("alice")).unwrap();
+    assert_eq!(starter().may_use_console(alice, in_time()), allow(&["people-use-the-console"]));
+    let policy = |rule: &str| load(rule).may_use_console(alice, in_time());
+    let reads = r#"@id("a") permit (principal is Person, action == Action::"read-ledger", resource);"#;
+    assert_eq!(policy(reads), deny(&[]), "one right is not the other");
+    let not = r#"@id("a") permit (principal is Person, action == Action::"use-console", resource);
+        @id("b") forbid (principal in Team::"oncall", action == Action::"use-console", resource == Gate::"this");"#;
+    assert_eq!(policy(not), deny(&["b"]));
+}

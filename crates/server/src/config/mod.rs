@@ -1,9 +1,11 @@
 //! Configuration: one file, typed, parsed once. Unknown keys are refused and all faults are reported together.
 
+mod console;
 mod inputs;
 mod roles;
 mod witness;
 
+pub(crate) use console::{ConsoleConfig, Origin, Sitting};
 pub(crate) use inputs::{
     Documents, Inputs, assemble, document, documents, is_builtin, load_inputs, names, read_catalogue,
     read_inventory, root_text, unmeasurable,
@@ -81,6 +83,9 @@ pub(crate) struct Config {
     /// A door for workloads that prove who they are by X.509-SVIDs; without it there is none.
     #[serde(default)]
     pub(crate) workloads: Option<WorkloadDoor>,
+    /// The console for people in their browsers; without it there is none.
+    #[serde(default)]
+    pub(crate) console: Option<ConsoleConfig>,
     /// Times, each with a default.
     #[serde(default)]
     pub(crate) timings: Timings,
@@ -213,7 +218,15 @@ impl Config {
         if let Err(more) = config.witnesses.parsed() {
             faults.extend(more.into_iter().map(|fault| format!("{}: {fault}", path.display())));
         }
+        if let Some(Err(more)) = config.console.as_ref().map(ConsoleConfig::parsed) {
+            faults.extend(more.into_iter().map(|fault| format!("{}: {fault}", path.display())));
+        }
         if faults.is_empty() { Ok(config) } else { Err(ConfigError(faults)) }
+    }
+
+    /// The console, if there is one.
+    pub(crate) fn sitting(&self) -> Result<Option<Sitting>, ConfigError> {
+        self.console.as_ref().map(ConsoleConfig::parsed).transpose().map_err(ConfigError)
     }
 
     /// Whether this is the file of a gate whose other roles run apart, and has nothing that only those may hold.

@@ -64,10 +64,29 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Flat<T> {
     }
 }
 
-/// Waits until all of a request's body has come, if it is of the right type and at most `most` bytes, but no longer than
-/// `limit`.
+/// The type of bodies of JSON.
+pub(crate) const JSON: &str = "application/json";
+/// The type of bodies of forms without files.
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The bytes of a body that has come, once.
+pub(crate) fn received(parts: &mut Parts) -> Option<Vec<u8>> {
+    parts.extensions.remove::<Received>().map(|received| received.0)
+}
+
+/// Waits until all of a request's body has come, if it is JSON and at most `most` bytes, but no longer than `limit`.
 pub(super) async fn receive(request: Request, limit: Duration, most: usize) -> Result<Request, Problem> {
-    check_type(request.headers())?;
+    receive_as(request, limit, most, &[JSON]).await
+}
+
+/// As [`receive`], for bodies of one of these types.
+pub(crate) async fn receive_as(
+    request: Request,
+    limit: Duration,
+    most: usize,
+    kinds: &[&str],
+) -> Result<Request, Problem> {
+    check_type(request.headers(), kinds)?;
     check_announced(request.headers(), most)?;
     let (parts, body) = request.into_parts();
     let received = tokio::time::timeout(limit, collect(body.into_data_stream(), most)).await;
@@ -82,18 +101,19 @@ fn too_slow(limit: Duration) -> Problem {
     Problem::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", detail, "send the body with its header")
 }
 
-/// `application/json`, with no parameter but `charset=utf-8`, once, and not compressed.
-fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
+/// One of these types, with no parameter but `charset=utf-8`, once, and not compressed.
+fn check_type(headers: &HeaderMap, kinds: &[&str]) -> Result<(), Problem> {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let (Some(value), None) = (types.next(), types.next()) else {
         return Err(unsupported("expected one `Content-Type` header"));
     };
     let text = value.to_str().unwrap_or_default();
     let (kind, parameter) = text.split_once(';').unwrap_or((text, "charset=utf-8"));
-    if !kind.trim().eq_ignore_ascii_case("application/json")
+    if !kinds.iter().any(|wanted| kind.trim().eq_ignore_ascii_case(wanted))
         || !parameter.trim().eq_ignore_ascii_case("charset=utf-8")
     {
-        return Err(unsupported(format!("expected content type `application/json`, got {}", echo(text))));
+        let wanted = kinds.join("` or `");
+        return Err(unsupported(format!("expected content type `{wanted}`, got {}", echo(text))));
     }
     if headers.contains_key(header::CONTENT_ENCODING) {
         return Err(unsupported("expected a body without `Content-Encoding`"));

@@ -288,7 +288,8 @@ fn may_read(gate: &Gate, person: &Id<kind::Person>) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::FORBIDDEN, "may-not-read-the-ledger", fact, next))
 }
 
-fn named(rules: &[Id<kind::Rule>]) -> String {
+/// Rules, as a fact names them.
+pub(crate) fn named(rules: &[Id<kind::Rule>]) -> String {
     let rules: Vec<_> = rules.iter().map(|rule| format!("rule `{rule}`")).collect();
     rules.join(", ")
 }

@@ -73,10 +73,10 @@ impl Default for Limits {
 }
 
 /// What handlers share.
-pub(super) struct Door {
-    pub(super) service: Arc<Service>,
-    pub(super) followers: Arc<Semaphore>,
-    pub(super) probes: Arc<Semaphore>,
+pub(crate) struct Door {
+    pub(crate) service: Arc<Service>,
+    pub(crate) followers: Arc<Semaphore>,
+    pub(crate) probes: Arc<Semaphore>,
     settings: Settings,
     requests: Arc<Semaphore>,
     people: Arc<Semaphore>,
@@ -84,16 +84,16 @@ pub(super) struct Door {
 
 /// A place among the requests at work. Work that outlives its request keeps it.
 #[derive(Clone)]
-pub(super) struct Place {
+pub(crate) struct Place {
     _permit: Arc<OwnedSemaphorePermit>,
 }
 
 impl Door {
-    pub(super) const fn agents_need_certificates(&self) -> bool {
+    pub(crate) const fn agents_need_certificates(&self) -> bool {
         self.settings.agents_need_certificates
     }
 
-    pub(super) fn new(service: Arc<Service>, settings: Settings) -> Self {
+    pub(crate) fn new(service: Arc<Service>, settings: Settings) -> Self {
         let semaphore = |places: usize| Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
         let Limits { requests, people, followers, probes, .. } = settings.limits;
         Self {
@@ -107,13 +107,18 @@ impl Door {
     }
 
     /// Limits.
-    pub(super) fn limits(&self) -> &Limits {
+    pub(crate) fn limits(&self) -> &Limits {
         &self.settings.limits
+    }
+
+    /// The names that the door answers to.
+    pub(crate) fn hosts(&self) -> &BTreeSet<String> {
+        &self.settings.hosts
     }
 
     /// A place for a request that is ready to be worked on: whose it is is known, and all of it has come. Before that it
     /// has none, so that nobody keeps places by waiting (T30).
-    pub(super) fn place(&self, caller: Option<&Identity>) -> Result<Place, Problem> {
+    pub(crate) fn place(&self, caller: Option<&Identity>) -> Result<Place, Problem> {
         let places = match caller {
             Some(Identity::Person { .. }) => &self.people,
             Some(Identity::Agent { .. }) | None => &self.requests,
@@ -127,7 +132,7 @@ impl Door {
 
     /// Does something that must not stop half-way when the client goes away or its time is up: it goes on in a task of its
     /// own, and keeps its place among the requests until it is done.
-    pub(super) async fn to_the_end<T: Send + 'static>(
+    pub(crate) async fn to_the_end<T: Send + 'static>(
         place: Place,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Problem> {
@@ -142,7 +147,7 @@ impl Door {
 
 /// Passes a request on to its endpoint, in this order: a name that is ours, no browser where something changes, the
 /// time limit.
-pub(super) async fn pass(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
+pub(crate) async fn pass(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
     let asked = (request.method().clone(), request.uri().clone());
     let mut response = match check(&door, &request) {
         Ok(()) => within(door.settings.limits.timeout, request, next).await,
@@ -167,7 +172,8 @@ fn check(door: &Door, request: &Request) -> Result<(), Problem> {
     check_not_a_browser(request)
 }
 
-async fn within(limit: Duration, request: Request, next: Next) -> Response {
+/// The answer, or a problem when none has begun within the limit.
+pub(crate) async fn within(limit: Duration, request: Request, next: Next) -> Response {
     let changes = !request.method().is_safe();
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
@@ -186,7 +192,7 @@ fn too_slow(limit: Duration, changes: bool) -> Problem {
 }
 
 /// `Host`, and the authority of an absolute request target, must name us (RFC 9112 section 3.2).
-fn check_host(hosts: &BTreeSet<String>, request: &Request) -> Result<(), Problem> {
+pub(crate) fn check_host(hosts: &BTreeSet<String>, request: &Request) -> Result<(), Problem> {
     let misdirected = |detail: String| {
         let next = "use a name that this gate was configured to answer to";
         Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail, next))
@@ -208,7 +214,8 @@ fn is_ours(hosts: &BTreeSet<String>, name: &str) -> bool {
     authority.is_some_and(|authority| hosts.contains(&authority.host().to_ascii_lowercase()))
 }
 
-/// There is no door for browsers yet: what a browser sends to change something comes from a page that is not ours.
+/// The API is no door for browsers: what a browser sends here to change something comes from a page that is not ours. The console
+/// has paths, and a check, of its own.
 fn check_not_a_browser(request: &Request) -> Result<(), Problem> {
     let headers = request.headers();
     let browser = headers.contains_key(header::ORIGIN) || headers.contains_key(SEC_FETCH_SITE);

@@ -1,13 +1,13 @@
 //! Events: the ledger's records as they become durable, numbered by their index, resumable.
 
-use std::{collections::VecDeque, convert::Infallible, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, future::ready, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{
     extract::State,
     http::{HeaderMap, StatusCode},
     response::sse::{Event, KeepAlive, Sse},
 };
-use futures_util::stream::{self, Stream};
+use futures_util::stream::{self, Stream, StreamExt as _};
 use holdpoint_app::port::{Entry, Store, StoreError};
 use holdpoint_domain::record::Record;
 use schemars::JsonSchema;
@@ -46,31 +46,49 @@ pub(super) async fn follow(
     headers: HeaderMap,
     Ask(query): Ask<FollowQuery>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let store = Arc::clone(&door.service.gate().ports.store);
     let next = match last_event_id(&headers)?.or(query.after) {
         None => 0,
         Some(after) => after.saturating_add(1),
     };
-    let size = store.head().size;
+    let size = door.service.gate().ports.store.head().size;
     if next > size {
         let detail = format!("you have seen entry {}, this log has {size} entries", next.saturating_sub(1));
         let why = "if you saw it here, this log is an older copy: tell an operator";
         return Err(Problem::new(StatusCode::CONFLICT, "ahead-of-log", detail, why));
     }
+    // An error cannot be told any more once the stream began: it ends, and coming back gives the status.
+    let events = entries(&door, next)?.scan((), |(), entry| {
+        let event = event(&entry).inspect_err(|err| tracing::error!("a stream of events ends: {err}"));
+        ready(event.ok().map(Ok))
+    });
+    Ok(streamed(events))
+}
+
+/// A stream of events that shows that it lives.
+pub(crate) fn streamed<S>(events: S) -> Sse<impl Stream<Item = Result<Event, Infallible>>>
+where
+    S: Stream<Item = Result<Event, Infallible>> + Send + 'static,
+{
+    Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT))
+}
+
+/// The log's entries from `next` on, as they become durable, for as long as a stream may live. Takes a place among the followers.
+pub(crate) fn entries(door: &Door, next: u64) -> Result<impl Stream<Item = Entry> + use<>, Problem> {
+    let store = Arc::clone(&door.service.gate().ports.store);
     let place = Arc::clone(&door.followers).try_acquire_owned().map_err(|_| {
         let detail = "too many followers";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too-busy", detail, "try again in a moment")
     })?;
     let follower =
         Follower { store, next, read: VecDeque::new(), end: Box::pin(sleep(MAX_LIFE)), _place: place };
-    let events = stream::unfold(follower, |mut follower| async move {
-        let event = follower.event().await?;
-        Some((Ok(event), follower))
-    });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
+    Ok(stream::unfold(follower, |mut follower| async move {
+        let entry = follower.entry().await?;
+        Some((entry, follower))
+    }))
 }
 
-fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+/// The last event that a follower has seen, if it comes back.
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let Some(value) = headers.get("last-event-id") else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
     // No sign, no space: `u64` alone would read `+1`.
@@ -94,19 +112,16 @@ struct Follower {
 }
 
 impl Follower {
-    /// The next event; none at the end of the stream's life, or when the store fails.
-    async fn event(&mut self) -> Option<Event> {
+    /// The next entry; none at the end of the stream's life, or when the store fails.
+    async fn entry(&mut self) -> Option<Entry> {
         let Self { store, next, read, end, .. } = self;
         let entry = tokio::select! {
             () = end.as_mut() => return None,
             entry = next_entry(store.as_ref(), *next, read) => entry,
         };
-        let event = entry.map_err(|err| err.to_string()).and_then(|entry| {
-            *next = entry.index.saturating_add(1);
-            event(&entry)
-        });
-        // An error cannot be told any more once the stream began: it ends, and coming back gives the status.
-        event.inspect_err(|err| tracing::error!("a stream of events ends: {err}")).ok()
+        let entry = entry.inspect_err(|err| tracing::error!("a stream of events ends: {err}")).ok()?;
+        *next = entry.index.saturating_add(1);
+        Some(entry)
     }
 }
 

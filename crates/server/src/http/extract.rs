@@ -10,13 +10,13 @@ use serde::de::DeserializeOwned;
 use super::problem::{Problem, echo};
 
 /// The one identifier in the path. What is not an identifier is refused before anything is looked up.
-pub(super) struct PathId<K>(pub(super) Id<K>);
+pub(crate) struct PathId<K>(pub(crate) Id<K>);
 
 /// The rest of a path, or a number in it.
-pub(super) struct PathText(pub(super) String);
+pub(crate) struct PathText(pub(crate) String);
 
 /// The query: no unknown name, none twice.
-pub(super) struct Ask<T>(pub(super) T);
+pub(crate) struct Ask<T>(pub(crate) T);
 
 impl<K: Kind, S: Send + Sync> FromRequestParts<S> for PathId<K> {
     type Rejection = Problem;

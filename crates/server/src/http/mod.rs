@@ -45,9 +45,13 @@ use tokio_rustls::rustls::ServerConfig;
 
 use crate::service::Service;
 
-pub(crate) use caller::DELEGATION;
-pub(crate) use door::{Limits, Settings};
-pub(crate) use words::moment;
+pub(crate) use body::{FORM, JSON, receive_as, received};
+pub(crate) use caller::{DELEGATION, named};
+pub(crate) use door::{Door, Limits, Place, Settings, check_host, within};
+pub(crate) use events::{entries, last_event_id, streamed};
+pub(crate) use extract::{Ask, PathId, PathText};
+pub(crate) use problem::{Problem, echo, no_such_method};
+pub(crate) use words::{doubt, failure, moment, reason};
 
 /// The API of a service.
 pub(crate) fn router(service: Arc<Service>, settings: Settings) -> Router {

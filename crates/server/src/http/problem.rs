@@ -17,7 +17,7 @@ const MAX_DETAIL_CHARS: usize = 2_000;
 
 /// An answer other than the one asked for.
 #[derive(Debug, Clone)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     status: StatusCode,
     rule: &'static str,
     detail: String,
@@ -28,35 +28,40 @@ pub(super) struct Problem {
 
 /// A denial by guardrail or policy: the decision, beside the problem.
 #[derive(Debug, Clone)]
-pub(super) struct Denied {
+pub(crate) struct Denied {
     /// The rule that denied.
-    pub(super) rule: String,
+    pub(crate) rule: String,
     /// The decision.
-    pub(super) decision: wire::Denial,
+    pub(crate) decision: wire::Denial,
 }
 
 /// The rule of a problem, beside its answer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Refused(pub(super) &'static str);
+pub(crate) struct Refused(pub(super) &'static str);
 
 impl Problem {
     /// The rule that refused.
-    pub(super) const fn rule(&self) -> &'static str {
+    pub(crate) const fn rule(&self) -> &'static str {
         self.rule
     }
 
     /// The status of the answer.
-    pub(super) const fn status(&self) -> StatusCode {
+    pub(crate) const fn status(&self) -> StatusCode {
         self.status
     }
 
     /// The fact that set it off.
-    pub(super) fn detail(&self) -> &str {
+    pub(crate) fn detail(&self) -> &str {
         &self.detail
     }
 
+    /// What to do next.
+    pub(crate) fn next(&self) -> &str {
+        &self.next
+    }
+
     /// A problem. `detail` must hold no text of a caller that [`echo`] did not make visible.
-    pub(super) fn new(
+    pub(crate) fn new(
         status: StatusCode,
         rule: &'static str,
         detail: impl Into<String>,
@@ -66,25 +71,25 @@ impl Problem {
     }
 
     /// The request is not well-formed.
-    pub(super) fn malformed(rule: &'static str, detail: impl Into<String>, next: impl Into<String>) -> Self {
+    pub(crate) fn malformed(rule: &'static str, detail: impl Into<String>, next: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, rule, detail, next)
     }
 
     /// Nobody, or somebody we do not know; `challenge` goes into `WWW-Authenticate` (RFC 6750 section 3).
-    pub(super) fn unauthenticated(challenge: &'static str, rule: &'static str, detail: String) -> Self {
+    pub(crate) fn unauthenticated(challenge: &'static str, rule: &'static str, detail: String) -> Self {
         let next = "send one header `Authorization: Bearer <token>` with a valid token";
         Self { challenge: Some(challenge), ..Self::new(StatusCode::UNAUTHORIZED, rule, detail, next) }
     }
 
     /// The gate itself failed. What failed goes into the log, not to the caller.
-    pub(super) fn internal(what: &dyn std::fmt::Display) -> Self {
+    pub(crate) fn internal(what: &dyn std::fmt::Display) -> Self {
         tracing::error!("a request failed inside the gate: {what}");
         let detail = "the gate failed at this request";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail, "report this to the operator")
     }
 
     /// The decision was no.
-    pub(super) fn denied(denied: Denied, detail: String, next: String) -> Self {
+    pub(crate) fn denied(denied: Denied, detail: String, next: String) -> Self {
         let base = Self::new(StatusCode::FORBIDDEN, "denied", detail, next);
         Self { denied: Some(Box::new(denied)), ..base }
     }
@@ -117,6 +122,8 @@ impl From<holdpoint_app::port::StoreError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        // For whoever shows it to a person instead.
+        let whole = self.clone();
         let Self { status, rule, detail, next, challenge, denied } = self;
         let refused = Refused(rule);
         let (rule, decision) = match denied {
@@ -134,6 +141,7 @@ impl IntoResponse for Problem {
         };
         let mut response = (status, Json(problem)).into_response();
         response.extensions_mut().insert(refused);
+        response.extensions_mut().insert(whole);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(challenge) = challenge {
@@ -144,7 +152,7 @@ impl IntoResponse for Problem {
 }
 
 /// Text of a caller, between backticks, visible and cut.
-pub(super) fn echo(text: &str) -> String {
+pub(crate) fn echo(text: &str) -> String {
     quoted(text, MAX_ECHO_CHARS)
 }
 
@@ -163,13 +171,13 @@ fn tame(text: &str) -> String {
 }
 
 /// The answer where no endpoint is.
-pub(super) async fn no_such_path(uri: Uri) -> Problem {
+pub(crate) async fn no_such_path(uri: Uri) -> Problem {
     let detail = format!("there is nothing at {}", echo(uri.path()));
     Problem::new(StatusCode::NOT_FOUND, "no-such-path", detail, "see the documentation of the API")
 }
 
 /// The answer where an endpoint takes another method.
-pub(super) async fn no_such_method(method: Method, uri: Uri) -> Problem {
+pub(crate) async fn no_such_method(method: Method, uri: Uri) -> Problem {
     let detail = format!("{} does not take {}", echo(uri.path()), echo(method.as_str()));
     let next = "use a method out of the `Allow` header";
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no-such-method", detail, next)

@@ -41,7 +41,7 @@ const OWN_RULES: [(&str, &str, &str); 6] = [
 ];
 
 /// A reason with its words.
-pub(super) fn reason(reason: &Reason) -> wire::Reason {
+pub(crate) fn reason(reason: &Reason) -> wire::Reason {
     let id = reason.rule.as_str();
     let guardrail = GUARDRAILS.iter().find(|guardrail| guardrail.id == id).map(|row| (row.fact, row.next));
     let own = || OWN_RULES.iter().find(|row| row.0 == id).map(|row| (row.1, row.2));
@@ -65,7 +65,7 @@ pub(super) fn reason(reason: &Reason) -> wire::Reason {
 }
 
 /// Puts what the authors of rules say into the reasons, and returns what was not met.
-pub(super) fn hints(hints: Vec<Hint>, reasons: &mut [wire::Reason]) -> Vec<wire::Hint> {
+pub(crate) fn hints(hints: Vec<Hint>, reasons: &mut [wire::Reason]) -> Vec<wire::Hint> {
     // A rule of the policy speaks for itself, where its author wrote `@why` and `@next`.
     for reason in reasons {
         if let Some(hint) = hints.iter().find(|hint| hint.rule == reason.rule) {
@@ -78,7 +78,7 @@ pub(super) fn hints(hints: Vec<Hint>, reasons: &mut [wire::Reason]) -> Vec<wire:
 }
 
 /// The reason that a denial is told with: the first one that stands in the way.
-pub(super) fn decisive(reasons: &[wire::Reason]) -> Option<&wire::Reason> {
+pub(crate) fn decisive(reasons: &[wire::Reason]) -> Option<&wire::Reason> {
     reasons.iter().find(|reason| match reason.effect {
         ReasonEffect::Denied | ReasonEffect::Forbade | ReasonEffect::Failed => true,
         ReasonEffect::Raised(_) | ReasonEffect::Permitted | ReasonEffect::Deferred => false,
@@ -86,7 +86,7 @@ pub(super) fn decisive(reasons: &[wire::Reason]) -> Option<&wire::Reason> {
 }
 
 /// Why a run, or its undo, failed.
-pub(super) const fn failure(why: FailWhy) -> &'static str {
+pub(crate) const fn failure(why: FailWhy) -> &'static str {
     match why {
         FailWhy::Refused => "the executor refused the permit",
         FailWhy::NoLease => "no credential could be leased",
@@ -103,7 +103,7 @@ pub(super) const fn failure(why: FailWhy) -> &'static str {
 }
 
 /// Why nobody knows how a run ended.
-pub(super) const fn doubt(why: DoubtWhy) -> &'static str {
+pub(crate) const fn doubt(why: DoubtWhy) -> &'static str {
     match why {
         DoubtWhy::OtherVersion => "the target is neither as it was nor as our effect leaves it",
         DoubtWhy::ChangedSince => "somebody changed the target after our effect",

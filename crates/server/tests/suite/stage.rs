@@ -419,6 +419,8 @@ permit (principal in Team::\"sre-agents\", action in Action::\"restart\", resour
 permit (principal is Person in Team::\"oncall\", action == Action::\"approve\", resource);
 @id(\"people-read-the-ledger\")
 permit (principal is Person, action == Action::\"read-ledger\", resource == Gate::\"this\");
+@id(\"people-use-the-console\")
+permit (principal is Person, action == Action::\"use-console\", resource == Gate::\"this\");
 ";
 
 const UNITS: &str = "

@@ -1,0 +1,68 @@
+//! The console: pages in which people see what is asked of them, and decide well.
+//!
+//! Start at [`route::ROUTES`]: one table of every page and who may open it, from which the router is built. A request passes
+//! [`admit`] (host, origin, session, policy), then its handler in [`pages`], which makes a view of what `holdpoint_app` reads and
+//! renders a template of `templates/`. Everything is escaped there; text of others is made visible first ([`show`]).
+//!
+//! Never here: a decision by a GET or by a session alone, an inline script or style, a text of an agent outside of its marked box,
+//! a resource of another site.
+
+mod admit;
+mod assets;
+mod csrf;
+mod form;
+mod frame;
+mod pages;
+mod route;
+mod session;
+mod show;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+use holdpoint_domain::Timestamp;
+
+use crate::{
+    config::Sitting,
+    http::{Door, Settings, no_such_method},
+    service::Service,
+};
+
+#[allow(unused_imports, reason = "named by whoever checks how somebody signs in")]
+pub(crate) use session::{How, Sessions};
+
+/// What the handlers of the console share.
+pub(crate) struct Console {
+    door: Arc<Door>,
+    sessions: Arc<Sessions>,
+    sitting: Sitting,
+}
+
+impl Console {
+    /// A console of a service, with places for requests of its own: whatever agents do, a person can still look.
+    pub(crate) fn new(service: Arc<Service>, settings: Settings, sitting: Sitting) -> Arc<Self> {
+        let ids = Arc::clone(&service.gate().ports.ids);
+        let sessions = Arc::new(Sessions::new(ids, sitting.idle, sitting.absolute));
+        Arc::new(Self { door: Arc::new(Door::new(service, settings)), sessions, sitting })
+    }
+
+    /// The sessions: whoever checked how somebody signs in opens one.
+    pub(crate) fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
+    }
+
+    fn now(&self) -> Timestamp {
+        self.door.service.gate().ports.clock.now()
+    }
+}
+
+/// The pages of the console, and under them everything that is not one: the API.
+pub(crate) fn router(console: &Arc<Console>, api: Router) -> Router {
+    route::routes(console)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(console), admit::pass))
+        .with_state(Arc::clone(console))
+        .fallback_service(api)
+}

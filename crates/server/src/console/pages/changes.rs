@@ -1,0 +1,197 @@
+//! Changes of control inputs: what is proposed, as a difference file by file, and who must still approve.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+use holdpoint_app::{
+    change,
+    gate::Gate,
+    port::Document,
+    projection::{ChangeRow, ChangeState},
+};
+use holdpoint_domain::{Timestamp, id::kind};
+use similar::{ChangeTag, TextDiff};
+
+use super::{page, policies::code};
+use crate::{
+    console::{
+        Console,
+        admit::Visitor,
+        frame::Frame,
+        show::{When, list, tame},
+    },
+    http::{PathId, Problem},
+};
+
+/// Most changes on the list.
+const MAX_CHANGES: u32 = 200;
+/// Lines around a difference.
+const CONTEXT: usize = 3;
+
+#[derive(Template)]
+#[template(path = "changes.html")]
+struct Page {
+    frame: Frame,
+    changes: Vec<Change>,
+}
+
+#[derive(Template)]
+#[template(path = "change.html")]
+struct One {
+    frame: Frame,
+    change: Change,
+    files: Vec<File>,
+    erased: bool,
+    terms: Vec<(&'static str, String)>,
+    not_you: Option<String>,
+}
+
+/// A change, as a line.
+struct Change {
+    id: String,
+    control: &'static str,
+    glyph: &'static str,
+    word: &'static str,
+    tone: &'static str,
+    is_open: bool,
+    author: String,
+    approvals: String,
+    count: usize,
+    needed: u32,
+    ends: When,
+    index: u64,
+}
+
+/// What would change in a file.
+struct File {
+    name: String,
+    added: usize,
+    removed: usize,
+    hunks: Vec<Vec<Line>>,
+}
+
+struct Line {
+    class: &'static str,
+    sign: &'static str,
+    old: String,
+    new: String,
+    text: String,
+}
+
+/// `GET /changes`.
+pub(in crate::console) async fn list_all(
+    State(console): State<Arc<Console>>,
+    visitor: Visitor,
+) -> Result<Response, Problem> {
+    let (gate, now) = (console.door.service.gate(), console.now());
+    let rows = change::list(&gate, MAX_CHANGES).await?;
+    let changes = rows.iter().map(|row| one(row, now)).collect();
+    page(&Page { frame: Frame::new(&console, Some(&visitor), "/changes").await, changes })
+}
+
+fn one(row: &ChangeRow, now: Timestamp) -> Change {
+    let terms = &row.terms;
+    let (glyph, word, tone) = match row.state {
+        ChangeState::Open if now >= terms.expires_at_ms => ("◇", "expired", "quiet"),
+        ChangeState::Open => ("◆", "waits for administrators", "waits"),
+        ChangeState::Activated => ("✓", "activated", "good"),
+        ChangeState::Rejected => ("✕", "rejected", "bad"),
+    };
+    Change {
+        id: terms.id.to_string(),
+        control: terms.control.as_str(),
+        glyph,
+        word,
+        tone,
+        is_open: row.state == ChangeState::Open && now < terms.expires_at_ms,
+        author: terms.author.to_string(),
+        approvals: list(&row.approvals),
+        count: row.approvals.len(),
+        needed: terms.needed,
+        ends: When::new(terms.expires_at_ms, now),
+        index: row.first_index,
+    }
+}
+
+/// `GET /changes/{id}`.
+pub(in crate::console) async fn show(
+    State(console): State<Arc<Console>>,
+    visitor: Visitor,
+    PathId(id): PathId<kind::Change>,
+) -> Result<Response, Problem> {
+    let (gate, now) = (console.door.service.gate(), console.now());
+    let change::Shown { row, active, proposed } = change::show(&gate, &id).await?;
+    let terms = &row.terms;
+    let digests = vec![
+        ("Replaces", terms.old.to_string()),
+        ("By", terms.new.to_string()),
+        ("In force now", terms.control.of(&gate.inputs).to_string()),
+        ("Content", terms.content.digest().to_string()),
+        ("Log", tame(&terms.head.origin)),
+        ("Log, size", terms.head.size.to_string()),
+        ("Log, root", terms.head.root.to_string()),
+        ("Nonce", terms.nonce.to_string()),
+        ("Expires", When::new(terms.expires_at_ms, now).text),
+    ];
+    page(&One {
+        frame: Frame::new(&console, Some(&visitor), "/changes").await,
+        change: one(&row, now),
+        erased: proposed.is_none(),
+        files: proposed.map(|proposed| files(&active, &proposed)).unwrap_or_default(),
+        terms: digests,
+        not_you: not_you(&gate, &visitor, &row),
+    })
+}
+
+/// Why the one who looks may not decide on a change; none where they may.
+fn not_you(gate: &Gate, visitor: &Visitor, row: &ChangeRow) -> Option<String> {
+    let you = &visitor.session.person;
+    if row.terms.author == *you {
+        Some("you wrote it".to_owned())
+    } else if !gate.controls.registry.is_administrator(you) {
+        Some("you are not an administrator".to_owned())
+    } else if row.approvals.contains(you) {
+        Some("you have decided already".to_owned())
+    } else {
+        None
+    }
+}
+
+/// The files that differ, against what is in force now.
+fn files(active: &Document, proposed: &Document) -> Vec<File> {
+    let names: std::collections::BTreeSet<_> = active.files.keys().chain(proposed.files.keys()).collect();
+    let text = |document: &Document, name: &String| document.files.get(name).cloned().unwrap_or_default();
+    let differing = names.into_iter().filter(|name| active.files.get(*name) != proposed.files.get(*name));
+    differing.map(|name| file(name, &text(active, name), &text(proposed, name))).collect()
+}
+
+fn file(name: &str, old: &str, new: &str) -> File {
+    let diff = TextDiff::from_lines(old, new);
+    let number =
+        |index: Option<usize>| index.map(|index| index.saturating_add(1).to_string()).unwrap_or_default();
+    let (mut added, mut removed) = (0_usize, 0_usize);
+    let mut hunks = Vec::new();
+    for group in diff.grouped_ops(CONTEXT) {
+        let mut lines = Vec::new();
+        for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
+            let (class, sign) = match change.tag() {
+                ChangeTag::Equal => ("same", " "),
+                ChangeTag::Delete => ("removed", "−"),
+                ChangeTag::Insert => ("added", "+"),
+            };
+            added = added.saturating_add(usize::from(change.tag() == ChangeTag::Insert));
+            removed = removed.saturating_add(usize::from(change.tag() == ChangeTag::Delete));
+            let text = code(change.value().trim_end_matches('\n'));
+            lines.push(Line {
+                class,
+                sign,
+                old: number(change.old_index()),
+                new: number(change.new_index()),
+                text,
+            });
+        }
+        hunks.push(lines);
+    }
+    File { name: tame(name), added, removed, hunks }
+}

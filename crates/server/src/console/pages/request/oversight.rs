@@ -1,0 +1,128 @@
+//! People: who may decide, who has, how many are needed; and how the like of it ended before.
+
+use holdpoint_app::{
+    gate::Gate,
+    look::{self, Bar},
+    port::PlanRow,
+    view::PlanView,
+};
+use holdpoint_domain::{Timestamp, approval::Choice, record::Body};
+
+use super::super::inbox::title;
+use crate::{
+    console::{
+        admit::Visitor,
+        frame::{Shape, shape},
+        show::{When, list},
+    },
+    http::{Problem, named},
+};
+
+/// How many similar plans are shown.
+const MAX_SIMILAR: usize = 6;
+
+/// Who decides.
+pub(super) struct Oversight {
+    pub(super) needed: u32,
+    pub(super) approvals: usize,
+    pub(super) said: Vec<Said>,
+    pub(super) people: Vec<Person>,
+    pub(super) barred: Vec<Person>,
+    /// Why the one who looks may not decide; none where they may.
+    pub(super) not_you: Option<String>,
+}
+
+/// What somebody said.
+pub(super) struct Said {
+    pub(super) who: String,
+    pub(super) glyph: &'static str,
+    pub(super) word: &'static str,
+    pub(super) at: Option<When>,
+}
+
+/// Somebody of the registry.
+pub(super) struct Person {
+    pub(super) name: String,
+    pub(super) teams: String,
+    pub(super) why: String,
+    pub(super) you: bool,
+}
+
+/// An earlier plan.
+pub(super) struct Similar {
+    pub(super) plan: String,
+    pub(super) what: String,
+    pub(super) target: String,
+    pub(super) agent: String,
+    pub(super) state: Shape,
+    pub(super) at: When,
+    pub(super) same: bool,
+}
+
+impl Oversight {
+    /// Who may decide on a plan that waits, and who has.
+    pub(super) fn of(gate: &Gate, view: &PlanView, visitor: &Visitor, needed: u32, now: Timestamp) -> Self {
+        let you = &visitor.session.person;
+        let (mut people, mut barred, mut not_you) = (Vec::new(), Vec::new(), None);
+        let mut found = false;
+        for (person, bar) in look::approvers(gate, view) {
+            let shown = Person {
+                name: person.id.to_string(),
+                teams: list(&person.teams),
+                why: bar.as_ref().map(told).unwrap_or_default(),
+                you: person.id == *you,
+            };
+            found |= shown.you;
+            if shown.you {
+                not_you = bar.as_ref().map(told);
+            }
+            if bar.is_none() { &mut people } else { &mut barred }.push(shown);
+        }
+        if !found {
+            not_you = Some("you are not in the registry".to_owned());
+        }
+        let statements = view.records.iter().filter_map(|(_, record)| {
+            let (Body::Approved { statement } | Body::Rejected { statement }) = &record.body else {
+                return None;
+            };
+            Some((statement, record.at_ms))
+        });
+        let said = statements.map(|(signed, at)| {
+            let (glyph, word) = match signed.statement.choice {
+                Choice::Approve => ("✓", "approved"),
+                Choice::Reject => ("✕", "rejected"),
+            };
+            let who = signed.statement.approver.to_string();
+            Said { who, glyph, word, at: Some(When::new(at, now)) }
+        });
+        let said: Vec<_> = said.collect();
+        let approvals = said.iter().filter(|said| said.word == "approved").count();
+        Self { needed, approvals, said, people, barred, not_you }
+    }
+}
+
+fn told(bar: &Bar) -> String {
+    match bar {
+        Bar::Requester => "the agent acts for them: a requester never approves".to_owned(),
+        Bar::DecidedBefore => "has decided already".to_owned(),
+        Bar::Policy(rules) if rules.is_empty() => "no rule of the policy permits it".to_owned(),
+        Bar::Policy(rules) => format!("the policy forbids it: {}", named(rules)),
+        Bar::PolicyFailed(rules) => format!("the policy could not be evaluated: {}", named(rules)),
+    }
+}
+
+/// The last plans like this one, and how they ended.
+pub(super) async fn similar(gate: &Gate, view: &PlanView, now: Timestamp) -> Result<Vec<Similar>, Problem> {
+    let action = view.plan.steps().first().map(|step| &step.action);
+    let target = view.plan.steps().first().map(|step| &step.target);
+    let one = |row: PlanRow| Similar {
+        plan: row.id.to_string(),
+        what: title(gate, &row.action),
+        same: Some(&row.action) == action && Some(&row.target) == target,
+        target: row.target.to_string(),
+        agent: row.agent.to_string(),
+        state: shape(row.state),
+        at: When::new(row.proposed_at, now),
+    };
+    Ok(look::similar(gate, view, MAX_SIMILAR).await?.into_iter().map(one).collect())
+}
