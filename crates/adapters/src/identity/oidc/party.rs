@@ -59,8 +59,8 @@ pub struct Begun {
 pub struct SignedIn {
     /// Who; whether the registry has them is the caller's to look at.
     pub person: Id<kind::Person>,
-    /// Teams that the provider says. Nothing is decided by them.
-    pub said_teams: BTreeSet<Id<kind::Team>>,
+    /// Teams that the provider knows, and that it does not say they are in: whomever the registry has in one of them is not let in.
+    pub denied_teams: BTreeSet<Id<kind::Team>>,
     /// Where they wanted to go, as [`RelyingParty::begin`] was told.
     pub next: String,
 }
@@ -217,8 +217,8 @@ impl RelyingParty {
         };
         claims::check(claims, &expected)?;
         let person = self.spec.people.person(claims)?;
-        let said_teams = self.spec.people.said_teams(claims);
-        Ok(SignedIn { person, said_teams, next: attempt.into_next() })
+        let denied_teams = self.spec.people.denied_teams(claims);
+        Ok(SignedIn { person, denied_teams, next: attempt.into_next() })
     }
 
     /// The provider's metadata, asked for when they are not known or too old.

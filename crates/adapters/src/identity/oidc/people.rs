@@ -22,7 +22,7 @@ pub struct People {
     pub named: BTreeMap<String, Id<kind::Person>>,
     /// Claims without one of whose values nobody is let in.
     pub required: BTreeMap<String, Vec<Value>>,
-    /// Teams that the provider says.
+    /// Teams that the provider knows too.
     pub teams: Option<Teams>,
 }
 
@@ -31,7 +31,7 @@ pub struct People {
 pub struct Teams {
     /// The claim: a text, or a list of them.
     pub claim: String,
-    /// Which team a value is. Others say nothing.
+    /// Which team a value is. Others say nothing, and of a team that no value is, the provider says nothing.
     pub named: BTreeMap<String, Id<kind::Team>>,
 }
 
@@ -97,16 +97,17 @@ impl People {
         self.named.get(value).cloned().ok_or_else(unnamed)
     }
 
-    /// The teams that these claims say. Nothing is decided by them.
-    pub(super) fn said_teams(&self, claims: &Map<String, Value>) -> BTreeSet<Id<kind::Team>> {
+    /// The teams that the provider knows, and does not say that the person is in. That they are in one it cannot make true.
+    pub(super) fn denied_teams(&self, claims: &Map<String, Value>) -> BTreeSet<Id<kind::Team>> {
         let Some(teams) = &self.teams else { return BTreeSet::new() };
-        let values: Vec<&Value> = match claims.get(&teams.claim) {
-            Some(Value::Array(several)) => several.iter().collect(),
-            Some(one) => vec![one],
-            None => Vec::new(),
+        let is_said = |wanted: &str| match claims.get(&teams.claim) {
+            Some(Value::Array(several)) => several.iter().any(|value| value == wanted),
+            Some(one) => one == wanted,
+            None => false,
         };
-        let named = values.into_iter().filter_map(Value::as_str).filter_map(|value| teams.named.get(value));
-        named.cloned().collect()
+        let said: BTreeSet<_> =
+            teams.named.iter().filter(|(value, _)| is_said(value)).map(|(_, team)| team).collect();
+        teams.named.values().filter(|team| !said.contains(team)).cloned().collect()
     }
 }
 
@@ -173,19 +174,22 @@ mod tests {
     }
 
     #[test]
-    fn teams_are_those_that_the_table_names() {
+    fn a_provider_takes_teams_away_that_it_knows_and_gives_none() {
         let mut people = people("sub", &[("1", "ada")]);
-        let named = [("grp-1", "payments"), ("grp-2", "sre")];
+        assert!(people.denied_teams(&Map::new()).is_empty(), "it is asked for none");
+        let named = [("grp-1", "payments"), ("grp-2", "sre"), ("grp-3", "sre")];
         let named = named.map(|(value, team)| (value.to_owned(), Id::parse(team).unwrap())).into();
         people.teams = Some(Teams { claim: "groups".to_owned(), named });
-        for (claims, expected) in [
-            (json!({"groups": ["grp-2", "grp-1", "sre", 1, null]}), vec!["payments", "sre"]),
-            (json!({"groups": "grp-2"}), vec!["sre"]),
-            (json!({"groups": {"grp-2": true}}), vec![]),
-            (json!({}), vec![]),
+        for (claims, denied) in [
+            (json!({"groups": ["grp-2", "grp-1", "admins", 1, null]}), vec![]),
+            (json!({"groups": ["grp-3"]}), vec!["payments"]),
+            (json!({"groups": "grp-1"}), vec!["sre"]),
+            (json!({"groups": ["GRP-1", "payments", "sre"]}), vec!["payments", "sre"]),
+            (json!({"groups": {"grp-2": true}}), vec!["payments", "sre"]),
+            (json!({}), vec!["payments", "sre"]),
         ] {
-            let said = people.said_teams(claims.as_object().unwrap());
-            assert_eq!(said.iter().map(Id::as_str).collect::<Vec<_>>(), expected, "{claims}");
+            let found = people.denied_teams(claims.as_object().unwrap());
+            assert_eq!(found.iter().map(Id::as_str).collect::<Vec<_>>(), denied, "{claims}");
         }
     }
 

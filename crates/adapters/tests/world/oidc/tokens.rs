@@ -18,7 +18,7 @@ async fn a_sound_answer_names_one_person_and_where_they_were() {
     let token = scene.token(&away, |_, _| ());
     let who = scene.back(&away, &token).await.unwrap();
     assert_eq!((who.person.as_str(), who.next.as_str()), ("ada", "/holds/hold-1"));
-    assert!(who.said_teams.is_empty());
+    assert!(who.denied_teams.is_empty());
 }
 
 #[tokio::test]

@@ -16,7 +16,8 @@ const BACK: &str = "http://localhost:9/sign-in/oidc/callback";
 
 fn party(provider: &Provider, change: impl FnOnce(&mut OidcSpec)) -> RelyingParty {
     let named = [("sub-ada".to_owned(), Id::parse("ada").unwrap())].into();
-    let teams = [("grp-sre".to_owned(), Id::parse("sre").unwrap())].into();
+    let teams = [("grp-sre", "sre"), ("grp-dba", "dba")];
+    let teams = teams.map(|(value, team)| (value.to_owned(), Id::parse(team).unwrap())).into();
     let people = People {
         claim: "sub".to_owned(),
         named,
@@ -61,7 +62,7 @@ async fn a_real_provider_names_a_person_to_a_client_with_a_secret_and_to_a_publi
         assert!(query.contains("iss="), "RFC 9207: {query}");
         let who = party.finish(Some(&begun.cookie), &query).await.unwrap();
         assert_eq!((who.person.as_str(), who.next.as_str()), ("ada", "/holds/hold-1"));
-        assert_eq!(who.said_teams.iter().map(Id::as_str).collect::<Vec<_>>(), ["sre"]);
+        assert_eq!(who.denied_teams.iter().map(Id::as_str).collect::<Vec<_>>(), ["dba"]);
         let again = party.finish(Some(&begun.cookie), &query).await.unwrap_err();
         assert!(is_refused(&again, "invalid_grant"), "a code is good once: {again:?}");
     }
