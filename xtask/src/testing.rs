@@ -91,6 +91,7 @@ pub(crate) const REQUIREMENTS: &[Requirement] = &[
         variable: "HOLDPOINT_AIOSMTPD",
         packages: &["python3-aiosmtpd"],
         wheel: None,
+        is_module: false,
         how: "Debian, Ubuntu: `apt-get install --no-install-recommends python3-aiosmtpd`; elsewhere from a Python environment that has `aiosmtpd`",
     },
     Requirement {

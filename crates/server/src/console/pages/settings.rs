@@ -8,7 +8,6 @@ use holdpoint_app::{gate::Gate, port::Signer};
 use holdpoint_domain::{
     Timestamp,
     change::Control,
-    decision::Mode,
     limits::{Budget, Freeze},
 };
 
@@ -89,11 +88,10 @@ pub(in crate::console) async fn show(
             ("Delegations", key(gate.ports.delegation_key.as_ref())),
             ("Evidence", key(gate.ports.evidence_key.as_ref())),
         ],
-        mode: match settings.mode {
-            Mode::Production => "production",
-            Mode::Development => {
-                "development: signatures from the command line count as strong authentication"
-            }
+        mode: if settings.development {
+            "development: drills may kill this gate, and the local issuer says who is who"
+        } else {
+            "production"
         },
     })
 }

@@ -104,13 +104,6 @@ impl Console {
             .await
     }
 
-    /// The states of a plan, by its records.
-    pub(super) async fn words(&self, plan: &str) -> Vec<String> {
-        let shown = self.stage.get(&format!("/v1/plans/{plan}"), &self.stage.person("ada")).await;
-        let moments = shown["timeline"].as_array().unwrap().clone();
-        moments.iter().map(|moment| moment["kind"].as_str().unwrap_or_default().to_owned()).collect()
-    }
-
     pub(super) async fn open(&self, browser: &Browser, path: &str) {
         browser.goto(&format!("{}{path}", self.origin)).await;
     }

@@ -12,8 +12,6 @@ pub(in crate::console) mod why;
 
 pub(in crate::console) use steps::undo_of_all;
 
-pub(in crate::console) use steps::undo_of_all;
-
 use std::sync::Arc;
 
 use askama::Template;
