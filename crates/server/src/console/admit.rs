@@ -35,6 +35,8 @@ pub(super) enum Who {
 #[derive(Debug, Clone)]
 pub(super) struct Visitor {
     pub(super) session: Session,
+    /// The page that they look at, to come back to.
+    pub(super) page: String,
 }
 
 /// A route's row, as its guard needs it.
@@ -113,7 +115,9 @@ pub(super) async fn admit(State(guard): State<Guard>, mut request: Request, next
         if !by_itself(&request) {
             console.sessions.touch(request.headers(), console.now());
         }
-        request.extensions_mut().insert(visitor);
+        let page = if request.method().is_safe() { request.uri().path() } else { "/" };
+        let page = local(Some(page)).to_owned();
+        request.extensions_mut().insert(Visitor { page, ..visitor });
     }
     match prepare(console, request).await {
         Ok(request) => next.run(request).await,
@@ -147,7 +151,7 @@ fn visitor(console: &Console, headers: &HeaderMap) -> Option<Visitor> {
     let gate = console.door.service.gate();
     let session =
         console.sessions.find(headers, console.now(), |id| gate.controls.registry.person(id).is_some())?;
-    Some(Visitor { session })
+    Some(Visitor { session, page: "/".to_owned() })
 }
 
 /// Whether a person may open pages of this kind. An error of the policy is a no.

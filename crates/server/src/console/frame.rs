@@ -54,6 +54,8 @@ pub(super) struct Frame {
     /// The page's entry of the navigation.
     pub(super) here: &'static str,
     pub(super) account: Option<Account>,
+    /// Where one comes back to after a halt.
+    pub(super) page: String,
     /// How many plans wait for people.
     pub(super) waiting: usize,
     pub(super) halt: Option<Halted>,
@@ -118,6 +120,7 @@ impl Frame {
         });
         Self {
             here,
+            page: visitor.map_or_else(|| "/".to_owned(), |visitor| visitor.page.clone()),
             halt: halted(&gate, now).filter(|_| account.is_some()),
             alarms: if account.is_some() { alarms(&gate) } else { Vec::new() },
             account,

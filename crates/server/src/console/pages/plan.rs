@@ -125,7 +125,8 @@ fn one(gate: &Gate, view: &PlanView, now: Timestamp) -> Result<Plan, Problem> {
 fn moments(records: &[(u64, Record)], now: Timestamp) -> Vec<Moment> {
     let mut before: Option<Timestamp> = None;
     let line = |(index, record): &(u64, Record)| {
-        let after = before.map(|before| format!("+{}", span(record.at_ms.since(before)))).unwrap_or_default();
+        let since = before.map(|before| record.at_ms.since(before)).filter(|since| since.ms() > 0);
+        let after = since.map(|since| format!("+{}", span(since))).unwrap_or_default();
         before = Some(record.at_ms);
         Moment {
             index: *index,

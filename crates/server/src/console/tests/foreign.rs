@@ -59,7 +59,7 @@ const PAGES: [&str; 15] = [
     "/settings",
     "/ledger",
     "/ledger/3",
-    "/ledger/8",
+    "/ledger/5",
     "/figures",
     "/incidents/inc-1",
 ];

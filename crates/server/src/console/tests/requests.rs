@@ -134,9 +134,13 @@ async fn inv15_a_halt_is_two_clicks_on_every_page_and_says_what_is_in_flight() {
             "{path}"
         );
     }
+    let page = bench.page("/runs", &cookie).await;
+    assert!(page.text.contains("name=\"back\" value=\"/runs\""), "{}", page.text);
     let answer = bench.form("/halt", &cookie, "reach=hard&back=//evil.example").await;
     assert_eq!((answer.status, answer.header("location")), (303, "/"));
-    let text = read(&bench.page("/", &cookie).await.text);
+    let page = bench.page("/runs", &cookie).await;
+    assert!(!page.text.contains("value=\"soft\""), "one that is hard is not made soft");
+    let text = read(&page.text);
     assert!(text.contains("Halted hard By alice"), "{text}");
     assert!(text.contains("Nothing is in flight") && text.contains("Resume with a passkey"), "{text}");
     assert!(bench.store.records().iter().any(|record| record.body.word() == "halted"));
