@@ -337,7 +337,7 @@ fn count(tier: Tier, needed: u32, consents: &[Consent]) -> Result<Counted, Permi
     if approvals < needed {
         return Err(PermitError::Approvals { tier, needed, got: approvals });
     }
-    let is_strong = approvals > 0 && by_passkey >= needed;
+    let is_strong = by_passkey >= needed.max(1);
     if tier >= Tier::T4 {
         if !is_strong {
             return Err(PermitError::NotStrong { needed, got: by_passkey });

@@ -20,7 +20,7 @@ use holdpoint_ledger::{
     tile::{bundle_paths, decode_tile, tile_paths},
 };
 
-use super::records::{Life, NOW, at, genesis, id, kept, started, txn};
+use super::records::{Life, NOW, at, genesis, id, kept, passkey, started, txn};
 
 pub(super) async fn append(store: &dyn Store, records: Vec<Record>) -> u64 {
     store.append(txn(records)).await.unwrap().first_index
@@ -177,6 +177,30 @@ pub(crate) async fn inv05_one_decision_of_a_person_on_a_hold(store: &dyn Store, 
     ));
     append(store, vec![life.approved("bob"), life.permitted()]).await;
     assert_eq!(state(store, &life).await, Some(State::Permitted));
+}
+
+pub(crate) async fn inv05_t11_counters_of_passkeys_only_grow(store: &dyn Store, _: &VerifierKey) {
+    let lives: Vec<_> = (1..=6).map(|number| Life::new(&number.to_string(), number)).collect();
+    for life in &lives {
+        append(store, life.to_hold(NOW + 60_000)).await;
+    }
+    let (one, other) = (passkey(1), passkey(2));
+    append(store, vec![lives[0].asserted("ada", &one, 7)]).await;
+    for got in [7, 6, 0] {
+        let copy = StoreError::Counter { passkey: one.passkey.id.clone(), last: 7, got };
+        assert_eq!(refused(store, vec![lives[1].asserted("ada", &one, got)]).await, copy);
+    }
+    // Nothing of what was refused is remembered; another passkey has a counter of its own, or none.
+    append(store, vec![lives[1].asserted("ada", &one, 8), lives[1].asserted("bob", &other, 0)]).await;
+    append(store, vec![lives[2].asserted("bob", &other, 0)]).await;
+    append(store, vec![lives[3].asserted("bob", &other, u32::MAX)]).await;
+    let over = StoreError::Counter { passkey: other.passkey.id.clone(), last: u32::MAX, got: 0 };
+    assert_eq!(refused(store, vec![lives[4].asserted("bob", &other, 0)]).await, over);
+    // In one transaction as in two.
+    let twice = vec![lives[4].asserted("ada", &one, 9), lives[5].asserted("ada", &one, 9)];
+    let copy = StoreError::Counter { passkey: one.passkey.id, last: 9, got: 9 };
+    assert_eq!(refused(store, twice).await, copy);
+    append(store, vec![lives[4].asserted("ada", &passkey(1), 9)]).await;
 }
 
 pub(crate) async fn epochs_only_grow(store: &dyn Store, _: &VerifierKey) {

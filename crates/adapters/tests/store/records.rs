@@ -20,6 +20,7 @@ use holdpoint_domain::{
     id::Kind,
     lease::{LeaseInfo, Scope},
     limits::Footprint,
+    passkey::Authenticator,
     plan::{Plan, Requester, Step},
     record::{AgentContext, Body, DoubtWhy, FailWhy, Record, Submitted},
     signature::Signature,
@@ -74,6 +75,11 @@ pub(crate) fn resumed(halt: &Halt) -> Record {
     // The store does not judge who signed; whoever appends has.
     let signature = Signature::from_bytes([0; 64]).into();
     record(None, Body::Resumed { statement: Box::new(Signed { statement, signature }) })
+}
+
+/// A passkey of somebody.
+pub(crate) fn passkey(seed: u8) -> Authenticator {
+    Authenticator::new([seed; 32], "http://localhost:7070", id(&format!("act-{seed}"))).unwrap()
 }
 
 pub(crate) fn genesis() -> Record {
@@ -162,6 +168,13 @@ impl Life {
 
     pub(crate) fn approved(&self, person: &str) -> Record {
         self.record(Body::Approved { statement: self.statement(person, Choice::Approve) })
+    }
+
+    /// An approval by a passkey, at a counter.
+    pub(crate) fn asserted(&self, person: &str, passkey: &Authenticator, counter: u32) -> Record {
+        let statement = Statement::new(self.terms(), id(person), Choice::Approve);
+        let signature = passkey.sign(&statement.signing_bytes().unwrap(), counter).into();
+        self.record(Body::Approved { statement: Box::new(SignedStatement { statement, signature }) })
     }
 
     pub(crate) fn rejected(&self, person: &str) -> Record {

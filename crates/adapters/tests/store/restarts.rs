@@ -6,14 +6,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use holdpoint_adapters::store::{OpenError, SqliteConfig, SqliteStore};
-use holdpoint_app::port::{Store, Txn};
+use holdpoint_app::port::{Store, StoreError, Txn};
 use holdpoint_app::projection::RunFilter;
 use holdpoint_app::receipt::Receipt;
 use holdpoint_domain::flow::State;
 use holdpoint_ledger::key::Ed25519NoteSigner;
 use tempfile::TempDir;
 
-use super::records::{Life, at, genesis, id, inputs, kept, started, txn};
+use super::records::{Life, at, genesis, id, inputs, kept, passkey, started, txn};
 use super::sqlite::{ORIGIN, config, fresh, log_key, open, signer};
 
 /// Some of everything that start-up folds.
@@ -28,7 +28,7 @@ pub(crate) async fn furnish(store: &dyn Store) {
     store.append(txn([lives[1].to_applied(), vec![lives[1].in_doubt()]].concat())).await.unwrap();
     let held = Life::new("held", 5);
     store.append(txn(held.to_hold(1))).await.unwrap();
-    store.append(txn(vec![held.approved("ada")])).await.unwrap();
+    store.append(txn(vec![held.approved("ada"), held.asserted("bob", &passkey(1), 7)])).await.unwrap();
     while store.head().size < 300 {
         store.append(txn(vec![started(); 32])).await.unwrap();
     }
@@ -121,14 +121,46 @@ async fn a_foreign_or_newer_database_is_refused() {
     assert!(matches!(open(folder.path()), Err(OpenError::NotAStore { .. })));
     fs::remove_file(&path).unwrap();
     drop(open(folder.path()).unwrap());
+    edit("PRAGMA user_version = 3");
+    assert!(matches!(open(folder.path()), Err(OpenError::Newer { known: 2, got: 3 })));
+    for never in [0, -1] {
+        edit(&format!("PRAGMA user_version = {never}"));
+        assert!(matches!(open(folder.path()), Err(OpenError::Corrupt { .. })), "{never}");
+    }
     edit("PRAGMA user_version = 2");
-    assert!(matches!(open(folder.path()), Err(OpenError::Newer { known: 1, got: 2 })));
-    edit("PRAGMA user_version = 1");
     drop(open(folder.path()).unwrap());
     // A trigger would do what no record says.
     edit("CREATE TRIGGER t AFTER INSERT ON plans BEGIN DELETE FROM locks; END");
     assert!(matches!(open(folder.path()), Err(OpenError::Corrupt { .. })));
     fs::write(&path, "not a database, but long enough to be looked at as if it were one").unwrap();
+    assert!(matches!(open(folder.path()), Err(OpenError::Corrupt { .. })));
+}
+
+/// A store of before there were passkeys gets the table of their counters, and keeps everything else.
+#[tokio::test]
+async fn t11_a_store_of_version_1_opens_and_counts_from_then_on() {
+    let folder = TempDir::new().unwrap();
+    let (path, next) = (folder.path().join("store.db"), Life::new("next", 7));
+    let edit = |sql: &str| rusqlite::Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    let store = open(folder.path()).unwrap();
+    furnish(&store).await;
+    store.append(txn(next.to_hold(9))).await.unwrap();
+    let before = answers(&store).await;
+    drop(store);
+    edit("DROP TABLE passkeys_used; PRAGMA user_version = 1");
+    for _ in 0..2 {
+        let store = open(folder.path()).unwrap();
+        assert_eq!(answers(&store).await, before);
+        // The counters are those of the log.
+        let stale = store.append(txn(vec![next.asserted("bob", &passkey(1), 7)])).await;
+        assert!(matches!(stale, Err(StoreError::Counter { last: 7, got: 7, .. })), "{stale:?}");
+    }
+    let version = rusqlite::Connection::open(&path).unwrap();
+    let version: i64 = version.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(version, 2);
+    open(folder.path()).unwrap().append(txn(vec![next.asserted("bob", &passkey(1), 8)])).await.unwrap();
+    // A version 1 with something of its own is as wrong as it was.
+    edit("DROP TABLE passkeys_used; CREATE TABLE cats (name TEXT); PRAGMA user_version = 1");
     assert!(matches!(open(folder.path()), Err(OpenError::Corrupt { .. })));
 }
 

@@ -87,6 +87,12 @@ async fn inv05_one_decision_of_a_person_on_a_hold() {
 }
 
 #[tokio::test]
+async fn inv05_t11_counters_of_passkeys_only_grow() {
+    let (store, _folder) = fresh();
+    contract::inv05_t11_counters_of_passkeys_only_grow(&store, &log_key()).await;
+}
+
+#[tokio::test]
 async fn epochs_only_grow() {
     let (store, _folder) = fresh();
     contract::epochs_only_grow(&store, &log_key()).await;

@@ -42,6 +42,8 @@ fn a_permit_shows_the_oversight_that_was_obtained() {
     let all = Oversight { review_promised: true, approvals: 2, strong: true, fresh: true };
     assert_eq!(check(&two, Tier::T4), Ok(all));
     assert!(all.dominates(&Rung::T4.oversight()));
+    // Where nobody was needed, a key in a file is no stronger.
+    assert_eq!(check(&grant(Rung::T2, &["ada"]).unwrap(), Tier::T1), Ok(one));
     let none = grant(Rung::T1, &[]).unwrap();
     assert_eq!(check(&none, Tier::T1), Ok(Oversight::NONE));
 }

@@ -43,8 +43,10 @@ fn inv11_a_proof_has_one_spelling_in_the_ledger() {
     assert_eq!(
         text(&by_passkey),
         "{\"authenticator_data\":\"SZYN5YgOjGh0NBcPZHZgW4_krrmihjLHmVzzuoMdl2MFAAAAAw\",\
-         \"client_data\":\"eyJ0eXBlIjoid2ViYXV0aG4uZ2V0IiwiY2hhbGxlbmdlIjoicTFNS0U5UlpneFB0emszNGl5YUhXaVA2TmFjb1F5M0x5NGo3\",\
-         \"credential\":\"\",\"signature\":\"\"}"
+         \"client_data\":\"eyJ0eXBlIjoid2ViYXV0aG4uZ2V0IiwiY2hhbGxlbmdlIjoicTFNS0UtUlpGSmdyZWZtMzRfdXBsTV9SOF9zaTl4enFHdnZ3SzBZ\
+         TWJSMCIsIm9yaWdpbiI6Imh0dHA6Ly9sb2NhbGhvc3Q6NzA3MCIsImNyb3NzT3JpZ2luIjpmYWxzZX0\",\
+         \"credential\":\"CukONg4K3oTq-JN_7-cp0tgeIccH-AxVABSVQhw9rHg\",\
+         \"signature\":\"dpeaW7yX8GILMicV6fpKzz4kZZEnFmca6__J5sCTOQ2g0B80Nb1KD1bgFwAy_koo3g33gyVic3c6m-2aupLTCw\"}"
     );
 }
 
