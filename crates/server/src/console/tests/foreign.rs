@@ -92,8 +92,10 @@ fn tame(what: &str, html: &str) {
     }
     // What our own templates write, and nothing beside it.
     let count = |part: &str| html.matches(part).count();
-    assert_eq!(count("<script"), 1, "{what}");
-    assert_eq!(count("<script src=\"/assets/console.js\" defer></script>"), 1, "{what}");
+    assert_eq!(count("<script"), 2, "{what}");
+    for own in ["console", "passkeys"] {
+        assert_eq!(count(&format!("<script src=\"/assets/{own}.js\" defer></script>")), 1, "{what}");
+    }
     for part in [
         "<img",
         "<iframe",

@@ -8,6 +8,7 @@ use axum::{
 };
 use holdpoint_app::fake::controls::id;
 use holdpoint_domain::agent::Registry;
+use serde_json::json;
 
 use super::bench::{Bench, ORIGIN, asked};
 use crate::console::{route::ROUTES, session::COOKIE};
@@ -38,6 +39,15 @@ GET  /ledger/{index}/proof  303    303   303 303  403    403    200
 POST /ledger/verify         401    401   401 401  403    403    200
 GET  /figures               303    303   303 303  403    403    200
 GET  /sign-in               200    200   200 200  200    200    200
+POST /sign-in/passkey       200    200   200 200  200    200    200
+POST /sign-in/passkey/finish 409   409   409 409  409    409    409
+GET  /enrol                 200    200   200 200  200    200    200
+POST /enrol                 403    403   403 403  403    403    403
+POST /enrol/finish          409    409   409 409  409    409    409
+POST /ceremonies            401    401   401 401  403    200    200
+POST /ceremonies/finish     401    401   401 401  403    409    409
+GET  /break-glass           303    303   303 303  403    200    200
+POST /break-glass           401    401   401 401  403    303    303
 POST /sign-out              401    401   401 401  303    303    303
 POST /sign-out/everywhere   401    401   401 401  303    303    303
 POST /halt                  401    401   401 401  303    303    303
@@ -94,13 +104,35 @@ async fn call(method: &str, path: &str, caller: &str) -> u16 {
     if caller == "agent" {
         request = request.header(header::AUTHORIZATION, "Bearer healer");
     }
-    let body = if method == Method::POST {
-        request = request
-            .header(header::ORIGIN, ORIGIN)
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
-        Body::from(if path == "/halt" { "reach=soft" } else { "" })
-    } else {
-        Body::empty()
+    let hold = terms.hold.to_string();
+    let assertion =
+        json!({"credential": "AA", "authenticator_data": "AA", "client_data": "AA", "signature": "AA"});
+    let json = match path {
+        "/sign-in/passkey" => Some(json!({})),
+        "/sign-in/passkey/finish" | "/ceremonies/finish" => {
+            Some(json!({"ceremony": "none", "assertion": assertion}))
+        }
+        "/enrol" => Some(json!({"act": "act-1", "secret": "AA"})),
+        "/enrol/finish" => Some(json!({"ceremony": "none", "credential": {}})),
+        "/ceremonies" => Some(json!({"ceremony": "approve", "hold": hold})),
+        _ => None,
+    };
+    let body = match (method == Method::POST, json) {
+        (false, _) => Body::empty(),
+        (true, Some(json)) => {
+            request = request.header(header::ORIGIN, ORIGIN).header(header::CONTENT_TYPE, "application/json");
+            Body::from(json.to_string())
+        }
+        (true, None) => {
+            request = request
+                .header(header::ORIGIN, ORIGIN)
+                .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+            Body::from(match path {
+                "/halt" => "reach=soft",
+                "/break-glass" => "action=process.restart&target=worker-2&reason=nothing+else+helps+any+more",
+                _ => "",
+            })
+        }
     };
     let answer = bench.head(request.body(body).unwrap()).await;
     if answer.status == 303 && method == Method::GET {

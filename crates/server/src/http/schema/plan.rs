@@ -37,6 +37,12 @@ pub(in crate::http) struct Requester {
     /// The attested build of the agent that proposed it.
     #[schemars(default, skip_serializing_if = "Option::is_none")]
     build: Option<Digest>,
+    /// People who narrowed a larger plan to this one.
+    #[schemars(default, skip_serializing_if = "Vec::is_empty")]
+    narrowed_by: Vec<Name>,
+    /// The person who asks for it beyond policy; then the agent is `break-glass`, which nobody is.
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
+    opened_by: Option<Name>,
 }
 
 /// One step: an action on a target in a known version.

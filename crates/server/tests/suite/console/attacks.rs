@@ -16,15 +16,15 @@ async fn post(browser: &Browser, path: &str, body: Value) -> (u64, Value) {
 }
 
 /// Has the passkey sign a challenge, as the page's script does.
-async fn asserted(browser: &Browser, begun: &Value) -> Value {
+async fn asserted(browser: &Browser, begun: &Value, verification: &str) -> Value {
     let script = "const from = (text) => Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
         const to = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer))).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
         const {challenge, rp_id, allow} = arguments[0];
-        const made = await navigator.credentials.get({publicKey: {challenge: from(challenge), rpId: rp_id, userVerification: 'preferred',
+        const made = await navigator.credentials.get({publicKey: {challenge: from(challenge), rpId: rp_id, userVerification: arguments[1],
             allowCredentials: allow.map((id) => ({type: 'public-key', id: from(id)}))}});
         return {credential: made.id, authenticator_data: to(made.response.authenticatorData),
             client_data: to(made.response.clientDataJSON), signature: to(made.response.signature)};";
-    browser.run(script, vec![begun.clone()]).await
+    browser.run(script, vec![begun.clone(), json!(verification)]).await
 }
 
 #[tokio::test]
@@ -41,7 +41,7 @@ async fn t11_an_assertion_is_good_once_and_for_what_it_was_made_for() {
     // The challenge of one plan, signed, and brought to the ceremony of another.
     let (_, for_first) = post(&browser, "/ceremonies", approve(&first)).await;
     let (_, for_second) = post(&browser, "/ceremonies", approve(&second)).await;
-    let signed = asserted(&browser, &for_first).await;
+    let signed = asserted(&browser, &for_first, "required").await;
     let brought = |begun: &Value| json!({"ceremony": begun["ceremony"], "assertion": signed});
     let (status, said) = post(&browser, "/ceremonies/finish", brought(&for_second)).await;
     assert_eq!((status, said["rule"].as_str().unwrap_or_default()), (403, "statement-refused"), "{said}");
@@ -56,7 +56,7 @@ async fn t11_an_assertion_is_good_once_and_for_what_it_was_made_for() {
     // Nobody was verified.
     passkey.set_user_verified(false).await;
     let (_, begun) = post(&browser, "/ceremonies", approve(&second)).await;
-    let unverified = asserted(&browser, &begun).await;
+    let unverified = asserted(&browser, &begun, "discouraged").await;
     let body = json!({"ceremony": begun["ceremony"], "assertion": unverified});
     let (status, said) = post(&browser, "/ceremonies/finish", body).await;
     assert_eq!(status, 403, "{said}");
