@@ -12,7 +12,7 @@ use webauthn_rs_core::{
     WebauthnCore,
     error::WebauthnError,
     proto::{
-        AttestationConveyancePreference, COSEAlgorithm, COSEKey, COSEKeyType, Credential,
+        AttestationConveyancePreference, COSEAlgorithm, COSEEC2Key, COSEKey, COSEKeyType, Credential,
         RegisterPublicKeyCredential, RegistrationState, UserVerificationPolicy,
     },
 };
@@ -92,9 +92,7 @@ impl Registrar {
             ])
             .require_resident_key(true)
             .user_verification_policy(UserVerificationPolicy::Required)
-            .exclude_credentials(Some(
-                known.iter().map(|passkey| passkey.id.as_slice().to_vec().into()).collect(),
-            ));
+            .exclude_credentials(Some(known.iter().map(|passkey| passkey.id.as_slice().to_vec()).collect()));
         let (options, state) =
             self.core.generate_challenge_register(builder).map_err(RegistrationError::Refused)?;
         let options = serde_json::to_value(options).map_err(RegistrationError::Malformed)?;
@@ -138,20 +136,19 @@ impl Registrar {
 /// A key in the form that its verifier takes.
 fn key(cose: &COSEKey) -> Option<(Algorithm, Vec<u8>)> {
     match (&cose.key, cose.type_) {
-        (COSEKeyType::EC_EC2(point), COSEAlgorithm::ES256 | COSEAlgorithm::ES384) => {
-            let algorithm = match cose.type_ {
-                COSEAlgorithm::ES256 => Algorithm::ES256,
-                _ => Algorithm::ES384,
-            };
-            // SEC 1, section 2.3.3: an uncompressed point.
-            Some((algorithm, [&[4], &point.x[..], &point.y[..]].concat()))
-        }
+        (COSEKeyType::EC_EC2(point), COSEAlgorithm::ES256) => Some((Algorithm::ES256, uncompressed(point))),
+        (COSEKeyType::EC_EC2(point), COSEAlgorithm::ES384) => Some((Algorithm::ES384, uncompressed(point))),
         (COSEKeyType::EC_OKP(point), COSEAlgorithm::EDDSA) => Some((Algorithm::EdDSA, point.x.clone())),
         (COSEKeyType::RSA(key), COSEAlgorithm::RS256) => {
             Some((Algorithm::RS256, rsa_public_key(&key.n, &key.e)?))
         }
         _ => None,
     }
+}
+
+/// An uncompressed point (SEC 1, section 2.3.3).
+fn uncompressed(point: &COSEEC2Key) -> Vec<u8> {
+    [&[4], &point.x[..], &point.y[..]].concat()
 }
 
 /// `RSAPublicKey` in DER (RFC 8017, appendix A.1.1).

@@ -83,7 +83,7 @@ async fn attempt(
                 let fact = "somebody decided on this hold meanwhile";
                 Refusal::new(Blame::Conflict, "too-late", fact, "look at the plan as it is now")
             }
-            other => other.into(),
+            other @ (Stopped::Store(_) | Stopped::Refused(_)) => other.into(),
         }
     })
 }

@@ -114,6 +114,9 @@ fn signed_bytes(assertion: &Assertion) -> Vec<u8> {
     [assertion.authenticator_data.as_slice(), client.as_bytes()].concat()
 }
 
+/// A part of a vector.
+type Part = fn(&mut Vector) -> &mut Bytes;
+
 #[test]
 fn inv05_the_vectors_of_the_specification() {
     let vectors = vectors();
@@ -147,7 +150,7 @@ fn samples() -> Vec<Vector> {
 fn inv05_t11_every_changed_bit_of_an_assertion_is_refused() {
     for vector in samples() {
         let name = &vector.name;
-        let parts: [(&str, fn(&mut Vector) -> &mut Bytes); 3] = [
+        let parts: [(&str, Part); 3] = [
             ("authenticator data", |vector| &mut vector.assertion.authenticator_data),
             ("client data", |vector| &mut vector.assertion.client_data),
             ("signature", |vector| &mut vector.assertion.signature),
