@@ -1,6 +1,9 @@
 //! Actions: what the catalogue says about each. These are the operator's facts, never an agent's claims.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -111,6 +114,21 @@ pub enum UndoKind {
     Compensate,
     /// Nothing does.
     None,
+}
+
+impl fmt::Display for ParamSpec {
+    /// What a value may be, for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Int { min, max } => write!(f, "a whole number from {min} to {max}"),
+            Self::Bool => f.write_str("true or false"),
+            Self::Choice { of } => {
+                let of: Vec<_> = of.iter().map(Id::as_str).collect();
+                write!(f, "one of {}", of.join(", "))
+            }
+            Self::Secret => f.write_str("a secret, as a commitment"),
+        }
+    }
 }
 
 impl UndoKind {

@@ -3,7 +3,7 @@
 use clap::Args;
 use holdpoint_domain::{
     Id, Millis,
-    action::{BlastCap, ParamSpec},
+    action::BlastCap,
     blast::Blast,
     decision::ReasonEffect,
     facts::Facts,
@@ -283,24 +283,13 @@ pub(crate) fn action_lines(found: &CatalogueAction) -> Vec<String> {
     lines.push(line("at most", cap));
     lines.push(line("executor", &action.executor));
     lines.push(line("groups", list(&entry.groups)));
-    lines.extend(
-        action.params.iter().map(|(name, spec)| line("parameter", format_args!("{name}: {}", param(spec)))),
-    );
+    lines.extend(action.params.iter().map(|(name, spec)| line("parameter", format_args!("{name}: {spec}"))));
     lines.push(line("because of", list(&action.triggers)));
     let soak = format!("{} for {}, within {}", action.verify, ms(action.soak_ms), ms(action.settle_ms));
     lines.push(line("verified by", soak));
     lines.push(line("digest", entry.digest));
     lines.extend(found.conditions.iter().flat_map(condition_lines));
     lines
-}
-
-fn param(spec: &ParamSpec) -> String {
-    match spec {
-        ParamSpec::Int { min, max } => format!("a whole number from {min} to {max}"),
-        ParamSpec::Bool => "true or false".to_owned(),
-        ParamSpec::Choice { of } => format!("one of {}", list(of)),
-        ParamSpec::Secret => "a secret, as a commitment".to_owned(),
-    }
 }
 
 fn condition_lines(condition: &Condition) -> Vec<String> {

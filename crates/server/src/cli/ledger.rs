@@ -286,7 +286,7 @@ fn from_export(dir: &Dir, first: u64, limit: u32) -> Result<Vec<(u64, Vec<u8>)>,
     let head = SignedCheckpoint::parse(&note).map_err(failed)?;
     let last = first.saturating_add(u64::from(limit));
     let mut entries = Vec::new();
-    each_entry(&dir, head.unverified().size(), |index, entry| {
+    each_entry(dir, head.unverified().size(), |index, entry| {
         if (first..last).contains(&index) {
             entries.push((index, entry.to_vec()));
         }

@@ -187,7 +187,7 @@ mod tests {
     }
 
     fn at(secs: u64) -> Timestamp {
-        Timestamp::EPOCH.plus(Millis::secs(1_000 + u32::try_from(secs).unwrap())).unwrap()
+        Timestamp::EPOCH.plus(Millis::secs(u32::try_from(secs).unwrap())).unwrap()
     }
 
     fn person(name: &str) -> Id<kind::Person> {

@@ -6,7 +6,7 @@ use askama::Template;
 use axum::{extract::State, response::Response};
 use holdpoint_app::gate::Gate;
 use holdpoint_domain::{
-    action::{self, ParamSpec},
+    action,
     guardrail::{GUARDRAILS, static_floors},
     trigger::{Check, Condition},
 };
@@ -70,7 +70,7 @@ fn one(action: &action::Action) -> Action {
     });
     let touches =
         action.touches.iter().map(|(state, effect)| format!("{} {}", word_of(effect), word_of(state)));
-    let params = action.params.iter().map(|(name, spec)| format!("{name}: {}", param(spec)));
+    let params = action.params.iter().map(|(name, spec)| format!("{name}: {spec}"));
     let cap = action.cap;
     let facts = vec![
         ("Executor", action.executor.to_string()),
@@ -104,15 +104,6 @@ fn one(action: &action::Action) -> Action {
         undo: word_of(&action.undo),
         floors: floors.collect(),
         facts,
-    }
-}
-
-fn param(spec: &ParamSpec) -> String {
-    match spec {
-        ParamSpec::Int { min, max } => format!("a whole number from {min} to {max}"),
-        ParamSpec::Bool => "true or false".to_owned(),
-        ParamSpec::Choice { of } => format!("one of {}", list(of)),
-        ParamSpec::Secret => "a secret, as a commitment".to_owned(),
     }
 }
 

@@ -96,20 +96,9 @@ fn tame(what: &str, html: &str) {
     for own in ["console", "passkeys"] {
         assert_eq!(count(&format!("<script src=\"/assets/{own}.js\" defer></script>")), 1, "{what}");
     }
-    for part in [
-        "<img",
-        "<iframe",
-        "<style",
-        "<base",
-        "<math",
-        "<template",
-        "<animate",
-        "javascript:",
-        " style=",
-        "<object",
-        "<embed",
-    ] {
-        assert!(!html.contains(part) || part == "javascript:", "{what}: {part}\n{html}");
+    let tags = ["<img", "<iframe", "<style", "<base", "<math", "<template", "<animate", "<object", "<embed"];
+    for part in tags.into_iter().chain([" style="]) {
+        assert!(!html.contains(part), "{what}: {part}\n{html}");
     }
     for attribute in [" onerror=", " onload=", " onbegin=", " onmouseover=", " onfocus="] {
         // Inside of text they are harmless; inside of a tag they are not.

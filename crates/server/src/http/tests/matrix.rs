@@ -148,7 +148,7 @@ async fn call(bench: &Bench, method: &str, path: &str, token: &str) -> u16 {
         "/v1/resume" => {
             let halt = json!({"reach": "hard"});
             assert_eq!(bench.post("/v1/halt", "person.alice", &halt).await.status, 200);
-            body = Some(end_of_halt(&bench, "bob").await);
+            body = Some(end_of_halt(bench, "bob").await);
         }
         _ => {}
     }
