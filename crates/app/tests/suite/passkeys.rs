@@ -46,9 +46,12 @@ fn at_counter(stage: &Stage, person: &str, counter: u32, terms: &HoldTerms) -> R
     bring(stage, &session(person), terms, said)
 }
 
+/// What makes a registry less.
+type Spoil = fn(&mut Setup);
+
 #[test]
 fn inv05_t11_t4_is_unavailable_until_two_people_have_passkeys_of_different_acts() {
-    let unavailable: [(&str, fn(&mut Setup)); 3] = [
+    let unavailable: [(&str, Spoil); 3] = [
         ("nobody", |setup| setup.parts.people.iter_mut().for_each(|person| person.passkeys.clear())),
         ("one person", |setup| {
             setup.parts.people.iter_mut().skip(1).for_each(|person| person.passkeys.clear())

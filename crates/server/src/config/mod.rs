@@ -318,8 +318,8 @@ impl Config {
     }
 
     /// The console's address, for links.
-    pub(crate) const fn console_origin(&self) -> Option<&str> {
-        None
+    pub(crate) fn console_origin(&self) -> Option<&str> {
+        self.console.as_ref().map(|console| console.origin.as_str())
     }
 
     /// The latch file of a halt.
