@@ -405,7 +405,7 @@ fn words_of_closed_lists_stay() {
             assert_eq!(serde_json::to_value(read).unwrap(), value);
         }
     }
-    let requests = "propose decide claim change decide_change review resolve halt resume evaluate";
+    let requests = "propose decide narrow break_glass claim change decide_change review resolve halt resume delegate invite enrol evaluate revoke";
     let fails = "refused no_lease rehearsal version no_effect interrupted not_verified regressed halted braked no_undo";
     let doubts = "other_version changed_since unobservable may_still_happen halted_hard";
     let split = |words: &'static str| words.split(' ').collect::<Vec<_>>();

@@ -15,7 +15,8 @@ use crate::console::{route::ROUTES, session::COOKIE};
 
 /// The whole matrix, as a reviewer reads it: the status that each caller gets. `person` may use the console and read the ledger,
 /// `looker` may use the console alone, `barred` neither; `gone` signed in and left the registry since; `old` has a session that
-/// has ended; `agent` sends its token, and no cookie.
+/// has ended; `agent` sends its token, and no cookie. The people here have passkeys of another console, so no ceremony of theirs
+/// begins.
 const MATRIX: &str = "
 route                       nobody agent old gone barred looker person
 GET  /                      303    303   303 303  403    200    200
@@ -44,7 +45,7 @@ POST /sign-in/passkey/finish 409   409   409 409  409    409    409
 GET  /enrol                 200    200   200 200  200    200    200
 POST /enrol                 403    403   403 403  403    403    403
 POST /enrol/finish          409    409   409 409  409    409    409
-POST /ceremonies            401    401   401 401  403    200    200
+POST /ceremonies            401    401   401 401  403    403    403
 POST /ceremonies/finish     401    401   401 401  403    409    409
 GET  /break-glass           303    303   303 303  403    200    200
 POST /break-glass           401    401   401 401  403    303    303
