@@ -170,7 +170,9 @@ fn bodies_of_requests_are_closed() {
         "NewReview",
         "NewResolution",
         "NewHalt",
-        "Resume",
+        "SignedResumeStatement",
+        "ResumeStatement",
+        "Assertion",
     ] {
         let schema = resolve(&format!("#/components/schemas/{name}"));
         assert_eq!(schema["additionalProperties"], false, "{name}");
