@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use holdpoint_adapters::store::OpenError;
-use holdpoint_app::port::Store;
+use holdpoint_app::port::{Store, StoreError};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use super::records::{Life, passkey, txn};
 use super::restarts::{answers, furnish};
 use super::sqlite::open;
 
@@ -151,7 +152,10 @@ async fn inv11_a_changed_projection_changes_nothing() {
         "DELETE FROM locks",
         "UPDATE locks SET plan = 'plan-1'",
         "DELETE FROM decisions_on_hold",
-        "UPDATE decisions_on_hold SET person = 'bob'",
+        "UPDATE decisions_on_hold SET person = 'eve' WHERE person = 'ada'",
+        "DELETE FROM passkeys_used",
+        "UPDATE passkeys_used SET counter = 0",
+        "INSERT INTO passkeys_used VALUES ('AAAA', 9)",
         "DELETE FROM leases",
         "UPDATE leases SET info = '{}'",
         "INSERT INTO leases SELECT 'lease-new', plan, info FROM leases LIMIT 1",
@@ -167,6 +171,11 @@ async fn inv11_a_changed_projection_changes_nothing() {
         edit(copy.path(), |conn| assert!(conn.execute(sql, []).unwrap() > 0, "{sql}"));
         let store = open(copy.path()).unwrap_or_else(|err| panic!("{sql}: {err}"));
         assert_eq!(answers(&store).await, before, "{sql}");
+        // A copy of the passkey that approved is known as one, and nobody else's is taken for one.
+        let held = Life::new("held", 5);
+        let stale = store.append(txn(vec![held.asserted("cyd", &passkey(1), 7)])).await;
+        assert!(matches!(stale, Err(StoreError::Counter { last: 7, got: 7, .. })), "{sql}: {stale:?}");
+        store.append(txn(vec![held.asserted("dee", &passkey(2), 1)])).await.unwrap();
     }
 }
 

@@ -361,6 +361,14 @@ pub(crate) fn unmeasurable(inputs: &Inputs) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use holdpoint_domain::{
+        Id,
+        id::kind,
+        passkey::{Authenticator, Passkey},
+        proof::Credentials,
+        signature::PublicKey,
+    };
+
     use super::*;
 
     #[test]
@@ -381,6 +389,41 @@ mod tests {
             ["budget: []", "budgets: [{id: b, per: agent}]", "freezes: [{id: f, from_ms: 2, until_ms: 1}]"]
         {
             assert!(parse_limits(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// As pins have had them always, and with passkeys, in YAML as people write it.
+    #[test]
+    fn approvers_have_a_key_or_passkeys_or_both() {
+        type Approvers = BTreeMap<Id<kind::Person>, Credentials>;
+        const KEY: &str = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        let passkey =
+            Authenticator::new([1; 32], "http://localhost:7070", "act-1".parse().unwrap()).unwrap().passkey;
+        let Passkey { id, key, .. } = &passkey;
+        let passkeys = format!(
+            "passkeys:\n  - id: {id}\n    algorithm: EdDSA\n    key: {key}\n    rp_id: localhost\n    \
+             origin: http://localhost:7070\n    act: act-1\n"
+        );
+        let indented = |text: &str| text.replace('\n', "\n  ");
+        let text = format!(
+            "ada: {KEY}\nben:\n  {}\ncleo:\n  key: {KEY}\n  {}",
+            indented(&passkeys),
+            indented(&passkeys)
+        );
+        let read: Approvers = parse_text("pins.yaml", &text).unwrap();
+        let key: PublicKey = KEY.to_owned().try_into().unwrap();
+        let of = |key: Option<&PublicKey>, passkeys: &[Passkey]| Credentials {
+            key: key.cloned(),
+            passkeys: passkeys.to_vec(),
+        };
+        let one = std::slice::from_ref(&passkey);
+        let all: Vec<_> = read.into_values().collect();
+        assert_eq!(all, [of(Some(&key), &[]), of(None, one), of(Some(&key), one)]);
+        let people = format!("id: ada\napproval_key: {KEY}\n{passkeys}");
+        let person: Person = parse_text("registry.yaml", &people).unwrap();
+        assert_eq!(person.credentials(), of(Some(&key), one));
+        for bad in ["ada: 7", "ada: {keys: 1}", "ada: {passkeys: [{id: AAAA}]}", "ada: AAAA"] {
+            assert!(parse_text::<Approvers>("pins.yaml", bad).is_err(), "{bad}");
         }
     }
 
