@@ -141,7 +141,10 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     // At the door for people, and at no other: workloads have no browsers.
     let sitting = config.sitting()?;
     let router = match sitting.clone() {
-        Some(sitting) => console::router(&Console::new(Arc::clone(&service), settings, sitting), router),
+        Some(sitting) => {
+            let party = config.party(&service.gate().ports.clock)?;
+            console::router(&Console::new(Arc::clone(&service), settings, sitting, party), router)
+        }
         None => router,
     };
     let watching = tokio::spawn(watching(Arc::clone(&cell), in_force));

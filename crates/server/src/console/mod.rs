@@ -22,6 +22,7 @@ mod tests;
 use std::sync::Arc;
 
 use axum::Router;
+use holdpoint_adapters::identity::oidc::RelyingParty;
 use holdpoint_domain::Timestamp;
 
 use crate::{
@@ -38,14 +39,21 @@ pub(crate) struct Console {
     door: Arc<Door>,
     sessions: Arc<Sessions>,
     sitting: Sitting,
+    /// Of the provider at which people sign in, if there is one.
+    party: Option<RelyingParty>,
 }
 
 impl Console {
     /// A console of a service, with places for requests of its own: whatever agents do, a person can still look.
-    pub(crate) fn new(service: Arc<Service>, settings: Settings, sitting: Sitting) -> Arc<Self> {
+    pub(crate) fn new(
+        service: Arc<Service>,
+        settings: Settings,
+        sitting: Sitting,
+        party: Option<RelyingParty>,
+    ) -> Arc<Self> {
         let ids = Arc::clone(&service.gate().ports.ids);
         let sessions = Arc::new(Sessions::new(ids, sitting.idle, sitting.absolute));
-        Arc::new(Self { door: Arc::new(Door::new(service, settings)), sessions, sitting })
+        Arc::new(Self { door: Arc::new(Door::new(service, settings)), sessions, sitting, party })
     }
 
     /// The sessions: whoever checked how somebody signs in opens one.

@@ -80,6 +80,8 @@ pub(super) const ROUTES: &[Route] = &[
     post("/ledger/verify", Who::Reader, |method| on(method, pages::ledger::verify)),
     get("/figures", Who::Reader, |method| on(method, pages::figures::show)),
     get("/sign-in", Who::Anyone, |method| on(method, pages::account::sign_in)),
+    get("/sign-in/oidc", Who::Anyone, |method| on(method, pages::sso::leave)),
+    get("/sign-in/oidc/callback", Who::Anyone, |method| on(method, pages::sso::come_back)),
     post("/sign-out", Who::SignedIn, |method| on(method, pages::account::sign_out)),
     post("/sign-out/everywhere", Who::SignedIn, |method| on(method, pages::account::sign_out_everywhere)),
     post("/halt", Who::SignedIn, |method| on(method, pages::halt::halt)),

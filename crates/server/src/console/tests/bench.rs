@@ -133,8 +133,10 @@ impl Bench {
             limits: Limits::default(),
         };
         let sitting =
-            ConsoleConfig { origin: ORIGIN.to_owned(), idle_ms: None, absolute_ms: None }.parsed().unwrap();
-        let console = Console::new(Arc::clone(&shared), settings.clone(), sitting);
+            ConsoleConfig { origin: ORIGIN.to_owned(), idle_ms: None, absolute_ms: None, oidc: None }
+                .parsed()
+                .unwrap();
+        let console = Console::new(Arc::clone(&shared), settings.clone(), sitting, None);
         let router = router(&console, http::router(shared, settings));
         Self { gate, console, store, clock, judge, cell, router }
     }

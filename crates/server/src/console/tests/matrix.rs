@@ -38,6 +38,8 @@ GET  /ledger/{index}/proof  303    303   303 303  403    403    200
 POST /ledger/verify         401    401   401 401  403    403    200
 GET  /figures               303    303   303 303  403    403    200
 GET  /sign-in               200    200   200 200  200    200    200
+GET  /sign-in/oidc          404    404   404 404  404    404    404
+GET  /sign-in/oidc/callback 404    404   404 404  404    404    404
 POST /sign-out              401    401   401 401  303    303    303
 POST /sign-out/everywhere   401    401   401 401  303    303    303
 POST /halt                  401    401   401 401  303    303    303
