@@ -16,6 +16,7 @@ mod mutants;
 mod planted;
 mod proven;
 mod repo;
+mod screenshots;
 mod setup;
 mod sim;
 mod testing;
@@ -82,6 +83,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[--shard K/N] [FILE…]",
         about: "break `domain` and `ledger` everywhere, and see which breaks no test finds",
         run: mutants::run,
+    },
+    Command {
+        name: "screenshots",
+        arguments: "",
+        about: "take the pictures of docs/console.md anew, in a real browser",
+        run: screenshots::run,
     },
     Command {
         name: "advisories",

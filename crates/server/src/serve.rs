@@ -148,7 +148,8 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     let sitting = config.sitting()?;
     let router = match sitting.clone() {
         Some(sitting) => {
-            let console = Console::new(Arc::clone(&service), settings, sitting).map_err(failed)?;
+            let party = config.party(&service.gate().ports.clock)?;
+            let console = Console::new(Arc::clone(&service), settings, sitting, party).map_err(failed)?;
             console::router(&console, router)
         }
         None => router,

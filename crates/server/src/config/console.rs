@@ -3,6 +3,8 @@
 use holdpoint_domain::Millis;
 use serde::Deserialize;
 
+use super::OidcConfig;
+
 /// How long a session may be idle when nobody says: half an hour.
 const IDLE_MS: u64 = 30 * 60 * 1000;
 /// How long a session lasts when nobody says: a long working day.
@@ -22,6 +24,9 @@ pub(crate) struct ConsoleConfig {
     /// How long a session lasts at most (12 hours; at most 24 hours).
     #[serde(default)]
     pub(crate) absolute_ms: Option<Millis>,
+    /// A provider at which people sign in; without it, passkeys alone.
+    #[serde(default)]
+    pub(crate) oidc: Option<OidcConfig>,
 }
 
 /// An origin as browsers write it in `Origin`: scheme, lower-case host, and a port unless it is the scheme's own.
@@ -173,7 +178,8 @@ mod tests {
     fn all_faults_are_reported_together() {
         let ms = |ms| Some(Millis::new(ms).unwrap());
         let config = |origin: &str, idle, absolute| {
-            ConsoleConfig { origin: origin.to_owned(), idle_ms: idle, absolute_ms: absolute }.parsed()
+            ConsoleConfig { origin: origin.to_owned(), idle_ms: idle, absolute_ms: absolute, oidc: None }
+                .parsed()
         };
         let sitting = config("http://localhost:7070", None, None).unwrap();
         assert_eq!((sitting.idle.ms(), sitting.absolute.ms()), (IDLE_MS, ABSOLUTE_MS));

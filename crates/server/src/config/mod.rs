@@ -3,6 +3,7 @@
 mod console;
 mod inputs;
 mod notify;
+mod oidc;
 mod roles;
 mod rota;
 mod witness;
@@ -12,6 +13,7 @@ pub(crate) use inputs::{
     Documents, Inputs, PasskeysFile, assemble, document, documents, is_builtin, load_inputs, names,
     read_catalogue, read_inventory, root_text, unmeasurable,
 };
+pub(crate) use oidc::OidcConfig;
 
 pub(crate) use notify::NotifyConfig;
 pub(crate) use roles::{GateRoles, PeerEntry, Role, RoleConfig, TlsEntry, spiffe};
@@ -22,8 +24,11 @@ use std::{
     io::Read as _,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use holdpoint_adapters::identity::oidc::RelyingParty;
+use holdpoint_app::port::Clock;
 use holdpoint_domain::{
     Id, Millis, actor::TrustDomain, id::kind, permit::RetiredKey, proof::Credentials, signature::PublicKey,
 };
@@ -242,6 +247,20 @@ impl Config {
     /// The console, if there is one.
     pub(crate) fn sitting(&self) -> Result<Option<Sitting>, ConfigError> {
         self.console.as_ref().map(ConsoleConfig::parsed).transpose().map_err(ConfigError)
+    }
+
+    /// The provider that people sign in at, if there is one. Reads its secret, and asks nobody.
+    pub(crate) fn party(&self, clock: &Arc<dyn Clock>) -> Result<Option<RelyingParty>, ConfigError> {
+        let Some((sitting, oidc)) =
+            self.sitting()?.zip(self.console.as_ref().and_then(|it| it.oidc.as_ref()))
+        else {
+            return Ok(None);
+        };
+        let spec = oidc.spec(&self.base, &sitting.origin).map_err(ConfigError::one)?;
+        let faults = |faults: Vec<String>| {
+            ConfigError(faults.into_iter().map(|fault| format!("`console.oidc`: {fault}")).collect())
+        };
+        RelyingParty::new(spec, Arc::clone(clock)).map(Some).map_err(faults)
     }
 
     /// Whether this is the file of a gate whose other roles run apart, and has nothing that only those may hold.

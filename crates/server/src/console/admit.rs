@@ -198,7 +198,7 @@ fn to_sign_in(uri: &Uri) -> Response {
 }
 
 /// Percent-encoded for a query (RFC 3986 section 2.3 keeps the rest).
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     let one = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
             char::from(byte).to_string()

@@ -23,7 +23,10 @@ mod tests;
 use std::sync::Arc;
 
 use axum::Router;
-use holdpoint_adapters::registration::{Registrar, RegistrationError};
+use holdpoint_adapters::{
+    identity::oidc::RelyingParty,
+    registration::{Registrar, RegistrationError},
+};
 use holdpoint_domain::Timestamp;
 
 use crate::{
@@ -44,6 +47,8 @@ pub(crate) struct Console {
     ceremonies: Ceremonies,
     registrar: Registrar,
     sitting: Sitting,
+    /// Of the provider at which people sign in, if there is one.
+    party: Option<RelyingParty>,
 }
 
 impl Console {
@@ -52,12 +57,13 @@ impl Console {
         service: Arc<Service>,
         settings: Settings,
         sitting: Sitting,
+        party: Option<RelyingParty>,
     ) -> Result<Arc<Self>, RegistrationError> {
         let ids = Arc::clone(&service.gate().ports.ids);
         let sessions = Arc::new(Sessions::new(Arc::clone(&ids), sitting.idle, sitting.absolute));
         let registrar = Registrar::new(sitting.origin.as_str())?;
         let door = Arc::new(Door::new(service, settings));
-        Ok(Arc::new(Self { door, sessions, ceremonies: Ceremonies::new(ids), registrar, sitting }))
+        Ok(Arc::new(Self { door, sessions, ceremonies: Ceremonies::new(ids), registrar, sitting, party }))
     }
 
     /// The ceremonies under way.

@@ -89,6 +89,8 @@ pub(super) const ROUTES: &[Route] = &[
     post("/ceremonies/finish", Who::User, |method| on(method, ceremony::finish)),
     get("/break-glass", Who::User, |method| on(method, pages::emergency::show)),
     post("/break-glass", Who::User, |method| on(method, pages::emergency::ask)),
+    get("/sign-in/oidc", Who::Anyone, |method| on(method, pages::sso::leave)),
+    get("/sign-in/oidc/callback", Who::Anyone, |method| on(method, pages::sso::come_back)),
     post("/sign-out", Who::SignedIn, |method| on(method, pages::account::sign_out)),
     post("/sign-out/everywhere", Who::SignedIn, |method| on(method, pages::account::sign_out_everywhere)),
     post("/halt", Who::SignedIn, |method| on(method, pages::halt::halt)),

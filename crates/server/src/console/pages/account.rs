@@ -14,7 +14,7 @@ use super::page;
 use crate::{
     console::{
         Console,
-        admit::{Visitor, local},
+        admit::{Visitor, encoded, local},
         frame::Frame,
     },
     http::{Ask, Problem},
@@ -27,11 +27,20 @@ pub(in crate::console) struct Back {
     next: Option<String>,
 }
 
+impl Back {
+    /// Where to go afterwards, of ours.
+    pub(super) fn next(&self) -> &str {
+        local(self.next.as_deref())
+    }
+}
+
 #[derive(Template)]
 #[template(path = "sign_in.html")]
 struct SignIn {
     frame: Frame,
     next: String,
+    /// The way to the provider, if there is one.
+    provider: Option<String>,
 }
 
 /// `GET /sign-in`.
@@ -39,8 +48,9 @@ pub(in crate::console) async fn sign_in(
     State(console): State<Arc<Console>>,
     Ask(back): Ask<Back>,
 ) -> Result<Response, Problem> {
-    let next = local(back.next.as_deref()).to_owned();
-    page(&SignIn { frame: Frame::new(&console, None, "").await, next })
+    let next = back.next().to_owned();
+    let provider = console.party.as_ref().map(|_| format!("/sign-in/oidc?next={}", encoded(&next)));
+    page(&SignIn { frame: Frame::new(&console, None, "").await, next, provider })
 }
 
 /// `POST /sign-out`.

@@ -17,6 +17,7 @@ pub(super) mod registry;
 pub(super) mod request;
 pub(super) mod runs;
 pub(super) mod settings;
+pub(super) mod sso;
 
 use askama::Template;
 use axum::response::{Html, IntoResponse, Response};

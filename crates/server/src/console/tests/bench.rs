@@ -134,8 +134,10 @@ impl Bench {
             console: None,
         };
         let sitting =
-            ConsoleConfig { origin: ORIGIN.to_owned(), idle_ms: None, absolute_ms: None }.parsed().unwrap();
-        let console = Console::new(Arc::clone(&shared), settings.clone(), sitting).unwrap();
+            ConsoleConfig { origin: ORIGIN.to_owned(), idle_ms: None, absolute_ms: None, oidc: None }
+                .parsed()
+                .unwrap();
+        let console = Console::new(Arc::clone(&shared), settings.clone(), sitting, None).unwrap();
         let router = router(&console, http::router(shared, settings));
         Self { gate, console, store, clock, judge, cell, router }
     }

@@ -49,6 +49,8 @@ POST /ceremonies            401    401   401 401  403    403    403
 POST /ceremonies/finish     401    401   401 401  403    409    409
 GET  /break-glass           303    303   303 303  403    200    200
 POST /break-glass           401    401   401 401  403    303    303
+GET  /sign-in/oidc          404    404   404 404  404    404    404
+GET  /sign-in/oidc/callback 404    404   404 404  404    404    404
 POST /sign-out              401    401   401 401  303    303    303
 POST /sign-out/everywhere   401    401   401 401  303    303    303
 POST /halt                  401    401   401 401  303    303    303

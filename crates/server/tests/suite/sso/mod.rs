@@ -1,4 +1,5 @@
 //! Single sign-on at a real provider, under Node.js.
 
+mod console;
 mod provider;
 mod real;
