@@ -6,7 +6,7 @@ use crate::{Failure, expect_no_arguments, repo};
 use std::process::Command;
 
 /// The test that takes them.
-const TEST: &str = "suite::browser::console::pictures_of_the_console";
+const TEST: &str = "suite::browser::tour::pictures_of_the_console";
 /// Where they are kept.
 const FOLDER: &str = "docs/console";
 

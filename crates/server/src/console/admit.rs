@@ -80,7 +80,12 @@ pub(super) async fn pass(State(console): State<Arc<Console>>, request: Request, 
         && let Some(problem) = response.extensions_mut().remove::<Problem>()
     {
         let visitor = visitor(&console, &headers);
+        let cookies: Vec<_> = response.headers().get_all(header::SET_COOKIE).iter().cloned().collect();
         response = pages::problem::page_of(&console, visitor.as_ref(), &problem, uri.path()).await;
+        // The page says the same in other words: what the answer takes from the browser, it takes as well.
+        for cookie in cookies {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+        }
     }
     for (name, value) in HARDENING {
         response.headers_mut().insert(name, value);

@@ -35,7 +35,6 @@ use crate::{
     service::Service,
 };
 
-#[allow(unused_imports, reason = "named by whoever checks how somebody signs in")]
 pub(crate) use session::{How, Sessions};
 
 use ceremony::Ceremonies;

@@ -161,14 +161,22 @@ fn end_oldest(kept: &mut BTreeMap<[u8; 32], Session>, among: impl Fn(&Session) -
     }
 }
 
-/// The digest of the secret in a request's one cookie of ours. Two of them are two readers' two answers.
+/// The digest of the secret in a request's cookie of ours.
 fn key(headers: &HeaderMap) -> Option<[u8; 32]> {
+    let secret = URL_SAFE_NO_PAD
+        .decode(cookie_of(headers, COOKIE)?)
+        .ok()
+        .filter(|secret| secret.len() == SECRET_LEN)?;
+    Some(*Digest::of_bytes(&secret).as_bytes())
+}
+
+/// The value of a request's one cookie of this name. Two of them are two readers' two answers.
+pub(super) fn cookie_of<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let mut ours = pairs.filter(|(name, _)| *name == COOKIE).map(|(_, value)| value);
-    let (Some(value), None) = (ours.next(), ours.next()) else { return None };
-    let secret = URL_SAFE_NO_PAD.decode(value).ok().filter(|secret| secret.len() == SECRET_LEN)?;
-    Some(*Digest::of_bytes(&secret).as_bytes())
+    let mut values = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value);
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    Some(value)
 }
 
 fn cookie(value: &str, max_age: Option<u32>) -> String {

@@ -12,7 +12,7 @@ use holdpoint_domain::Id;
 
 use super::account::Back;
 use crate::{
-    console::{Console, How, admit::local},
+    console::{Console, How, admit::local, session::cookie_of},
     http::{Ask, Problem},
 };
 
@@ -28,7 +28,7 @@ pub(in crate::console) async fn leave(
     State(console): State<Arc<Console>>,
     Ask(back): Ask<Back>,
 ) -> Result<Response, Problem> {
-    let begun = party(&console)?.begin(back.next()).await.map_err(refused)?;
+    let begun = party(&console)?.begin(back.next()).await.map_err(|err| refused(&err))?;
     let kept = cookie(&begun.cookie, RelyingParty::LIFE_SECS);
     Ok(([(header::SET_COOKIE, kept)], Redirect::to(&begun.location)).into_response())
 }
@@ -53,7 +53,7 @@ pub(in crate::console) async fn come_back(
 /// The session's cookie, and where the person wanted to go.
 async fn signed_in(console: &Console, headers: &HeaderMap, query: &str) -> Result<(String, String), Problem> {
     let SignedIn { person, denied_teams, next } =
-        party(console)?.finish(attempt(headers), query).await.map_err(refused)?;
+        party(console)?.finish(cookie_of(headers, COOKIE), query).await.map_err(|err| refused(&err))?;
     let gate = console.door.service.gate();
     let registered = gate.controls.registry.person(&person);
     let registered = registered.ok_or_else(|| {
@@ -80,24 +80,13 @@ fn party(console: &Console) -> Result<&RelyingParty, Problem> {
     })
 }
 
-/// The cookie of the attempt that a browser is on; of two, nobody could say which.
-fn attempt(headers: &HeaderMap) -> Option<&str> {
-    let lines = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let mut ours = pairs.filter(|(name, _)| *name == COOKIE).map(|(_, value)| value);
-    match (ours.next(), ours.next()) {
-        (Some(value), None) => Some(value),
-        _ => None,
-    }
-}
-
 fn cookie(value: &str, secs: u64) -> String {
     // Lax: the way back is a link from another site.
     format!("{COOKIE}={value}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={secs}")
 }
 
 /// Why nobody is signed in, for the person and in the log: no token, code or state is in either.
-fn refused(err: OidcError) -> Problem {
+fn refused(err: &OidcError) -> Problem {
     tracing::warn!("single sign-on: {err}");
     let (status, rule, next) = match &err {
         OidcError::NotBegun | OidcError::Late | OidcError::State | OidcError::Answer => {

@@ -9,3 +9,4 @@ pub(crate) mod page;
 pub(crate) mod pictures;
 mod proof;
 mod site;
+mod tour;

@@ -3,3 +3,5 @@
 mod console;
 mod provider;
 mod real;
+
+pub(crate) use console::Scene;
