@@ -147,7 +147,7 @@ async fn t11_a_store_of_version_1_opens_and_counts_from_then_on() {
     store.append(txn(next.to_hold(9))).await.unwrap();
     let before = answers(&store).await;
     drop(store);
-    edit("DROP TABLE passkeys_used; PRAGMA user_version = 1");
+    edit("DROP TABLE passkeys_used; DROP TABLE invitations; PRAGMA user_version = 1");
     for _ in 0..2 {
         let store = open(folder.path()).unwrap();
         assert_eq!(answers(&store).await, before);
@@ -160,7 +160,7 @@ async fn t11_a_store_of_version_1_opens_and_counts_from_then_on() {
     assert_eq!(version, 2);
     open(folder.path()).unwrap().append(txn(vec![next.asserted("bob", &passkey(1), 8)])).await.unwrap();
     // A version 1 with something of its own is as wrong as it was.
-    edit("DROP TABLE passkeys_used; CREATE TABLE cats (name TEXT); PRAGMA user_version = 1");
+    edit("DROP TABLE passkeys_used; DROP TABLE invitations; CREATE TABLE cats (name TEXT); PRAGMA user_version = 1");
     assert!(matches!(open(folder.path()), Err(OpenError::Corrupt { .. })));
 }
 
