@@ -137,6 +137,9 @@ fn inv05_the_vectors_of_the_specification() {
     }
 }
 
+/// A part of an assertion.
+type Part = fn(&mut Vector) -> &mut Bytes;
+
 /// What is signed with keys of our own, of every algorithm, beside the vectors: those whose user was verified are few.
 fn samples() -> Vec<Vector> {
     let holds = |vector: &Vector| vector.check().is_ok();
@@ -147,7 +150,7 @@ fn samples() -> Vec<Vector> {
 fn inv05_t11_every_changed_bit_of_an_assertion_is_refused() {
     for vector in samples() {
         let name = &vector.name;
-        let parts: [(&str, fn(&mut Vector) -> &mut Bytes); 3] = [
+        let parts: [(&str, Part); 3] = [
             ("authenticator data", |vector| &mut vector.assertion.authenticator_data),
             ("client data", |vector| &mut vector.assertion.client_data),
             ("signature", |vector| &mut vector.assertion.signature),
