@@ -140,6 +140,9 @@ fn inv05_the_vectors_of_the_specification() {
     }
 }
 
+/// A part of an assertion.
+type Part = fn(&mut Vector) -> &mut Bytes;
+
 /// What is signed with keys of our own, of every algorithm, beside the vectors: those whose user was verified are few.
 fn samples() -> Vec<Vector> {
     let holds = |vector: &Vector| vector.check().is_ok();
