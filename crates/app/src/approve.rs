@@ -171,6 +171,30 @@ async fn eligible(
     Ok((view, consent))
 }
 
+/// What policy says to a person who would decide on the plan of a hold; a denial for a plan that never waited.
+pub(crate) fn verdict(gate: &Gate, person: &Person, view: &PlanView, strong: bool) -> Verdict {
+    if view.plan.requester().is_emergency() {
+        return gate.ports.judge.may_break_glass(person);
+    }
+    let (Some(terms), Some((_, facts))) = (&view.terms, &view.decided) else {
+        return Verdict::Deny { rules: Vec::new() };
+    };
+    let owns_agent = gate.owns_one_of(&person.id, view.plan.requester());
+    // Whoever approves a plan approves every step of it.
+    let verdicts = facts.steps().map(|facts| {
+        gate.ports.judge.may_approve(ApproveQuestion {
+            person,
+            tier: terms.tier,
+            approvals: u32::try_from(view.statements.len()).unwrap_or(u32::MAX),
+            owns_agent,
+            strong,
+            facts,
+        })
+    });
+    let verdict = verdicts.into_iter().find(|verdict| !verdict.allows());
+    verdict.unwrap_or(Verdict::Allow { rules: Vec::new() })
+}
+
 /// Asks policy whether a person may decide on the plan of a hold; `strong` is whether they sign with a passkey.
 pub(crate) fn permitted_by_policy(
     gate: &Gate,
@@ -182,23 +206,7 @@ pub(crate) fn permitted_by_policy(
         return break_glass::may(gate, registered);
     }
     let person = &registered.id;
-    let tier = view.terms.as_ref().ok_or_else(|| internal("a hold without terms"))?.tier;
-    let (_, facts) = view.decided.as_ref().ok_or_else(|| internal("a hold without a decision"))?;
-    let owns_agent = gate.owns_one_of(person, view.plan.requester());
-    // Whoever approves a plan approves every step of it.
-    let verdicts = facts.steps().map(|facts| {
-        gate.ports.judge.may_approve(ApproveQuestion {
-            person: registered,
-            tier,
-            approvals: u32::try_from(view.statements.len()).unwrap_or(u32::MAX),
-            owns_agent,
-            strong,
-            facts,
-        })
-    });
-    let verdict = verdicts.into_iter().find(|verdict| !verdict.allows());
-    let verdict = verdict.unwrap_or(Verdict::Allow { rules: Vec::new() });
-    match verdict {
+    match verdict(gate, registered, view, strong) {
         Verdict::Allow { .. } => Ok(()),
         Verdict::Deny { rules } | Verdict::Error { rules } => {
             let rules: Vec<_> = rules.iter().map(|rule| format!("`{rule}`")).collect();

@@ -14,8 +14,9 @@ use holdpoint_domain::{
 };
 
 use crate::{
+    approve,
     gate::Gate,
-    port::{ApproveQuestion, PlanFilter, PlanRow, StoreError},
+    port::{PlanFilter, PlanRow, StoreError},
     view::PlanView,
 };
 
@@ -25,7 +26,7 @@ const MAX_SEARCH: u32 = 1_000;
 /// Why a person may not decide on a hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bar {
-    /// The agent acts for them.
+    /// The agent acts for them, or they narrowed the plan.
     Requester,
     /// They have decided already.
     DecidedBefore,
@@ -44,31 +45,17 @@ pub fn approvers<'g>(gate: &'g Gate, view: &PlanView) -> Vec<(&'g Person, Option
 /// What keeps a person from deciding on a plan that waits; none where nothing does.
 #[must_use]
 pub fn bar(gate: &Gate, view: &PlanView, person: &Person) -> Option<Bar> {
-    let requester = view.plan.requester();
-    if requester.on_behalf_of.as_ref() == Some(&person.id) {
+    if view.plan.requester().is_one(&person.id) {
         return Some(Bar::Requester);
     }
     if view.statements.iter().any(|signed| signed.statement.approver == person.id) {
         return Some(Bar::DecidedBefore);
     }
-    let (Some(terms), Some((_, facts))) = (&view.terms, &view.decided) else {
-        return Some(Bar::Policy(Vec::new()));
-    };
-    let verdicts = facts.steps().map(|facts| {
-        gate.ports.judge.may_approve(ApproveQuestion {
-            person,
-            tier: terms.tier,
-            approvals: u32::try_from(view.statements.len()).unwrap_or(u32::MAX),
-            owns_agent: gate.owns_one_of(&person.id, requester),
-            strong: true,
-            facts,
-        })
-    });
-    verdicts.into_iter().find_map(|verdict| match verdict {
+    match approve::verdict(gate, person, view, true) {
         Verdict::Allow { .. } => None,
         Verdict::Deny { rules } => Some(Bar::Policy(rules)),
         Verdict::Error { rules } => Some(Bar::PolicyFailed(rules)),
-    })
+    }
 }
 
 /// The newest plans with the same first action, or on the same target or service, that were proposed before this one.

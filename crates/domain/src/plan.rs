@@ -61,7 +61,7 @@ pub struct Requester {
     /// People who were asked to approve a larger plan, and narrowed it to this one.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub narrowed_by: BTreeSet<Id<kind::Person>>,
-    /// The person who asks for it beyond policy; then the agent is [`emergency`], which nobody is.
+    /// The person who asks for it beyond policy; then the agent is [`EMERGENCY`], which nobody is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened_by: Option<Id<kind::Person>>,
 }

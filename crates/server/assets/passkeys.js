@@ -44,21 +44,31 @@
     };
   };
 
+  // What is left of a plan: the steps that are ticked, with numbers as they stand there now.
+  const kept = (form) =>
+    [...form.querySelectorAll("fieldset[data-step]")]
+      .filter((step) => step.querySelector("input[type=checkbox]").checked)
+      .map((step) => {
+        const params = JSON.parse(step.dataset.params);
+        for (const input of step.querySelectorAll("input[data-param]")) params[input.dataset.param] = Number(input.value);
+        return { step: Number(step.dataset.step), params };
+      });
+
   // What a page says of a ceremony: the attributes of its button, and the fields of its form.
   const asked = (button) => {
     const { ceremony, next, ...said } = button.dataset;
     const body = { ceremony: ceremony.replaceAll("-", "_"), ...said };
     const form = button.closest("form");
-    if (form) {
-      for (const [name, value] of new FormData(form)) {
-        if (name.startsWith("answers.")) {
-          body.answers = { ...body.answers, [name.slice(8)]: value === "yes" };
-        } else if (value !== "") {
-          body[name] = value;
-        }
+    if (!form) return body;
+    if (form.dataset.seen !== undefined) body.seen = Number(form.dataset.seen);
+    if (ceremony === "narrow") return { ...body, kept: kept(form) };
+    for (const [name, value] of new FormData(form)) {
+      if (ceremony === "review" && name !== "note") {
+        body.answers = { ...body.answers, [name]: value === "true" };
+      } else if (value !== "") {
+        body[name] = value;
       }
     }
-    if (body.seen !== undefined) body.seen = Number(body.seen);
     return body;
   };
 

@@ -160,7 +160,9 @@ async fn t11_a_store_of_version_1_opens_and_counts_from_then_on() {
     assert_eq!(version, 2);
     open(folder.path()).unwrap().append(txn(vec![next.asserted("bob", &passkey(1), 8)])).await.unwrap();
     // A version 1 with something of its own is as wrong as it was.
-    edit("DROP TABLE passkeys_used; DROP TABLE invitations; CREATE TABLE cats (name TEXT); PRAGMA user_version = 1");
+    edit(
+        "DROP TABLE passkeys_used; DROP TABLE invitations; CREATE TABLE cats (name TEXT); PRAGMA user_version = 1",
+    );
     assert!(matches!(open(folder.path()), Err(OpenError::Corrupt { .. })));
 }
 

@@ -114,9 +114,6 @@ fn signed_bytes(assertion: &Assertion) -> Vec<u8> {
     [assertion.authenticator_data.as_slice(), client.as_bytes()].concat()
 }
 
-/// A part of a vector.
-type Part = fn(&mut Vector) -> &mut Bytes;
-
 #[test]
 fn inv05_the_vectors_of_the_specification() {
     let vectors = vectors();

@@ -33,13 +33,36 @@ use crate::{
 #[derive(Deserialize)]
 #[serde(tag = "ceremony", rename_all = "snake_case", deny_unknown_fields)]
 pub(in crate::console) enum Asked {
-    Approve { hold: Id<kind::Hold> },
-    Reject { hold: Id<kind::Hold> },
-    Narrow { hold: Id<kind::Hold>, kept: Vec<Kept> },
-    ApproveChange { change: Id<kind::Change> },
-    RejectChange { change: Id<kind::Change> },
-    Review { plan: Id<kind::Plan>, seen: u64, answers: Answers, note: Option<String> },
-    Resolve { plan: Id<kind::Plan>, seen: u64, found: Found, note: Option<String> },
+    Approve {
+        hold: Id<kind::Hold>,
+    },
+    Reject {
+        hold: Id<kind::Hold>,
+    },
+    Narrow {
+        hold: Id<kind::Hold>,
+        kept: Vec<Kept>,
+    },
+    #[serde(rename = "change_approve")]
+    ApproveChange {
+        change: Id<kind::Change>,
+    },
+    #[serde(rename = "change_reject")]
+    RejectChange {
+        change: Id<kind::Change>,
+    },
+    Review {
+        plan: Id<kind::Plan>,
+        seen: u64,
+        answers: Answers,
+        note: Option<String>,
+    },
+    Resolve {
+        plan: Id<kind::Plan>,
+        seen: u64,
+        found: Found,
+        note: Option<String>,
+    },
     Resume {},
 }
 

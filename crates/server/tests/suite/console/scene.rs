@@ -26,7 +26,10 @@ impl Console {
         let config = std::fs::read_to_string(stage.root().join("holdpoint.yaml")).unwrap();
         stage.write("holdpoint.yaml", &format!("{config}\nconsole: {{origin: \"{origin}\"}}\n"));
         let catalogue = std::fs::read_to_string(stage.root().join("catalogue.yaml")).unwrap();
-        stage.write("catalogue.yaml", &catalogue.replace("tier: T1", &format!("tier: {tier}")));
+        stage.write(
+            "catalogue.yaml",
+            &catalogue.replace("tier: T1", &format!("tier: {tier}")).replace("{targets: 1", "{targets: 2"),
+        );
         let rule = "@id(\"oncall-breaks-glass\")\n\
             permit (principal is Person in Team::\"oncall\", action == Action::\"break-glass\", resource == Gate::\"this\");\n";
         stage.write("policy.cedar", &format!("{POLICY}{rule}"));

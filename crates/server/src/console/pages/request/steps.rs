@@ -2,7 +2,9 @@
 
 use holdpoint_app::{gate::Gate, view::PlanView};
 use holdpoint_domain::{
+    Id,
     facts::{Facts, PlanFacts},
+    id::kind,
     plan::ParamValue,
 };
 
@@ -17,6 +19,9 @@ pub(super) struct Step {
     pub(super) target: String,
     pub(super) executor: String,
     pub(super) params: Vec<(String, String)>,
+    /// All parameters as JSON, for whoever narrows the plan; and those that are numbers.
+    pub(super) values: String,
+    pub(super) numbers: Vec<(String, i64)>,
     /// What the observer saw, and what it would be afterwards: name, before, after.
     pub(super) changes: Vec<Change>,
     pub(super) effect: String,
@@ -68,6 +73,8 @@ fn one(gate: &Gate, view: &PlanView, at: usize, step: &holdpoint_domain::plan::S
         target: step.target.to_string(),
         executor: action.map_or_else(|| "unknown".to_owned(), |action| action.executor.to_string()),
         params: step.params.iter().map(|(name, value)| (name.to_string(), setting(value))).collect(),
+        values: serde_json::to_string(&step.params).unwrap_or_default(),
+        numbers: step.params.iter().filter_map(number).collect(),
         changes: changes(view, at, step, facts, &title),
         effect: word_of(&facts.action.reversibility),
         twice: if facts.action.idempotent { "the same as once" } else { "not the same as once" },
@@ -118,6 +125,14 @@ fn changes(
         });
     }
     changes
+}
+
+/// A parameter that is a whole number.
+fn number((name, value): (&Id<kind::Param>, &ParamValue)) -> Option<(String, i64)> {
+    match value {
+        ParamValue::Int(int) => Some((name.to_string(), *int)),
+        ParamValue::Bool(_) | ParamValue::Choice(_) | ParamValue::Secret(_) => None,
+    }
 }
 
 /// A parameter's value, as it is set. A secret is not in the plan: only what commits to it.
