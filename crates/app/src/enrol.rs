@@ -4,7 +4,7 @@
 use holdpoint_domain::{
     Digest, Id, Millis,
     actor::Identity,
-    change::{ChangeTerms, Control},
+    change::{ChangeTerms, Control, approvals_needed},
     enrol::{Invitation, InvitationState, MAX_INVITATION_MS},
     id::kind,
     passkey::Passkey,
@@ -62,6 +62,7 @@ async fn attempt_invite(
         let next = "add them by a change of the registry first";
         return Err(Refusal::new(Blame::NotFound, "unknown-person", fact, next));
     }
+    somebody_else_approves(gate, &by.id, who)?;
     let mut secret = [0_u8; 32];
     let halves = [gate.ports.ids.unique(), gate.ports.ids.unique()].map(u128::to_be_bytes);
     secret.iter_mut().zip(halves.as_flattened()).for_each(|(byte, random)| *byte = *random);
@@ -78,6 +79,21 @@ async fn attempt_invite(
     // If we stop before this returns, nobody knows the secret, and the invitation ends by itself.
     gate.ports.store.append(Txn { records, expect_inputs: Some(gate.inputs), ..Txn::default() }).await?;
     Ok(Invited { invitation, secret })
+}
+
+/// Refuses an invitation whose author would also be the only one to approve what comes of it: they could redeem it themselves, and
+/// be two people from then on. Where one other administrator is enough, people invite themselves, and that other one approves.
+fn somebody_else_approves(gate: &Gate, by: &Id<kind::Person>, who: &Id<kind::Person>) -> Result<(), Refusal> {
+    let needed = approvals_needed(&gate.controls.registry, who).map_err(|err| {
+        let next = "a passkey needs an administrator beside its owner";
+        Refusal::new(Blame::Forbidden, "nobody-else", err.to_string(), next)
+    })?;
+    if by == who || needed > 1 {
+        return Ok(());
+    }
+    let fact = format!("`{by}` would invite `{who}` and be the only one to approve their passkey");
+    let next = "they invite themselves, and you approve it; or have a third administrator";
+    Err(Refusal::new(Blame::Forbidden, "invites-and-approves", fact, next))
 }
 
 /// The invitation that a secret opens now. Said in the same words whatever is wrong with it.
@@ -119,6 +135,8 @@ async fn attempt_redeem(
     if passkey.act != invitation.act {
         return Err(internal("a passkey of another act"));
     }
+    // Administrators may have left since it was made.
+    somebody_else_approves(gate, &invitation.by, &invitation.person)?;
     let files = gate
         .ports
         .inputs

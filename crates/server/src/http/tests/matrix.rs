@@ -115,7 +115,7 @@ async fn call(bench: &Bench, method: &str, path: &str, token: &str) -> u16 {
         "/v1/plans" => Some(plan("process.restart", "worker-2")),
         "/v1/evaluations" => Some(json!({"action": "process.inspect", "target": "worker-2"})),
         "/v1/delegations" => Some(json!({"to": "healer", "life_ms": 60_000})),
-        "/v1/invitations" => Some(json!({"person": "alice"})),
+        "/v1/invitations" => Some(json!({"person": "bob"})),
         "/v1/introspection" => Some(json!({"token": "a.b.c"})),
         "/v1/probes" => Some(json!({"condition": "process.hung", "target": "worker-1"})),
         "/v1/holds/{id}/decisions" => Some(bench.statement("bob", &held, Choice::Approve).await),

@@ -56,10 +56,16 @@ impl Console {
         self.stage.must(&["change", "approve", change, "--yes", "--config", &config, "--as", by]);
     }
 
-    /// Somebody at a browser of their own, enrolled and signed in. `by` invites, `other` approves.
-    pub(super) async fn person<'b>(&self, browser: &'b Browser, name: &str, by: &str) -> Authenticator<'b> {
+    /// An administrator at a browser of their own, enrolled and signed in: of two administrators each invites themselves, and `other`
+    /// approves.
+    pub(super) async fn person<'b>(
+        &self,
+        browser: &'b Browser,
+        name: &str,
+        other: &str,
+    ) -> Authenticator<'b> {
         let authenticator = browser.authenticator().await;
-        let link = self.invite(name, by);
+        let link = self.invite(name, name);
         browser.goto(&link).await;
         browser.click("button[data-ceremony=enrol]").await;
         let change = browser
@@ -67,7 +73,7 @@ impl Console {
                 Some(browser.text("[data-enrolled=change]").await).filter(|change| !change.is_empty())
             })
             .await;
-        self.approve_change(&change, if name == "ada" { "ben" } else { "ada" });
+        self.approve_change(&change, other);
         self.sign_in(browser).await;
         authenticator
     }
