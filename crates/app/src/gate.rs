@@ -275,7 +275,7 @@ impl Gate {
     /// The halt that stops a plan: whatever is in force, but for what people asked for beyond policy: that one is stopped by a halt
     /// that came after they were granted it.
     pub(crate) fn halted_for(&self, plan: &Plan, granted: Timestamp) -> Option<Halt> {
-        let came_after = |halt: &Halt| !plan.requester().is_emergency() || halt.at_ms > granted;
+        let came_after = |halt: &Halt| !plan.requester().is_emergency() || halt.stops_emergency(granted);
         self.halted().filter(came_after)
     }
 

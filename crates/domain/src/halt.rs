@@ -64,6 +64,15 @@ impl Statement for ResumeStatement {
     }
 }
 
+impl Halt {
+    /// Whether it stops what people asked for beyond policy and were granted at `granted`: when it came after that, or when nobody
+    /// knows when it came, as of a file that somebody put there by hand.
+    #[must_use]
+    pub fn stops_emergency(&self, granted: Timestamp) -> bool {
+        self.at_ms > granted || self.at_ms == Timestamp::EPOCH
+    }
+}
+
 impl Reach {
     /// The word in records and messages.
     #[must_use]
@@ -78,5 +87,19 @@ impl Reach {
 impl std::fmt::Display for Reach {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inv15_a_halt_of_later_or_of_nobody_knows_when_stops_an_emergency() {
+        let at = |ms| Timestamp::from_ms(ms).unwrap();
+        let halt = |ms| Halt { reach: Reach::Soft, by: None, at_ms: at(ms) };
+        assert!(halt(8).stops_emergency(at(7)));
+        assert!(halt(0).stops_emergency(at(7)));
+        assert!(!halt(7).stops_emergency(at(7)) && !halt(6).stops_emergency(at(7)));
     }
 }

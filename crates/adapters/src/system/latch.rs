@@ -63,10 +63,12 @@ impl Latch for FileLatch {
     fn set(&self, halt: &Halt) -> Result<(), String> {
         let in_force = {
             let mut memory = self.write();
-            if memory.as_ref().is_none_or(|known| known.reach <= halt.reach) {
-                *memory = Some(halt.clone());
-            }
-            memory.clone().unwrap_or_else(|| halt.clone())
+            // The last word counts as to who and when: what people asked for beyond policy in an earlier halt stops at a later one. It
+            // never softens.
+            let reach = memory.as_ref().map_or(halt.reach, |known| known.reach.max(halt.reach));
+            let in_force = Halt { reach, ..halt.clone() };
+            *memory = Some(in_force.clone());
+            in_force
         };
         // If we stop before this is durable, the halt ends with the process; the answer says so.
         store(&self.path, &in_force).map_err(|err| err.to_string())

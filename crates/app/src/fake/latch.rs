@@ -55,9 +55,8 @@ impl Latch for FakeLatch {
 
     fn set(&self, halt: &Halt) -> Result<(), String> {
         let mut current = self.halt.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.as_ref().is_none_or(|old| old.reach <= halt.reach) {
-            *current = Some(halt.clone());
-        }
+        let reach = current.as_ref().map_or(halt.reach, |old| old.reach.max(halt.reach));
+        *current = Some(Halt { reach, ..halt.clone() });
         self.disk()?;
         self.put_on_disk(current.clone());
         Ok(())

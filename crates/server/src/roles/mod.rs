@@ -130,7 +130,7 @@ impl Halts {
     fn reach_for(&self, chain: &Chain, plan: &Plan) -> Option<Reach> {
         let granted = chain.permit().grant().granted_at_ms;
         let emergency = plan.requester().is_emergency();
-        let of_gate = self.gate.halt().filter(|halt| !emergency || halt.at_ms > granted);
+        let of_gate = self.gate.halt().filter(|halt| !emergency || halt.stops_emergency(granted));
         [of_gate, self.own.halt()].into_iter().flatten().map(|halt| halt.reach).max()
     }
 
