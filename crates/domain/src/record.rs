@@ -1,4 +1,6 @@
 //! Records: the entries of the ledger. They are the source of truth; every state is a fold over them.
+//!
+//! One file although it is long: a variant, its word, its event and its proof are read and changed together.
 
 use std::collections::{BTreeMap, BTreeSet};
 

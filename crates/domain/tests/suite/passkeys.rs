@@ -1,5 +1,7 @@
 //! Passkeys: the one check of what they sign, held to the test vectors of Web Authentication Level 3, and to each of them with
 //! one thing changed.
+//!
+//! One file although it is long: the vectors, their mutants and the keys that stand beside them check one function.
 
 use aws_lc_rs::{
     rand::SystemRandom,
