@@ -1,7 +1,7 @@
 //! Change: a control input is replaced by people, on the record. Somebody proposes other files; other administrators read what
 //! would change and sign; the last signature needed puts it in force.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use holdpoint_domain::{
     Id,
@@ -332,6 +332,22 @@ pub async fn show(gate: &Gate, id: &Id<kind::Change>) -> Result<Shown, Refusal> 
     let active = gate.ports.inputs.active(row.terms.control);
     let proposed = document(gate, &row.terms).await.ok();
     Ok(Shown { row, active, proposed })
+}
+
+/// The gate as it would be with a change in force. Only of a change that is open, of what is in force now.
+pub(crate) async fn would_be(gate: &Gate, id: &Id<kind::Change>) -> Result<Arc<Gate>, Refusal> {
+    let row = find(gate, id).await?;
+    let terms = &row.terms;
+    let stale = |fact: String| Refusal::new(Blame::Conflict, "stale-change", fact, "propose it anew");
+    if row.state != ChangeState::Open || terms.control.of(&gate.inputs) != terms.old {
+        return Err(stale(format!("change `{id}` is not open, or replaces what is not in force any more")));
+    }
+    let document = document(gate, terms).await?;
+    let loaded = gate.ports.inputs.load(gate, terms.control, &document).await;
+    let loaded = loaded.map_err(|faults| {
+        stale(format!("the {} does not load any more: {}", terms.control, faults.join("; ")))
+    })?;
+    Ok(loaded.gate)
 }
 
 /// Changes, newest first.

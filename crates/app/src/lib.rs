@@ -12,6 +12,7 @@ pub mod break_glass;
 pub mod change;
 pub mod delegate;
 mod drive;
+pub mod effect;
 pub mod enrol;
 pub mod evaluate;
 #[cfg(any(test, feature = "fakes"))]

@@ -87,6 +87,15 @@
     location.assign(done.next);
   };
 
+  const followLink = async () => {
+    const secret = location.hash.slice(1);
+    if (!secret) throw new Refused("This is not a whole link. Open the one that the command line printed.");
+    // It is used up now, whatever comes of it; it need not stand in the address either.
+    history.replaceState(null, "", location.pathname);
+    const { next } = await post("/sign-in/link", { secret });
+    location.assign(next);
+  };
+
   const enrol = async () => {
     // The link's secret is behind `#`: no server and no proxy has seen it so far.
     const [act, secret] = location.hash.slice(1).split(".");
@@ -154,8 +163,8 @@
     busy = true;
     button.setAttribute("aria-busy", "true");
     try {
-      const kind = button.dataset.ceremony;
-      await (kind === "sign-in" ? signIn(button) : kind === "enrol" ? enrol() : decide(button));
+      const others = { "sign-in": signIn, link: followLink, enrol };
+      await (others[button.dataset.ceremony] ?? decide)(button);
     } catch (error) {
       say(button, words(error));
     } finally {

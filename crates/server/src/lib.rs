@@ -11,6 +11,7 @@ mod config;
 mod console;
 mod demo;
 mod http;
+mod links;
 mod roles;
 mod serve;
 mod service;

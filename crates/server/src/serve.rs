@@ -26,6 +26,7 @@ use crate::{
     config::{Config, Role, RoleConfig, WorkloadDoor},
     console::{self, Console},
     http,
+    links::SignInLinks,
     roles::{self, telling},
     service::{GateCell, Runner, Service},
     wiring::{self, InForce, Neighbours},
@@ -130,6 +131,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
         identify: wired.identify,
         runner: runner.clone(),
         strangers: Strangers::default(),
+        links: SignInLinks::default(),
         cosigned: wired.cosigned,
     });
     let listener = listen(config.listen).await?;

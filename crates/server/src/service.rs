@@ -16,6 +16,8 @@ use holdpoint_app::{
 };
 use holdpoint_domain::{Id, actor::Identity, approval::SignedStatement, flow::State, id::kind};
 
+use crate::links::SignInLinks;
+
 /// Tells who a bearer token belongs to, or a certificate.
 pub(crate) trait Identify: Send + Sync {
     /// Whoever showed a sound token, or why nobody did: one line, without the token.
@@ -64,6 +66,8 @@ pub(crate) struct Service {
     pub(crate) runner: Runner,
     /// Counts requests of nobody.
     pub(crate) strangers: Strangers,
+    /// Links that sign browsers in.
+    pub(crate) links: SignInLinks,
     /// The newest cosigned head.
     pub(crate) cosigned: Arc<Kept>,
 }

@@ -9,6 +9,7 @@ mod catalog;
 mod change;
 mod client;
 mod consent;
+mod console;
 mod delegate;
 mod describe;
 mod error;
@@ -96,6 +97,8 @@ enum Command {
     /// Who there is, and links by which they register passkeys
     #[command(subcommand)]
     People(people::PeopleCommand),
+    /// Print a link that signs your browser in to the console
+    Console(console::ConsoleOptions),
     /// Changes of control inputs: policy, catalogue, inventory, registry, limits
     #[command(subcommand)]
     Change(change::ChangeCommand),
@@ -239,6 +242,7 @@ async fn run(command: Command) -> Result<(), CliError> {
         Command::Probe(options) => look::probe(options).await,
         Command::Requests(command) => requests::run(command).await,
         Command::People(command) => people::run(command).await,
+        Command::Console(options) => console::run(options).await,
         Command::Change(command) => change::run(command).await,
         Command::Review(command) => aftercare::run(command).await,
         Command::Resolve(options) => aftercare::resolve(options).await,

@@ -82,6 +82,8 @@ pub(super) const ROUTES: &[Route] = &[
     get("/sign-in", Who::Anyone, |method| on(method, pages::account::sign_in)),
     post("/sign-in/passkey", Who::Anyone, |method| on(method, ceremony::sign_in_begin)),
     post("/sign-in/passkey/finish", Who::Anyone, |method| on(method, ceremony::sign_in_finish)),
+    get("/sign-in/link", Who::Anyone, |method| on(method, pages::account::link)),
+    post("/sign-in/link", Who::Anyone, |method| on(method, pages::account::follow)),
     get("/enrol", Who::Anyone, |method| on(method, ceremony::enrol_page)),
     post("/enrol", Who::Anyone, |method| on(method, ceremony::enrol_begin)),
     post("/enrol/finish", Who::Anyone, |method| on(method, ceremony::enrol_finish)),

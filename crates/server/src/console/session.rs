@@ -24,13 +24,14 @@ const MAX_PER_PERSON: usize = 16;
 const SECRET_LEN: usize = 32;
 
 /// How somebody signed in.
-#[allow(dead_code, reason = "made by whoever checks how somebody signs in")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum How {
     /// With a passkey of theirs.
     Passkey,
     /// By single sign-on.
     Sso,
+    /// With a link that the command line printed for them.
+    Link,
 }
 
 /// Somebody who signed in.
@@ -61,6 +62,7 @@ impl How {
         match self {
             Self::Passkey => "passkey",
             Self::Sso => "single sign-on",
+            Self::Link => "a link of the command line",
         }
     }
 }
@@ -74,7 +76,6 @@ impl Sessions {
     /// Opens a session for somebody who just proved who they are. Returns the value of `Set-Cookie`. Whoever signs in anew gets a
     /// new secret, whatever the browser sent (no session fixation). Where there are too many, the one that was unused for longest
     /// ends: the person's own, or anybody's.
-    #[allow(dead_code, reason = "called by whoever checks how somebody signs in")]
     pub(crate) fn open(&self, person: Id<kind::Person>, how: How, now: Timestamp) -> String {
         let mut secret = [0_u8; SECRET_LEN];
         let halves = [self.ids.unique(), self.ids.unique()].map(u128::to_be_bytes);

@@ -39,6 +39,7 @@ pub const ALL: &[RequestBody] = &[
     RequestBody { path: "/v1/resume", read: strict::<Signed<ResumeStatement>> },
     RequestBody { path: "/v1/probes", read: strict::<wire::NewProbe> },
     RequestBody { path: "/v1/invitations", read: strict::<wire::NewInvitation> },
+    RequestBody { path: "/v1/sign-in-links", read: strict::<wire::NewSignInLink> },
     RequestBody { path: "/v1/delegations", read: strict::<wire::NewDelegation> },
     RequestBody { path: "/v1/introspection", read: strict::<wire::NewIntrospection> },
 ];

@@ -27,8 +27,15 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Endpoints that remember nothing. Halting twice is halting once, and must work when the store takes nothing; a probe is no
 /// request that changes anything, and must not write; whether something is allowed is asked of the policy in force, each time,
 /// on record; whether a permit is good is true now and not for a day; and no token and no secret is kept.
-const FORGETS: [&str; 6] =
-    ["/v1/halt", "/v1/probes", "/v1/evaluations", "/v1/introspection", "/v1/delegations", "/v1/invitations"];
+const FORGETS: [&str; 7] = [
+    "/v1/halt",
+    "/v1/probes",
+    "/v1/evaluations",
+    "/v1/introspection",
+    "/v1/delegations",
+    "/v1/invitations",
+    "/v1/sign-in-links",
+];
 /// Longest key.
 pub(super) const MAX_KEY_LEN: usize = 128;
 /// Largest answer that is remembered; ours are far below.

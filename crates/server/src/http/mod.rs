@@ -25,6 +25,7 @@ mod idempotency;
 mod invitations;
 mod leases;
 mod ledger;
+mod links;
 pub(crate) mod openapi;
 mod permits;
 mod plan;

@@ -170,6 +170,7 @@ const BODIES: &[(&str, Shape)] = &[
     ("/v1/resume", Object(&[("statement", Must, RESUME), ("signature", Must, PROOF)])),
     ("/v1/probes", Object(&[("condition", Must, Text), ("target", Must, Text)])),
     ("/v1/invitations", Object(&[("person", Must, Text)])),
+    ("/v1/sign-in-links", Object(&[])),
     ("/v1/delegations", DELEGATION),
     ("/v1/introspection", Object(&[("token", Must, Text), ("executor", Null, Text)])),
 ];

@@ -31,7 +31,7 @@ use axum::http::StatusCode;
 
 pub(super) use decide::{begin, finish};
 pub(super) use enrol::{begin as enrol_begin, finish as enrol_finish, page as enrol_page};
-pub(super) use sign_in::{begin as sign_in_begin, finish as sign_in_finish};
+pub(super) use sign_in::{Onward, begin as sign_in_begin, finish as sign_in_finish};
 
 /// How long a ceremony may take: somebody has to find their key.
 const LIFE: Millis = Millis::secs(5 * 60);

@@ -45,6 +45,13 @@ pub(in crate::console) struct Onward {
     pub(super) next: String,
 }
 
+impl Onward {
+    /// On to a page of ours.
+    pub(in crate::console) fn to(next: &str) -> Self {
+        Self { next: next.to_owned() }
+    }
+}
+
 /// `POST /sign-in/passkey`.
 pub(in crate::console) async fn begin(
     State(console): State<Arc<Console>>,
@@ -85,8 +92,7 @@ pub(in crate::console) async fn finish(
     }
     let cookie = console.sessions().open(person.id.clone(), How::Passkey, console.now());
     tracing::info!("{} signed in with a passkey", person.id);
-    let onward = Onward { next: local(next.as_deref()).to_owned() };
-    Ok(([(header::SET_COOKIE, cookie)], Json(onward)))
+    Ok(([(header::SET_COOKIE, cookie)], Json(Onward::to(local(next.as_deref())))))
 }
 
 /// Whose passkey this is.

@@ -4,17 +4,21 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::{
+    Json,
     extract::State,
-    http::{HeaderMap, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
+use holdpoint_domain::passkey::Bytes;
 use serde::Deserialize;
 
 use super::page;
 use crate::{
     console::{
-        Console,
+        Console, How,
         admit::{Visitor, encoded, local},
+        ceremony::Onward,
+        form::ReceivedJson,
         frame::Frame,
     },
     http::{Ask, Problem},
@@ -43,6 +47,19 @@ struct SignIn {
     provider: Option<String>,
 }
 
+#[derive(Template)]
+#[template(path = "link.html")]
+struct Linked {
+    frame: Frame,
+}
+
+/// What a link says behind its `#`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::console) struct Link {
+    secret: Bytes,
+}
+
 /// `GET /sign-in`.
 pub(in crate::console) async fn sign_in(
     State(console): State<Arc<Console>>,
@@ -51,6 +68,29 @@ pub(in crate::console) async fn sign_in(
     let next = back.next().to_owned();
     let provider = console.party.as_ref().map(|_| format!("/sign-in/oidc?next={}", encoded(&next)));
     page(&SignIn { frame: Frame::new(&console, None, "").await, next, provider })
+}
+
+/// `GET /sign-in/link`: the same page whoever opens it. The secret stands behind `#` in the address, which no browser sends.
+pub(in crate::console) async fn link(State(console): State<Arc<Console>>) -> Result<Response, Problem> {
+    page(&Linked { frame: Frame::new(&console, None, "").await })
+}
+
+/// `POST /sign-in/link`.
+pub(in crate::console) async fn follow(
+    State(console): State<Arc<Console>>,
+    ReceivedJson(Link { secret }): ReceivedJson<Link>,
+) -> Result<impl IntoResponse, Problem> {
+    let (service, now) = (&console.door.service, console.now());
+    let person = service.links.redeem(secret.as_slice(), now);
+    let known = person.filter(|person| service.gate().controls.registry.person(person).is_some());
+    let person = known.ok_or_else(|| {
+        let detail = "this link is none, was used, or has ended";
+        let next = "run `holdpoint console` again, and open what it prints";
+        Problem::new(StatusCode::FORBIDDEN, "no-such-link", detail, next)
+    })?;
+    tracing::info!("{person} signed in with a link of the command line");
+    let cookie = console.sessions().open(person, How::Link, now);
+    Ok(([(header::SET_COOKIE, cookie)], Json(Onward::to("/"))))
 }
 
 /// `POST /sign-out`.

@@ -6,14 +6,16 @@ use askama::Template;
 use axum::{extract::State, response::Response};
 use holdpoint_app::{
     change,
+    effect::{self, Outcome},
     gate::Gate,
     port::Document,
     projection::{ChangeRow, ChangeState},
+    refusal::Blame,
 };
-use holdpoint_domain::{Timestamp, id::kind};
+use holdpoint_domain::{Id, Tier, Timestamp, decision::Answer, id::kind};
 use similar::{ChangeTag, TextDiff};
 
-use super::{page, policies::code};
+use super::{inbox::title, page, policies::code};
 use crate::{
     console::{
         Console,
@@ -43,6 +45,7 @@ struct One {
     change: Change,
     files: Vec<File>,
     erased: bool,
+    effect: Option<Effect>,
     terms: Vec<(&'static str, String)>,
     not_you: Option<String>,
 }
@@ -61,6 +64,25 @@ struct Change {
     needed: u32,
     ends: When,
     index: u64,
+}
+
+/// What it would have made of the newest decisions; or why nobody can say.
+enum Effect {
+    Of { decisions: usize, older: bool, moved: Vec<Moved> },
+    Unknown(String),
+}
+
+/// A decision that would come out differently.
+struct Moved {
+    plan: String,
+    what: String,
+    at: When,
+    before: String,
+    after: String,
+    rules: String,
+    tone: &'static str,
+    glyph: &'static str,
+    word: &'static str,
 }
 
 /// What would change in a file.
@@ -134,14 +156,69 @@ pub(in crate::console) async fn show(
         ("Nonce", terms.nonce.to_string()),
         ("Expires", When::new(terms.expires_at_ms, now).text),
     ];
+    let change = one(&row, now);
+    let open = change.is_open;
     page(&One {
         frame: Frame::new(&console, Some(&visitor), "/changes").await,
-        change: one(&row, now),
+        change,
         erased: proposed.is_none(),
         files: proposed.map(|proposed| files(&active, &proposed)).unwrap_or_default(),
+        effect: if open { Some(effect_of(&gate, &id, now).await?) } else { None },
         terms: digests,
         not_you: not_you(&gate, &visitor, &row),
     })
+}
+
+/// The newest decisions, made again as if the change were in force.
+async fn effect_of(gate: &Gate, id: &Id<kind::Change>, now: Timestamp) -> Result<Effect, Problem> {
+    let effect::Effect { decisions, moved, older } = match effect::of(gate, id).await {
+        Ok(effect) => effect,
+        Err(refusal) if refusal.blame == Blame::Conflict => return Ok(Effect::Unknown(tame(&refusal.fact))),
+        Err(refusal) => return Err(refusal.into()),
+    };
+    let one = |effect::Moved { row, before, after }: effect::Moved| {
+        let (tone, glyph, word) = if rank(&after) > rank(&before) {
+            ("good", "▲", "stricter")
+        } else {
+            ("waits", "▼", "looser")
+        };
+        Moved {
+            what: format!("{} on {}", title(gate, &row.action), row.target),
+            plan: row.id.to_string(),
+            at: When::new(row.proposed_at, now),
+            before: came_to(&before),
+            rules: rules(&before, &after),
+            after: came_to(&after),
+            tone,
+            glyph,
+            word,
+        }
+    };
+    Ok(Effect::Of { decisions, older, moved: moved.into_iter().map(one).collect() })
+}
+
+/// How strict an outcome is: what is refused is stricter than everything that is decided.
+fn rank(outcome: &Outcome) -> Option<(Answer, Tier)> {
+    match outcome {
+        Outcome::Decided { answer, tier, .. } => Some((*answer, *tier)),
+        Outcome::Refused { .. } => Some((Answer::Deny, Tier::T5)),
+    }
+}
+
+fn came_to(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Decided { answer, tier, .. } => format!("{answer} at {tier}"),
+        Outcome::Refused { fact, .. } => format!("refused: {}", tame(fact)),
+    }
+}
+
+/// The rules that speak on one side alone.
+fn rules(before: &Outcome, after: &Outcome) -> String {
+    let (Outcome::Decided { rules: before, .. }, Outcome::Decided { rules: after, .. }) = (before, after)
+    else {
+        return String::new();
+    };
+    list(&before.symmetric_difference(after).cloned().collect::<Vec<_>>())
 }
 
 /// Why the one who looks may not decide on a change; none where they may.

@@ -33,6 +33,7 @@ use crate::{
     config::ConsoleConfig,
     console::{Console, How, router},
     http::{self, Limits, Settings},
+    links::SignInLinks,
     service::{GateCell, Identified, Identify, Runner, Service as Shared},
 };
 
@@ -125,6 +126,7 @@ impl Bench {
             identify: Arc::new(Tokens),
             runner: Runner::new(Arc::clone(&cell)),
             strangers: Strangers::default(),
+            links: SignInLinks::default(),
             cosigned: Arc::new(Kept::open(Path::new(""), &gate.ports.log_key)),
         });
         let settings = Settings {

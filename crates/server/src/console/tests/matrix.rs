@@ -42,6 +42,8 @@ GET  /figures               303    303   303 303  403    403    200
 GET  /sign-in               200    200   200 200  200    200    200
 POST /sign-in/passkey       200    200   200 200  200    200    200
 POST /sign-in/passkey/finish 409   409   409 409  409    409    409
+GET  /sign-in/link          200    200   200 200  200    200    200
+POST /sign-in/link          403    403   403 403  403    403    403
 GET  /enrol                 200    200   200 200  200    200    200
 POST /enrol                 403    403   403 403  403    403    403
 POST /enrol/finish          409    409   409 409  409    409    409
@@ -115,6 +117,7 @@ async fn call(method: &str, path: &str, caller: &str) -> u16 {
         "/sign-in/passkey/finish" | "/ceremonies/finish" => {
             Some(json!({"ceremony": "none", "assertion": assertion}))
         }
+        "/sign-in/link" => Some(json!({"secret": "AA"})),
         "/enrol" => Some(json!({"act": "act-1", "secret": "AA"})),
         "/enrol/finish" => Some(json!({"ceremony": "none", "credential": {}})),
         "/ceremonies" => Some(json!({"ceremony": "approve", "hold": hold})),

@@ -7,8 +7,8 @@ use crate::http::{
     aftercare,
     body::{MAX_CHANGE_BYTES, MAX_FLAT_BYTES},
     caller::Who,
-    changes, delegations, evaluations, events, halt, holds, invitations, leases, ledger, openapi, permits,
-    plans, schema, wire, world,
+    changes, delegations, evaluations, events, halt, holds, invitations, leases, ledger, links, openapi,
+    permits, plans, schema, wire, world,
 };
 
 /// All endpoints.
@@ -406,6 +406,18 @@ pub(in crate::http) const ENDPOINTS: &[Endpoint] = &[
         Doc {
             summary: "Invite somebody of the registry to register a passkey; for administrators",
             answers: &[json(201, "the invitation, with its secret", schema::of::<wire::Invited>)],
+            fails: &[404],
+            ..Doc::NONE
+        },
+    ),
+    post(
+        "/v1/sign-in-links",
+        Who::Approver,
+        |method| on(method, links::make),
+        schema::of::<wire::NewSignInLink>,
+        Doc {
+            summary: "Make a link that signs your browser in to the console, once; for people",
+            answers: &[json(201, "the link, with its secret", schema::of::<wire::SignInLink>)],
             fails: &[404],
             ..Doc::NONE
         },

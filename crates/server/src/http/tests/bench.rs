@@ -132,7 +132,14 @@ impl Bench {
         let runner = Runner::new(Arc::clone(&cell));
         let cosigned = Arc::new(Kept::open(Path::new(""), &gate.ports.log_key));
         let strangers = Strangers::default();
-        let service = Service { cell, identify: Arc::new(Tokens), runner, strangers, cosigned };
+        let service = Service {
+            cell,
+            identify: Arc::new(Tokens),
+            runner,
+            strangers,
+            links: crate::links::SignInLinks::default(),
+            cosigned,
+        };
         let service = Arc::new(service);
         let settings = Settings {
             hosts: BTreeSet::from([HOST.to_owned()]),

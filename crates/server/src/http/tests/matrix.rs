@@ -54,6 +54,7 @@ GET  /v1/ledger/tile/{*path}        401    401     403     403 403   403     200
 GET  /v1/ledger/entries             401    401     403     403 403   403     200
 GET  /v1/ledger/proof/{index}       401    401     403     403 403   403     200
 POST /v1/invitations                401    401     403     403 403   403     201
+POST /v1/sign-in-links              401    401     403     403 403   403     404
 POST /v1/delegations                401    401     403     201 201   403     201
 POST /v1/introspection              401    401     200     200 200   200     200
 GET  /.well-known/jwks.json         200    200     200     200 200   200     200
@@ -115,6 +116,7 @@ async fn call(bench: &Bench, method: &str, path: &str, token: &str) -> u16 {
         "/v1/plans" => Some(plan("process.restart", "worker-2")),
         "/v1/evaluations" => Some(json!({"action": "process.inspect", "target": "worker-2"})),
         "/v1/delegations" => Some(json!({"to": "healer", "life_ms": 60_000})),
+        "/v1/sign-in-links" => Some(json!({})),
         "/v1/invitations" => Some(json!({"person": "bob"})),
         "/v1/introspection" => Some(json!({"token": "a.b.c"})),
         "/v1/probes" => Some(json!({"condition": "process.hung", "target": "worker-1"})),

@@ -172,6 +172,7 @@ fn bodies_of_requests_are_closed() {
         "NewHalt",
         "SignedResumeStatement",
         "NewInvitation",
+        "NewSignInLink",
         "ResumeStatement",
         "Assertion",
     ] {

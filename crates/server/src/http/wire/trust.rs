@@ -201,6 +201,21 @@ pub(crate) struct Confirmation {
     pub(crate) jkt: String,
 }
 
+/// The body of `POST /v1/sign-in-links`: nothing, since the caller's token says whose browser it will be.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewSignInLink {}
+
+/// A link that signs a browser in to the console. Told once, to whoever asked for it.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct SignInLink {
+    /// The link, whose secret stands behind `#`.
+    pub(crate) link: String,
+    /// It is worth nothing from then on.
+    #[schemars(with = "schema::Time")]
+    pub(crate) expires_at_ms: Timestamp,
+}
+
 /// The body of `POST /v1/invitations`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
