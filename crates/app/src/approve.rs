@@ -262,8 +262,8 @@ pub async fn find(gate: &Gate, hold: &Id<kind::Hold>) -> Result<PlanView, Refusa
     PlanView::read(gate.ports.store.as_ref(), &row.id).await
 }
 
-/// Earlier statements, checked again with the keys registered now: somebody who lost their key or role since does not
-/// count.
+/// Earlier statements, checked again with the keys, teams and roles of now: somebody who lost what lets them decide does not
+/// count any more.
 fn earlier(gate: &Gate, view: &PlanView) -> Result<Vec<Consent>, Refusal> {
     let Some(terms) = &view.terms else { return Ok(Vec::new()) };
     let mut consents = Vec::new();
@@ -271,6 +271,7 @@ fn earlier(gate: &Gate, view: &PlanView) -> Result<Vec<Consent>, Refusal> {
         let Some(person) = gate.controls.registry.person(&signed.statement.approver) else { continue };
         if let Ok(consent) =
             signed.clone().check(terms, &person.credentials(), view.plan.requester(), gate.now())
+            && verdict(gate, person, view, consent.proven().strong().is_some()).allows()
         {
             consents.push(consent);
         }

@@ -11,6 +11,7 @@ use holdpoint_domain::{
         Change, ChangeStatement, ChangeStatementType, ChangeTerms, Control, MAX_CHANGE_MS, approvals_needed,
     },
     id::kind,
+    passkey::Passkey,
     proof::Proof,
     record::{Body, Record, Request},
     signed::Signed,
@@ -75,7 +76,7 @@ async fn attempt_propose(
     control: Control,
     files: BTreeMap<String, String>,
 ) -> Result<ChangeTerms, Refusal> {
-    let Draft { terms, records, texts } = draft(gate, identity, control, files).await?;
+    let Draft { terms, records, texts } = draft(gate, identity, control, files, None).await?;
     gate.ports
         .store
         .append(Txn { records, texts, expect_inputs: Some(gate.inputs), ..Txn::default() })
@@ -93,12 +94,14 @@ pub(crate) struct Draft {
     pub(crate) texts: Vec<KeptText>,
 }
 
-/// Checks other files for a control input, and says what would be recorded.
+/// Checks other files for a control input, and says what would be recorded. `enrolled` is the passkey of an invitation that the
+/// change redeems: no other change brings one.
 pub(crate) async fn draft(
     gate: &Gate,
     identity: &Identity,
     control: Control,
     files: BTreeMap<String, String>,
+    enrolled: Option<&Passkey>,
 ) -> Result<Draft, Refusal> {
     let author = person(gate, identity)?;
     let bad = |fact: String, next: &'static str| Refusal::new(Blame::Caller, "bad-change", fact, next);
@@ -120,6 +123,7 @@ pub(crate) async fn draft(
     let loaded = gate.ports.inputs.load(gate, control, &document).await.map_err(|faults| {
         bad(format!("the {control} does not load: {}", faults.join("; ")), "correct the files")
     })?;
+    only_enrolled(gate, &loaded.gate, &author.id, enrolled)?;
     let old = control.of(&gate.inputs);
     if loaded.digest == old {
         return Err(bad(format!("the {control} would stay as it is"), "nothing needs to be done"));
@@ -146,6 +150,27 @@ pub(crate) async fn draft(
     let body = Body::ChangeProposed { terms: Box::new(terms.clone()) };
     let records = vec![Record::new(now, identity.actor(), None, body)];
     Ok(Draft { terms, records, texts })
+}
+
+/// Refuses a passkey that nobody enrolled: what an act of enrolment is worth is that it was one.
+fn only_enrolled(
+    gate: &Gate,
+    after: &Gate,
+    author: &Id<kind::Person>,
+    enrolled: Option<&Passkey>,
+) -> Result<(), Refusal> {
+    for person in after.controls.registry.people() {
+        let known = gate.controls.registry.person(&person.id);
+        let known = |passkey: &Passkey| known.is_some_and(|person| person.passkeys.contains(passkey));
+        let theirs = |passkey: &Passkey| person.id == *author && enrolled == Some(passkey);
+        if let Some(passkey) = person.passkeys.iter().find(|passkey| !known(passkey) && !theirs(passkey)) {
+            let fact =
+                format!("`{}` would have passkey {}, which no invitation brought", person.id, passkey.id);
+            let next = "have them invited: `holdpoint people invite`; a change may take passkeys away";
+            return Err(Refusal::new(Blame::Forbidden, "not-enrolled", fact, next));
+        }
+    }
+    Ok(())
 }
 
 /// Takes an administrator's statement on a change. The last approval needed puts it in force before this returns.

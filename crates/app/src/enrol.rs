@@ -142,7 +142,7 @@ async fn attempt_redeem(
         .inputs
         .with_passkey(&invitation.person, &passkey)
         .map_err(|fault| Refusal::new(Blame::Caller, "bad-passkey", fault, "register another passkey"))?;
-    let draft = change::draft(gate, identity, Control::Registry, files).await?;
+    let draft = change::draft(gate, identity, Control::Registry, files, Some(&passkey)).await?;
     let terms = draft.terms;
     let (act, change) = (invitation.act.clone(), terms.id.clone());
     let redeemed = Body::Enrolling { act, passkey: Box::new(passkey), change };

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use holdpoint_domain::{
-    Id,
+    Id, Tier,
     agent::Person,
     decision::Verdict,
     flow::State,
@@ -30,6 +30,8 @@ pub enum Bar {
     Requester,
     /// They have decided already.
     DecidedBefore,
+    /// The tier takes passkeys alone, and they have none.
+    NoPasskey,
     /// Rules of the policy forbid it, or none permits it.
     Policy(Vec<Id<kind::Rule>>),
     /// The policy could not be evaluated.
@@ -51,7 +53,10 @@ pub fn bar(gate: &Gate, view: &PlanView, person: &Person) -> Option<Bar> {
     if view.statements.iter().any(|signed| signed.statement.approver == person.id) {
         return Some(Bar::DecidedBefore);
     }
-    match approve::verdict(gate, person, view, true) {
+    if view.tier().is_some_and(|tier| tier >= Tier::T4) && person.passkeys.is_empty() {
+        return Some(Bar::NoPasskey);
+    }
+    match approve::verdict(gate, person, view, !person.passkeys.is_empty()) {
         Verdict::Allow { .. } => None,
         Verdict::Deny { rules } => Some(Bar::Policy(rules)),
         Verdict::Error { rules } => Some(Bar::PolicyFailed(rules)),

@@ -18,6 +18,7 @@ mod suite {
     mod containment;
     mod crashes;
     mod delegations;
+    mod effects;
     mod enrolment;
     mod evaluations;
     mod failing_appends;

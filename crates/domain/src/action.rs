@@ -396,6 +396,10 @@ impl Action {
                 (false, _) => names.push("changes-guard-state".to_owned()),
             }
         }
+        // A value that nobody can inspect.
+        if self.params.values().any(|spec| *spec == ParamSpec::Secret) {
+            names.push("needs-step-up".to_owned());
+        }
         if self.undo == UndoKind::None || self.undo == UndoKind::Compensate {
             names.push("no-undo".to_owned());
         }

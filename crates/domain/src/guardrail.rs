@@ -2,7 +2,7 @@
 
 use crate::{
     Tier,
-    action::{Action, Effect, Reversibility, State, UndoKind},
+    action::{Action, Effect, ParamSpec, Reversibility, State, UndoKind},
     actor::Phase,
     facts::Facts,
     trigger::Truth,
@@ -122,7 +122,7 @@ pub const GUARDRAILS: &[Guardrail] = &[
     Guardrail {
         id: "step-up",
         demand: Demand::AtLeast(Tier::T4),
-        fact: "the action rotates a secret, restores data or grants privileges",
+        fact: "the action rotates a secret, restores data, grants privileges, or takes a value that nobody can inspect",
         next: "two people must approve with fresh strong authentication",
         applies: |facts| {
             facts.action.touches.iter().any(|(state, effect)| trust_floor(*state, *effect) == Some(Tier::T4))
@@ -196,6 +196,10 @@ pub fn static_floors(action: &Action) -> Vec<(&'static str, Tier)> {
         } else {
             ("no-undo", Tier::T3)
         });
+    }
+    // Whoever approves must see what runs: a parameter that stands in the plan as a commitment alone, nobody can inspect.
+    if action.params.values().any(|spec| *spec == ParamSpec::Secret) {
+        floors.push(("step-up", Tier::T4));
     }
     if action.reversibility == Reversibility::Irreversible {
         floors.push(("irreversible", Tier::T2));

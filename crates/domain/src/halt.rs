@@ -65,11 +65,11 @@ impl Statement for ResumeStatement {
 }
 
 impl Halt {
-    /// Whether it stops what people asked for beyond policy and were granted at `granted`: when it came after that, or when nobody
-    /// knows when it came, as of a file that somebody put there by hand.
+    /// Whether it stops what people asked for beyond policy and were granted at `granted`: when it did not come before that, or when
+    /// nobody said it to the gate, as of a file that somebody put there by hand: its time is worth little.
     #[must_use]
     pub fn stops_emergency(&self, granted: Timestamp) -> bool {
-        self.at_ms > granted || self.at_ms == Timestamp::EPOCH
+        self.at_ms >= granted || self.by.is_none()
     }
 }
 
@@ -95,11 +95,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn inv15_a_halt_of_later_or_of_nobody_knows_when_stops_an_emergency() {
+    fn inv15_a_halt_of_later_or_of_nobody_stops_an_emergency() {
         let at = |ms| Timestamp::from_ms(ms).unwrap();
-        let halt = |ms| Halt { reach: Reach::Soft, by: None, at_ms: at(ms) };
-        assert!(halt(8).stops_emergency(at(7)));
-        assert!(halt(0).stops_emergency(at(7)));
-        assert!(!halt(7).stops_emergency(at(7)) && !halt(6).stops_emergency(at(7)));
+        let halt = |ms, by: Option<&str>| Halt {
+            reach: Reach::Soft,
+            by: by.map(|by| Id::parse(by).unwrap()),
+            at_ms: at(ms),
+        };
+        assert!(halt(8, Some("ada")).stops_emergency(at(7)));
+        assert!(halt(7, Some("ada")).stops_emergency(at(7)), "in the same millisecond");
+        assert!(halt(0, None).stops_emergency(at(7)) && halt(6, None).stops_emergency(at(7)));
+        assert!(!halt(6, Some("ada")).stops_emergency(at(7)));
     }
 }

@@ -46,6 +46,28 @@
     }
   });
 
+  // Two minutes before a session ends because nobody did anything, its page asks.
+  const idle = Number(document.body.dataset.idleMs);
+  const EARLY = 120000;
+  const askToStay = () => {
+    const asks = document.createElement("p");
+    asks.className = "alarm";
+    asks.setAttribute("role", "alert");
+    asks.textContent = "You will be signed out in two minutes, and what you typed here is lost. ";
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = "Stay signed in";
+    button.addEventListener("click", async () => {
+      const answer = await fetch("/stay", { method: "POST", headers: { "Content-Type": "application/json" }, body: "{}" });
+      asks.remove();
+      if (answer.ok) setTimeout(askToStay, idle - EARLY);
+    });
+    asks.append(button);
+    document.querySelector("main").prepend(asks);
+  };
+  // Timers hold no more than 2^31 ms.
+  if (idle > EARLY && idle < 2 ** 31) setTimeout(askToStay, idle - EARLY);
+
   // What is live on a page is made by the server, always: when something happened, the same page is asked for again, and its
   // parts take the place of those that are shown.
   const live = document.querySelector("[data-live]");

@@ -141,15 +141,18 @@
     return `Nothing was signed: ${error.message}`;
   };
 
-  const say = (button, text) => {
-    let place = button.closest("form, .actions, section")?.querySelector("[role=alert]");
-    if (!place) {
-      place = document.createElement("p");
-      place.setAttribute("role", "alert");
-      place.className = "alarm";
-      (button.closest(".actions") ?? button).after(place);
-    }
+  // What came of a ceremony stands behind its buttons, once.
+  const say = (button, text, role) => {
+    const beside = button.closest(".actions") ?? button;
+    const last = beside.nextElementSibling;
+    if (last?.dataset.said !== undefined) last.remove();
+    if (!text) return;
+    const place = document.createElement("p");
+    place.dataset.said = "";
+    place.setAttribute("role", role);
+    place.className = role === "alert" ? "alarm" : "hint";
     place.textContent = text;
+    beside.after(place);
   };
 
   // One at a time: a second click finds all of them waiting.
@@ -162,14 +165,24 @@
     if (busy || (form && !form.reportValidity())) return;
     busy = true;
     button.setAttribute("aria-busy", "true");
+    say(button, "Waiting for your passkey…", "status");
     try {
       const others = { "sign-in": signIn, link: followLink, enrol };
       await (others[button.dataset.ceremony] ?? decide)(button);
+      say(button, "");
     } catch (error) {
-      say(button, words(error));
+      say(button, words(error), "alert");
     } finally {
       busy = false;
       button.removeAttribute("aria-busy");
     }
+  });
+
+  // Enter in a field of such a form is its button.
+  document.addEventListener("submit", (event) => {
+    const button = event.target.querySelector("button[data-ceremony]");
+    if (!button) return;
+    event.preventDefault();
+    button.click();
   });
 })();

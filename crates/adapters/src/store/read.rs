@@ -98,10 +98,11 @@ fn entry_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Entry> {
     Ok(Entry { index: int(row, 0)?, bytes: row.get(1)? })
 }
 
-/// Plans, newest first. One indexed query a state: none of them sorts or skips, however many plans there are.
+/// Plans, newest first unless asked otherwise. One indexed query a state: none of them sorts or skips, however many plans there are.
 pub(super) fn plans(conn: &Connection, filter: &PlanFilter) -> Result<Vec<PlanRow>, StoreError> {
     let query = |clause: &str, values: &[&dyn ToSql]| -> rusqlite::Result<Vec<PlanRow>> {
-        let sql = format!("SELECT {PLAN_COLUMNS} FROM plans {clause} ORDER BY first_index DESC LIMIT ?1");
+        let order = if filter.oldest_first { "ASC" } else { "DESC" };
+        let sql = format!("SELECT {PLAN_COLUMNS} FROM plans {clause} ORDER BY first_index {order} LIMIT ?1");
         conn.prepare_cached(&sql)?.query_map(values, plan_row)?.collect()
     };
     let read = || -> rusqlite::Result<Vec<PlanRow>> {
@@ -120,6 +121,9 @@ pub(super) fn plans(conn: &Connection, filter: &PlanFilter) -> Result<Vec<PlanRo
             found.extend(query("WHERE state = ?2", &[&limit, &state.as_str()])?);
         }
         found.sort_unstable_by_key(|row| std::cmp::Reverse(row.first_index));
+        if filter.oldest_first {
+            found.reverse();
+        }
         found.truncate(usize::try_from(filter.limit).unwrap_or(usize::MAX));
         Ok(found)
     };

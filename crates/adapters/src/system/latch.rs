@@ -4,6 +4,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::UNIX_EPOCH,
 };
 
 use holdpoint_app::port::Latch;
@@ -46,7 +47,7 @@ impl Latch for FileLatch {
     fn halt(&self) -> Option<Halt> {
         let known = self.read().clone();
         // Somebody may have put the file there, or made it a hard one, without asking the gate.
-        match (known, found(&self.path)) {
+        match (known, appeared(&self.path)) {
             (None, None) => None,
             (Some(known), Some(found)) if found.reach > known.reach => {
                 *self.write() = Some(found.clone());
@@ -87,6 +88,16 @@ impl Latch for FileLatch {
         *memory = None;
         Ok(())
     }
+}
+
+/// A halt that somebody else than this process put there. Whom the file names is their word alone. Its time is the file's own: the
+/// next file that is put there is another halt, so that no signature that ended one of them ends the next.
+fn appeared(path: &Path) -> Option<Halt> {
+    let Halt { reach, .. } = found(path)?;
+    let at = fs::symlink_metadata(path).and_then(|meta| meta.modified()).ok();
+    let at = at.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    let at = at.and_then(|at| Timestamp::from_ms(u64::try_from(at.as_millis()).ok()?).ok());
+    Some(Halt { reach, by: None, at_ms: at.unwrap_or(Timestamp::EPOCH) })
 }
 
 /// What the file says. A file that does not parse, or cannot be read, halts all the same: only that it is there counts.
@@ -142,6 +153,24 @@ mod tests {
         assert!(latch.halt().is_some_and(|halt| halt.reach == Reach::Soft));
         fs::write(&path, serde_json::to_vec(&halt(Reach::Hard)).unwrap()).unwrap();
         assert!(latch.halt().is_some_and(|halt| halt.reach == Reach::Hard));
+    }
+
+    #[test]
+    fn inv15_two_halts_by_hand_are_two_halts_whatever_the_file_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("halt");
+        let latch = FileLatch::new(path.clone());
+        let mut seen = Vec::new();
+        for secs in [1_000, 2_000] {
+            fs::write(&path, serde_json::to_vec(&halt(Reach::Hard)).unwrap()).unwrap();
+            let at = UNIX_EPOCH.checked_add(std::time::Duration::from_secs(secs)).unwrap();
+            fs::File::options().write(true).open(&path).unwrap().set_modified(at).unwrap();
+            let found = latch.halt().unwrap();
+            assert_eq!((found.reach, found.by.clone()), (Reach::Hard, None), "nobody told the gate");
+            seen.push(found);
+            latch.clear().unwrap();
+        }
+        assert_ne!(seen[0], seen[1], "what ended the first does not end the second");
     }
 
     #[test]

@@ -280,6 +280,10 @@ pub(crate) async fn plans_are_listed_newest_first(store: &dyn Store, _: &Verifie
     assert_eq!(list(all.clone()).await, ["6", "5", "4", "3", "2", "1"]);
     assert_eq!(list(PlanFilter { limit: 2, ..all.clone() }).await, ["6", "5"]);
     assert!(list(PlanFilter { limit: 0, ..all.clone() }).await.is_empty());
+    let oldest = PlanFilter { oldest_first: true, ..all.clone() };
+    assert_eq!(list(PlanFilter { limit: 2, ..oldest.clone() }).await, ["1", "2"]);
+    let waiting = vec![State::Held, State::Rejected];
+    assert_eq!(list(PlanFilter { states: waiting, limit: 3, ..oldest }).await[..1], ["1"]);
     let held = PlanFilter { states: vec![State::Held], ..all.clone() };
     assert_eq!(list(held.clone()).await, ["6", "5", "3", "1"]);
     let ended =

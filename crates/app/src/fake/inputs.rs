@@ -34,9 +34,18 @@ pub struct FakeInputs {
     active: Mutex<BTreeMap<Control, Document>>,
     activated: Mutex<Vec<(Control, Arc<Gate>)>>,
     loading: Mutex<Loading>,
+    edit: Mutex<Option<Edit>>,
 }
 
+/// What a document says, once it is parsed.
+type Edit = Arc<dyn Fn(&mut Controls) + Send + Sync>;
+
 impl FakeInputs {
+    /// From now on a document that loads says this, beside everything that is in force.
+    pub fn say(&self, edit: impl Fn(&mut Controls) + Send + Sync + 'static) {
+        *self.edit.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(edit));
+    }
+
     /// From now on documents load like this.
     pub fn from_now_on(&self, loading: Loading) {
         *self.loading.lock().unwrap_or_else(PoisonError::into_inner) = loading;
@@ -85,7 +94,7 @@ impl Inputs for FakeInputs {
         if loading == Loading::Refuses || text.contains(BROKEN) {
             return Err(vec![format!("the {control} is broken")]);
         }
-        let controls = Controls {
+        let mut controls = Controls {
             catalogue: gate.controls.catalogue.clone(),
             inventory: gate.controls.inventory.clone(),
             registry: gate.controls.registry.clone(),
@@ -94,6 +103,10 @@ impl Inputs for FakeInputs {
             retired_permit_keys: gate.controls.retired_permit_keys.clone(),
             roots: gate.controls.roots.clone(),
         };
+        let edit = self.edit.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(edit) = edit {
+            edit(&mut controls);
+        }
         let digest = Digest::of_bytes(text.as_bytes());
         let mut next = gate.under(gate.ports.clone(), controls).map_err(|err| vec![err.to_string()])?;
         match control {

@@ -168,6 +168,8 @@ pub struct PlanFilter {
     pub hold: Option<Id<kind::Hold>>,
     /// At most this many, newest first.
     pub limit: u32,
+    /// Those first that were proposed first, instead: whoever looks for what ends soonest must not be shown the newest alone.
+    pub oldest_first: bool,
 }
 
 /// Why the store did not do it. Nothing was appended, unless said otherwise.

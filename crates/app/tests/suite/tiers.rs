@@ -1,7 +1,11 @@
 //! Tiers: what needs how many people, and what a bad outcome does to autonomy.
 
 use holdpoint_app::{
-    fake::{Deed, Policy, Setup, controls::PEOPLE, decider, session, signed_with},
+    fake::{
+        Deed, Policy, Setup,
+        controls::{PEOPLE, id},
+        decider, session, signed_with,
+    },
     recover,
 };
 use holdpoint_domain::{Rung, Tier, approval::Choice, decision::Answer, flow::State};
@@ -50,6 +54,19 @@ fn inv05_a_hold_with_half_its_approvals_ends_when_it_said() {
     stage.clock.advance(stage.gate.settings.hold_ms);
     wait(recover::tick(&stage.gate)).unwrap();
     assert_eq!(state(&stage, &plan), State::Expired);
+}
+
+#[test]
+fn t02_an_approval_of_somebody_whom_policy_lets_no_more_does_not_count() {
+    let stage = started(Setup { policy: Policy::From(Rung::T4), ..Setup::default() });
+    let (plan, terms) = held(&stage, "process.restart", "worker-1");
+    approved(&stage, "alice", &terms);
+    stage.judge.set_approvers([id("bob"), id("carol")].into());
+    let second = approved(&stage, "bob", &terms);
+    assert_eq!((second.state, second.approvals), (State::Held, 1), "alice lost the role");
+    assert_eq!(approved(&stage, "carol", &terms).state, State::Permitted);
+    assert_eq!(run_it(&stage, &plan), Ok(State::Succeeded));
+    audit(&stage);
 }
 
 #[test]

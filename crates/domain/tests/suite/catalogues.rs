@@ -178,7 +178,7 @@ fn parameters_that_can_have_no_value_or_no_exact_one_are_refused() {
     ] {
         assert_eq!(allowed(ParamSpec::Int { min, max }), fine, "{min} to {max}");
     }
-    assert!(allowed(ParamSpec::Bool) && allowed(ParamSpec::Secret));
+    assert!(allowed(ParamSpec::Bool));
     assert!(allowed(ParamSpec::Choice { of: BTreeSet::from([id("a")]) }));
 }
 
@@ -331,6 +331,21 @@ fn the_catalogue_and_the_guardrails_agree() {
         "trust-state-needs-a-person",
     ];
     assert_eq!(met.into_iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn t13_a_value_that_nobody_can_inspect_needs_two_people() {
+    let params = [(id("token"), ParamSpec::Secret)];
+    let entry = every_entry().into_iter().find(|entry| static_floors(entry).is_empty()).unwrap();
+    let entry = Action { params: params.into(), ..entry };
+    assert_eq!(static_floors(&entry), [("step-up", Tier::T4)]);
+    assert!(entry.all_groups().contains(&id("needs-step-up")), "policy knows it as well");
+    for tier in [Tier::T1, Tier::T2, Tier::T3] {
+        assert!(Catalogue::new(vec![Action { tier, ..entry.clone() }], conditions()).is_err(), "{tier}");
+    }
+    let reversibility = Reversibility::Reversible;
+    let entry = Action { tier: Tier::T4, reversibility, ..entry };
+    assert!(Catalogue::new(vec![entry], conditions()).is_ok());
 }
 
 #[test]

@@ -95,7 +95,7 @@ struct RegistryFile {
     people: Vec<Person>,
 }
 
-/// The file of passkeys, by whose they are. Enrolment writes it; a change may as well.
+/// The file of passkeys, by whose they are. Enrolment alone adds to it; any change may take away.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PasskeysFile {

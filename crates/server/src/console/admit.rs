@@ -27,7 +27,6 @@ pub(super) enum Who {
     /// Whom policy lets use the console.
     User,
     /// And lets read the ledger as well.
-    #[allow(dead_code, reason = "pages about the ledger")]
     Reader,
 }
 
@@ -154,8 +153,7 @@ async fn prepare(console: &Console, request: Request) -> Result<Request, Problem
 /// Whoever the request's session belongs to, if they are still in the registry.
 fn visitor(console: &Console, headers: &HeaderMap) -> Option<Visitor> {
     let gate = console.door.service.gate();
-    let session =
-        console.sessions.find(headers, console.now(), |id| gate.controls.registry.person(id).is_some())?;
+    let session = console.sessions.find(headers, console.now(), &gate.controls.registry)?;
     Some(Visitor { session, page: "/".to_owned() })
 }
 

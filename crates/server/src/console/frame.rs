@@ -67,6 +67,8 @@ pub(super) struct Frame {
     pub(super) size: u64,
     pub(super) root: String,
     pub(super) now: When,
+    /// How long a session lasts without a request.
+    pub(super) idle_ms: u64,
 }
 
 /// Who is signed in.
@@ -130,6 +132,7 @@ impl Frame {
             size: head.size,
             root: head.root.to_string(),
             now: When::new(now, now),
+            idle_ms: console.sitting.idle.ms(),
         }
     }
 
@@ -147,6 +150,19 @@ impl Frame {
     pub(super) fn badge(&self) -> String {
         let most = usize::try_from(MAX_COUNTED).unwrap_or(usize::MAX);
         if self.waiting >= most { format!("{most}+") } else { self.waiting.to_string() }
+    }
+}
+
+impl Frame {
+    /// Whether more runs are under way than are named.
+    pub(super) fn flies_more(&self) -> bool {
+        self.in_flight.len() >= usize::try_from(MAX_IN_FLIGHT).unwrap_or(usize::MAX)
+    }
+
+    /// How many runs are under way.
+    pub(super) fn flying(&self) -> String {
+        let more = if self.flies_more() { " or more" } else { "" };
+        format!("{}{more}", self.in_flight.len())
     }
 }
 

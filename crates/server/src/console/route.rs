@@ -93,6 +93,7 @@ pub(super) const ROUTES: &[Route] = &[
     post("/break-glass", Who::User, |method| on(method, pages::emergency::ask)),
     get("/sign-in/oidc", Who::Anyone, |method| on(method, pages::sso::leave)),
     get("/sign-in/oidc/callback", Who::Anyone, |method| on(method, pages::sso::come_back)),
+    post("/stay", Who::SignedIn, |method| on(method, pages::account::stay)),
     post("/sign-out", Who::SignedIn, |method| on(method, pages::account::sign_out)),
     post("/sign-out/everywhere", Who::SignedIn, |method| on(method, pages::account::sign_out_everywhere)),
     post("/halt", Who::SignedIn, |method| on(method, pages::halt::halt)),

@@ -11,7 +11,7 @@ use std::{
 use axum::http::{HeaderMap, header};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use holdpoint_app::port::Ids;
-use holdpoint_domain::{Digest, Id, Millis, Timestamp, id::kind};
+use holdpoint_domain::{Digest, Id, Millis, Timestamp, agent::Registry, id::kind, passkey::CredentialId};
 
 /// The cookie. Its prefix keeps browsers from taking it from a sibling domain, without TLS, or for a part of the site
 /// (draft-ietf-httpbis-rfc6265bis, section 4.1.3.2).
@@ -20,14 +20,16 @@ pub(crate) const COOKIE: &str = "__Host-holdpoint";
 const MAX_SESSIONS: usize = 4_096;
 /// Sessions of one person at once: their browsers, with room for a few forgotten ones.
 const MAX_PER_PERSON: usize = 16;
+/// A session of a link ends after an hour at most: it came from a token, which lives for minutes.
+const MAX_LINKED: Millis = Millis::secs(60 * 60);
 /// Bytes of a session's secret.
 const SECRET_LEN: usize = 32;
 
 /// How somebody signed in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum How {
-    /// With a passkey of theirs.
-    Passkey,
+    /// With this passkey of theirs.
+    Passkey(CredentialId),
     /// By single sign-on.
     Sso,
     /// With a link that the command line printed for them.
@@ -58,9 +60,9 @@ pub(crate) struct Sessions {
 
 impl How {
     /// The word for people.
-    pub(crate) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(&self) -> &'static str {
         match self {
-            Self::Passkey => "passkey",
+            Self::Passkey(_) => "passkey",
             Self::Sso => "single sign-on",
             Self::Link => "a link of the command line",
         }
@@ -93,18 +95,13 @@ impl Sessions {
         cookie(&URL_SAFE_NO_PAD.encode(secret), None)
     }
 
-    /// The session that a request's cookie opens, if it lives. `is_there` tells whether the registry still has its person: the
-    /// session ends when not, and stays ended if they come back.
-    pub(crate) fn find(
-        &self,
-        headers: &HeaderMap,
-        now: Timestamp,
-        is_there: impl FnOnce(&Id<kind::Person>) -> bool,
-    ) -> Option<Session> {
+    /// The session that a request's cookie opens, if it lives. It ends when the registry has its person no more, or the passkey that
+    /// they signed in with, and stays ended if they come back.
+    pub(crate) fn find(&self, headers: &HeaderMap, now: Timestamp, registry: &Registry) -> Option<Session> {
         let key = key(headers)?;
         let mut kept = self.lock();
         let session = kept.get(&key)?;
-        if !self.is_alive(session, now) || !is_there(&session.person) {
+        if !self.is_alive(session, now) || !session.is_of(registry) {
             kept.remove(&key);
             return None;
         }
@@ -145,12 +142,23 @@ impl Sessions {
     }
 
     fn is_alive(&self, session: &Session, now: Timestamp) -> bool {
-        now.since(session.seen) < self.idle && now.since(session.since) < self.absolute
+        let absolute = if session.how == How::Link { self.absolute.min(MAX_LINKED) } else { self.absolute };
+        now.since(session.seen) < self.idle && now.since(session.since) < absolute
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<[u8; 32], Session>> {
         // Every change is one insert or some removals: a panic leaves nothing half-made.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    /// Whether the registry has its person, and the passkey that they signed in with.
+    fn is_of(&self, registry: &Registry) -> bool {
+        registry.person(&self.person).is_some_and(|person| match &self.how {
+            How::Passkey(id) => person.passkeys.iter().any(|passkey| passkey.id == *id),
+            How::Sso | How::Link => true,
+        })
     }
 }
 
@@ -188,6 +196,10 @@ fn cookie(value: &str, max_age: Option<u32>) -> String {
 #[cfg(test)]
 mod tests {
     use holdpoint_app::fake::FakeIds;
+    use holdpoint_domain::{
+        agent::Person,
+        passkey::{Authenticator, Passkey},
+    };
 
     use super::*;
 
@@ -210,12 +222,18 @@ mod tests {
     }
 
     fn who(sessions: &Sessions, headers: &HeaderMap, now: Timestamp) -> Option<String> {
-        sessions.find(headers, now, |_| true).map(|session| session.person.to_string())
+        let people = ["ada", "ben"].map(|name| somebody(name, Vec::new()));
+        let registry = Registry::new(Vec::new(), people.into()).unwrap();
+        sessions.find(headers, now, &registry).map(|session| session.person.to_string())
+    }
+
+    fn somebody(name: &str, passkeys: Vec<Passkey>) -> Person {
+        Person { id: person(name), teams: [].into(), administrator: false, approval_key: None, passkeys }
     }
 
     #[test]
     fn t16_the_cookie_is_for_this_host_alone_and_no_script_reads_it() {
-        let cookie = sessions().open(person("ada"), How::Passkey, at(0));
+        let cookie = sessions().open(person("ada"), How::Sso, at(0));
         let (pair, attributes) = cookie.split_once("; ").unwrap();
         let (name, value) = pair.split_once('=').unwrap();
         assert!(name.starts_with("__Host-"));
@@ -231,23 +249,49 @@ mod tests {
         assert_eq!(who(&sessions, &ada, at(60)), None, "idle for a minute");
         assert_eq!(who(&sessions, &ada, at(1)), None, "it stays ended when the clock steps back");
 
-        let ada = sent(&sessions.open(person("ada"), How::Passkey, at(0)));
+        let ada = sent(&sessions.open(person("ada"), How::Sso, at(0)));
         for second in (0..600).step_by(30) {
             assert_eq!(who(&sessions, &ada, at(second)).as_deref(), Some("ada"), "{second}");
             sessions.touch(&ada, at(second));
         }
         assert_eq!(who(&sessions, &ada, at(600)), None, "however busy");
 
-        let ada = sent(&sessions.open(person("ada"), How::Passkey, at(0)));
-        assert_eq!(sessions.find(&ada, at(1), |_| false), None);
+        let ada = sent(&sessions.open(person("ada"), How::Sso, at(0)));
+        assert_eq!(sessions.find(&ada, at(1), &Registry::new(Vec::new(), Vec::new()).unwrap()), None);
         assert_eq!(who(&sessions, &ada, at(2)), None, "whoever comes back signs in anew");
+    }
+
+    #[test]
+    fn t26_a_session_ends_with_the_passkey_that_opened_it() {
+        let sessions = sessions();
+        let passkey = |seed| {
+            let act = Id::parse(&format!("act-{seed}")).unwrap();
+            Authenticator::new([seed; 32], "http://localhost:7070", act).unwrap().passkey
+        };
+        let registry = |passkeys| Registry::new(Vec::new(), vec![somebody("ada", passkeys)]).unwrap();
+        let how = How::Passkey(passkey(1).id);
+        let ada = sent(&sessions.open(person("ada"), how, at(0)));
+        assert!(sessions.find(&ada, at(1), &registry(vec![passkey(1), passkey(2)])).is_some());
+        assert_eq!(sessions.find(&ada, at(2), &registry(vec![passkey(2)])), None, "it was lost");
+        assert_eq!(sessions.find(&ada, at(3), &registry(vec![passkey(1)])), None, "it stays ended");
+    }
+
+    #[test]
+    fn t26_a_session_of_a_link_ends_after_an_hour() {
+        let day = Millis::secs(24 * 60 * 60);
+        let sessions = Sessions::new(Arc::new(FakeIds::new(1)), day, day);
+        let [linked, other] =
+            [How::Link, How::Sso].map(|how| sent(&sessions.open(person("ada"), how, at(0))));
+        assert_eq!(who(&sessions, &linked, at(3_599)).as_deref(), Some("ada"));
+        assert_eq!(who(&sessions, &linked, at(3_600)), None);
+        assert_eq!(who(&sessions, &other, at(3_600)).as_deref(), Some("ada"));
     }
 
     #[test]
     fn t26_signing_out_ends_it_here_or_everywhere() {
         let sessions = sessions();
         let [one, two, other] =
-            ["ada", "ada", "ben"].map(|name| sent(&sessions.open(person(name), How::Passkey, at(0))));
+            ["ada", "ada", "ben"].map(|name| sent(&sessions.open(person(name), How::Sso, at(0))));
         assert!(sessions.sign_out(&one).contains("Max-Age=0"));
         assert_eq!(
             (who(&sessions, &one, at(1)), who(&sessions, &two, at(1))),
@@ -263,7 +307,7 @@ mod tests {
     #[test]
     fn t22_a_cookie_opens_one_session_or_none() {
         let sessions = sessions();
-        let good = sessions.open(person("ada"), How::Passkey, at(0));
+        let good = sessions.open(person("ada"), How::Sso, at(0));
         let value = good.split(';').next().unwrap().split_once('=').unwrap().1.to_owned();
         let digest =
             URL_SAFE_NO_PAD.encode(Digest::of_bytes(&URL_SAFE_NO_PAD.decode(&value).unwrap()).as_bytes());
@@ -288,9 +332,9 @@ mod tests {
     #[test]
     fn t30_nobody_fills_the_memory_with_sessions() {
         let sessions = sessions();
-        let first = sent(&sessions.open(person("ada"), How::Passkey, at(0)));
+        let first = sent(&sessions.open(person("ada"), How::Sso, at(0)));
         for second in 1..=20 {
-            sessions.open(person("ada"), How::Passkey, at(second));
+            sessions.open(person("ada"), How::Sso, at(second));
         }
         assert_eq!(sessions.of(&person("ada"), at(20)).len(), MAX_PER_PERSON);
         assert_eq!(who(&sessions, &first, at(20)), None, "the oldest went first");

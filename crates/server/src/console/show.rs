@@ -120,6 +120,16 @@ pub(super) fn tame(text: &str) -> String {
     text.chars().map(one).collect()
 }
 
+/// A line of a control input, with what could hide or imitate marked.
+pub(super) fn line(text: &str) -> Vec<Part> {
+    let one = |piece| match piece {
+        // Code has backslashes of its own: what is escaped is marked, so that nobody takes one for the other.
+        Piece::Plain(text) => Part { text: text.replace("\\\\", "\\"), why: None },
+        escaped @ Piece::Escaped { .. } => part(escaped),
+    };
+    made_visible(text).into_iter().map(one).collect()
+}
+
 /// A text of somebody else as a whole: its lines, with what could hide or imitate marked, and nothing left out.
 pub(super) fn foreign(text: &str) -> Foreign {
     let mut shown = Foreign { chars: text.chars().count(), ..Foreign::default() };

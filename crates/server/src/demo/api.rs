@@ -6,7 +6,7 @@ use holdpoint_domain::{Id, id::kind};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::DemoError;
-use crate::http::wire::{Entries, NewPlan, PlanDetail, Problem, Proposed, Reviews};
+use crate::http::wire::{Changes, Entries, NewPlan, PlanDetail, Problem, Proposed, Reviews};
 
 /// How long an answer may take: a proposal waits for its probes.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -78,6 +78,27 @@ impl Api {
     /// A plan.
     pub(super) async fn plan(&self, token: &str, plan: &Id<kind::Plan>) -> Result<PlanDetail, DemoError> {
         self.get(&format!("/v1/plans/{plan}"), token).await
+    }
+
+    /// Changes of control inputs, newest first.
+    pub(super) async fn changes(&self, token: &str) -> Result<Changes, DemoError> {
+        self.get("/v1/changes", token).await
+    }
+
+    /// A page of the console, as a browser gets it that was signed in with a link.
+    pub(super) async fn console(&self, link: &str, path: &str) -> Result<String, DemoError> {
+        let (page, secret) = link.split_once('#').unwrap_or((link, ""));
+        let origin = page.strip_suffix("/sign-in/link").unwrap_or(page);
+        let failed = |source| DemoError::Http { url: page.to_owned(), source };
+        let body = serde_json::json!({ "secret": secret });
+        let answer = self.http.post(page).header("origin", origin).json(&body).send().await;
+        let answer = answer.and_then(reqwest::Response::error_for_status).map_err(failed)?;
+        let cookie = answer.headers().get("set-cookie").and_then(|value| value.to_str().ok());
+        let cookie = cookie.and_then(|value| value.split(';').next()).unwrap_or_default().to_owned();
+        let url = format!("{origin}{path}");
+        let failed = |source| DemoError::Http { url: url.clone(), source };
+        let answer = self.http.get(&url).header("cookie", cookie).header("accept", "text/html").send().await;
+        answer.and_then(reqwest::Response::error_for_status).map_err(failed)?.text().await.map_err(failed)
     }
 
     /// Runs that somebody must still look at.

@@ -218,7 +218,7 @@ impl Demo {
             let file = self.arg(&format!("people/{person}.key"));
             self.program.must(&["keygen", "--out", &file], "").await.map(|key| key.trim().to_owned())
         };
-        let (ada, bob, cleo) = tokio::try_join!(key("ada"), key("bob"), key("cleo"))?;
+        let (ada, bob, cleo, dora) = tokio::try_join!(key("ada"), key("bob"), key("cleo"), key("dora"))?;
         let [adas, bobs] = people::APPROVERS.map(|person| self.make_passkey(person));
         let program = |source| DemoError::File { path: self.program.path().to_owned(), source };
         let setting = Setting {
@@ -227,7 +227,7 @@ impl Demo {
             dir: &self.dir,
             program: self.program.path(),
             ports: self.ports,
-            people: [&ada, &bob, &cleo],
+            people: [&ada, &bob, &cleo, &dora],
             passkeys: [&adas?.passkey, &bobs?.passkey],
             token: &fresh_token()?,
         };

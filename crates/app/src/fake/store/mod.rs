@@ -438,6 +438,9 @@ impl Store for MemStore {
         };
         let mut rows: Vec<_> = inner.rows.memory.plans.values().filter(wanted).cloned().collect();
         rows.sort_by_key(|row| std::cmp::Reverse(row.first_index));
+        if filter.oldest_first {
+            rows.reverse();
+        }
         rows.truncate(usize::try_from(filter.limit).unwrap_or(usize::MAX));
         Ok(rows)
     }

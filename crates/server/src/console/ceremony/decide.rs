@@ -21,7 +21,7 @@ use holdpoint_domain::{
 use serde::Deserialize;
 
 use super::{
-    What,
+    What, Whose,
     sign_in::{Challenge, Onward},
 };
 use crate::{
@@ -97,7 +97,7 @@ pub(in crate::console) async fn begin(
     }
     let (what, bytes) = made(&gate, person.clone(), asked).await?;
     let challenge = Bytes::new(*passkey::challenge(&bytes).as_bytes());
-    let ceremony = console.ceremonies().keep(Some(person), what, console.now())?;
+    let ceremony = console.ceremonies().keep(Whose::Person(person), what, console.now())?;
     Ok(Json(Challenge { ceremony, challenge, rp_id: console.rp_id().to_owned(), allow }))
 }
 
@@ -132,7 +132,8 @@ async fn made(gate: &Gate, person: Id<kind::Person>, asked: Asked) -> Result<(Wh
             with_bytes(statement.signing_bytes(), What::Review(Box::new(statement), note))
         }
         Asked::Resolve { plan, seen, found, note } => {
-            let digest = seen_plan(gate, &plan, seen).await?;
+            // Credentials of the run may have ended since the page was made: the use case knows that this moves nothing.
+            let digest = digest_of(&PlanView::read(gate.ports.store.as_ref(), &plan).await?)?;
             let (r#type, resolver) = (ResolutionType::V1, person);
             let statement = ResolutionStatement { r#type, plan, digest, seen, resolver, found };
             with_bytes(statement.signing_bytes(), What::Resolve(Box::new(statement), note))
@@ -160,6 +161,10 @@ async fn seen_plan(
     if view.last_index() != seen {
         return Err(gone("the plan has moved on since this page was made"));
     }
+    digest_of(&view)
+}
+
+fn digest_of(view: &PlanView) -> Result<holdpoint_domain::Digest, Problem> {
     view.plan.digest().map_err(|err| Problem::internal(&err))
 }
 
@@ -180,7 +185,20 @@ pub(in crate::console) async fn finish(
     ReceivedJson(Brought { ceremony, assertion }): ReceivedJson<Brought>,
 ) -> Result<Json<Onward>, Problem> {
     let (identity, person) = (visitor.identity(), &visitor.session.person);
-    let what = console.ceremonies().take(&ceremony, Some(person), console.now())?;
+    let what = console.ceremonies().take(&ceremony, person, console.now())?;
+    let gate = console.door.service.gate();
+    let registered = gate.controls.registry.person(person);
+    let mut passkeys = registered.into_iter().flat_map(|person| &person.passkeys);
+    // The site may have moved: whoever has its old name now must not have decisions signed there.
+    if !passkeys.any(|one| one.id == assertion.credential && one.origin == console.origin()) {
+        let detail = format!("the passkey is not one of `{person}` for {}", console.origin());
+        return Err(Problem::new(StatusCode::FORBIDDEN, "passkey-refused", detail, "use another passkey"));
+    }
+    if !console.ceremonies().goes_on(&assertion) {
+        let detail = "the passkey's counter does not go on from its last sign-in: there may be a copy of it";
+        let next = "have an administrator take it out of the registry";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "passkey-refused", detail, next));
+    }
     let service = Arc::clone(&console.door.service);
     // Once somebody signed, it is done to its end, whatever their browser does.
     let next =
@@ -230,7 +248,7 @@ impl crate::service::Service {
                 halt::resume(gate, identity, Signed { statement: *statement, signature }).await?;
                 Ok("/".to_owned())
             }
-            What::SignIn(_) | What::Enrol(_) => Err(gone("the ceremony is for something else")),
+            What::Enrol(_) => Err(gone("the ceremony is for something else")),
         }
     }
 }

@@ -9,7 +9,7 @@ use holdpoint_app::enrol;
 use holdpoint_domain::{Id, id::kind, passkey::Bytes};
 use serde::{Deserialize, Serialize};
 
-use super::{Enrolling, What};
+use super::{Enrolling, What, Whose};
 use crate::{
     console::{Console, form::ReceivedJson, frame::Frame, pages::page as render},
     http::{Problem, echo},
@@ -71,7 +71,8 @@ pub(in crate::console) async fn begin(
     let (options, registration) =
         console.registrar.begin(&person, act.clone(), &known).map_err(|err| refused(&err))?;
     let enrolling = Enrolling { registration, act, secret: secret.as_slice().to_vec() };
-    let ceremony = console.ceremonies().keep(None, What::Enrol(Box::new(enrolling)), console.now())?;
+    let whose = Whose::Act(enrolling.act.clone());
+    let ceremony = console.ceremonies().keep(whose, What::Enrol(Box::new(enrolling)), console.now())?;
     Ok(Json(Options { ceremony, person, options }))
 }
 
@@ -80,7 +81,7 @@ pub(in crate::console) async fn finish(
     State(console): State<Arc<Console>>,
     ReceivedJson(Made { ceremony, credential }): ReceivedJson<Made>,
 ) -> Result<Json<Registered>, Problem> {
-    let What::Enrol(enrolling) = console.ceremonies().take(&ceremony, None, console.now())? else {
+    let What::Enrol(enrolling) = console.ceremonies().take_enrolment(&ceremony, console.now())? else {
         let next = "open your link again";
         return Err(Problem::malformed(
             "other-ceremony",

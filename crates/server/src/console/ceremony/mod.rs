@@ -7,6 +7,7 @@
 mod decide;
 mod enrol;
 mod sign_in;
+mod strangers;
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +24,7 @@ use holdpoint_domain::{
     halt::ResumeStatement,
     id::kind,
     narrowing::NarrowStatement,
-    passkey::CredentialId,
+    passkey::{Assertion, CredentialId, counter_follows},
 };
 
 use crate::http::Problem;
@@ -31,17 +32,17 @@ use axum::http::StatusCode;
 
 pub(super) use decide::{begin, finish};
 pub(super) use enrol::{begin as enrol_begin, finish as enrol_finish, page as enrol_page};
+use strangers::SignIns;
+
 pub(super) use sign_in::{Onward, begin as sign_in_begin, finish as sign_in_finish};
 
 /// How long a ceremony may take: somebody has to find their key.
 const LIFE: Millis = Millis::secs(5 * 60);
-/// Ceremonies of one kind at once. Those of strangers are counted apart from those of people.
-const MAX_KEPT: usize = 1_024;
+/// Ceremonies of one person at once, and of one act of enrolment: more, and their own oldest one ends. Nobody ends another one's.
+const MAX_OF_ONE: usize = 16;
 
 /// What is signed at the end.
 pub(super) enum What {
-    /// A random message: who is there.
-    SignIn(Vec<u8>),
     /// A decision on a hold.
     Hold(Box<approval::Statement>),
     /// Less of a plan.
@@ -67,16 +68,25 @@ pub(super) struct Enrolling {
 
 /// A ceremony under way.
 struct Kept {
-    // Whose it is; nobody's before they signed in.
-    person: Option<Id<kind::Person>>,
+    whose: Whose,
     what: What,
     until: Timestamp,
+}
+
+/// Whose a ceremony is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// Somebody's who signed in.
+    Person(Id<kind::Person>),
+    /// Of whoever has the link of an act of enrolment.
+    Act(Id<kind::Act>),
 }
 
 /// All ceremonies of this process. A restart ends them all: they begin anew.
 pub(crate) struct Ceremonies {
     ids: Arc<dyn Ids>,
-    // INVARIANT: at most MAX_KEPT of strangers, and as many of people.
+    sign_ins: SignIns,
+    // INVARIANT: at most MAX_OF_ONE of each person, and of each act that somebody has the link of.
     kept: Mutex<BTreeMap<String, Kept>>,
     // The last counters of passkeys that signed in here.
     counters: Mutex<BTreeMap<CredentialId, u32>>,
@@ -84,43 +94,49 @@ pub(crate) struct Ceremonies {
 
 impl Ceremonies {
     pub(super) fn new(ids: Arc<dyn Ids>) -> Self {
-        Self { ids, kept: Mutex::default(), counters: Mutex::default() }
+        let sign_ins = SignIns::new(ids.as_ref());
+        Self { ids, sign_ins, kept: Mutex::default(), counters: Mutex::default() }
     }
 
     /// Begins one; returns its name.
-    fn keep(&self, person: Option<Id<kind::Person>>, what: What, now: Timestamp) -> Result<String, Problem> {
+    fn keep(&self, whose: Whose, what: What, now: Timestamp) -> Result<String, Problem> {
         let until = now.plus(LIFE).map_err(|err| Problem::internal(&err))?;
         let mut kept = self.lock();
         kept.retain(|_, old| now < old.until);
-        let same = |old: &Kept| old.person.is_some() == person.is_some();
-        if kept.values().filter(|old| same(old)).count() >= MAX_KEPT {
-            let oldest = kept.iter().filter(|(_, old)| same(old)).min_by_key(|(_, old)| old.until);
+        let theirs = kept.iter().filter(|(_, old)| old.whose == whose);
+        if theirs.clone().count() >= MAX_OF_ONE {
+            let oldest = theirs.min_by_key(|(_, old)| old.until);
             if let Some(name) = oldest.map(|(name, _)| name.clone()) {
                 kept.remove(&name);
             }
         }
         let name = format!("{:032x}", self.ids.unique());
-        kept.insert(name.clone(), Kept { person, what, until });
+        kept.insert(name.clone(), Kept { whose, what, until });
         Ok(name)
     }
 
-    /// Ends one, whatever comes of it: the name is worth nothing afterwards. Said in the same words for each reason that there is
-    /// none for this person now.
-    fn take(&self, name: &str, person: Option<&Id<kind::Person>>, now: Timestamp) -> Result<What, Problem> {
-        let mut kept = self.lock();
-        let is_theirs = kept.get(name).is_some_and(|kept| kept.person.as_ref() == person && now < kept.until);
-        // Somebody else's goes on: they have not ended it.
-        let taken = if is_theirs { kept.remove(name) } else { None };
-        taken.map(|kept| kept.what).ok_or_else(|| {
-            let detail = "there is no such ceremony: it was used, took too long, or is somebody else's";
-            Problem::new(StatusCode::CONFLICT, "no-such-ceremony", detail, "begin again")
-        })
+    /// Ends a decision of a person, whatever comes of it: the name is worth nothing afterwards. Said in the same words for each
+    /// reason that there is none for this person now.
+    fn take(&self, name: &str, person: &Id<kind::Person>, now: Timestamp) -> Result<What, Problem> {
+        self.take_if(name, now, |whose| *whose == Whose::Person(person.clone()))
     }
 
-    /// A message that nobody signed before.
-    fn unique_message(&self) -> Vec<u8> {
-        let random = [self.ids.unique(), self.ids.unique()].map(u128::to_be_bytes);
-        [b"holdpoint-sign-in-v1\0", random.as_flattened()].concat()
+    /// As [`Self::take`], for an enrolment.
+    fn take_enrolment(&self, name: &str, now: Timestamp) -> Result<What, Problem> {
+        self.take_if(name, now, |whose| matches!(whose, Whose::Act(_)))
+    }
+
+    fn take_if(
+        &self,
+        name: &str,
+        now: Timestamp,
+        is_theirs: impl Fn(&Whose) -> bool,
+    ) -> Result<What, Problem> {
+        let mut kept = self.lock();
+        let is_theirs = kept.get(name).is_some_and(|kept| is_theirs(&kept.whose) && now < kept.until);
+        // Somebody else's goes on: they have not ended it.
+        let taken = if is_theirs { kept.remove(name) } else { None };
+        taken.map(|kept| kept.what).ok_or_else(none)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Kept>> {
@@ -131,4 +147,17 @@ impl Ceremonies {
     fn counters(&self) -> MutexGuard<'_, BTreeMap<CredentialId, u32>> {
         self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Whether the counter of a passkey goes on from where it was when it last signed in here: a copy of it could sign in between
+    /// two decisions, and the ledger knows of decisions alone.
+    fn goes_on(&self, assertion: &Assertion) -> bool {
+        let last = self.counters().get(&assertion.credential).copied().unwrap_or(0);
+        assertion.counter().is_some_and(|counter| counter_follows(last, counter))
+    }
+}
+
+/// There is no such ceremony, for whatever reason.
+fn none() -> Problem {
+    let detail = "there is no such ceremony: it was used, took too long, or is somebody else's";
+    Problem::new(StatusCode::CONFLICT, "no-such-ceremony", detail, "begin again")
 }

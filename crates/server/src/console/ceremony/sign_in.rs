@@ -9,7 +9,7 @@ use holdpoint_domain::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::What;
+use super::none;
 use crate::{
     console::{Console, How, admit::local, form::ReceivedJson},
     http::{Problem, echo},
@@ -57,9 +57,10 @@ pub(in crate::console) async fn begin(
     State(console): State<Arc<Console>>,
     ReceivedJson(Nothing {}): ReceivedJson<Nothing>,
 ) -> Result<Json<Challenge>, Problem> {
-    let message = console.ceremonies().unique_message();
+    let ceremonies = console.ceremonies();
+    let begun = ceremonies.sign_ins.begin(ceremonies.ids.as_ref(), console.now());
+    let (ceremony, message) = begun.ok_or_else(none)?;
     let challenge = Bytes::new(*passkey::challenge(&message).as_bytes());
-    let ceremony = console.ceremonies().keep(None, What::SignIn(message), console.now())?;
     Ok(Json(Challenge { ceremony, challenge, rp_id: console.rp_id().to_owned(), allow: Vec::new() }))
 }
 
@@ -69,13 +70,15 @@ pub(in crate::console) async fn finish(
     ReceivedJson(signed): ReceivedJson<Signed>,
 ) -> Result<impl IntoResponse, Problem> {
     let Signed { ceremony, assertion, next } = signed;
-    let What::SignIn(message) = console.ceremonies().take(&ceremony, None, console.now())? else {
-        return Err(refused("the ceremony is for something else".to_owned()));
-    };
+    let begun = console.ceremonies().sign_ins.find(&ceremony, console.now()).ok_or_else(none)?;
     let gate = console.door.service.gate();
     let (person, passkey) = owner(&gate.controls.registry, &assertion.credential)
         .ok_or_else(|| refused("no passkey of anybody here: is its change approved yet?".to_owned()))?;
-    let asserted = passkey.check(&assertion, &message).map_err(|err| refused(echo(&err.to_string())))?;
+    if passkey.origin != console.origin() {
+        return Err(refused(format!("the passkey is one for {}", passkey.origin)));
+    }
+    let asserted =
+        passkey.check(&assertion, &begun.message()).map_err(|err| refused(echo(&err.to_string())))?;
     let recorded =
         gate.ports.store.passkey_counter(&passkey.id).await.map_err(|err| Problem::internal(&err))?;
     {
@@ -90,7 +93,11 @@ pub(in crate::console) async fn finish(
         }
         counters.insert(passkey.id.clone(), asserted.counter());
     }
-    let cookie = console.sessions().open(person.id.clone(), How::Passkey, console.now());
+    if !console.ceremonies().sign_ins.use_up(&begun, &passkey.id, console.now()) {
+        return Err(none());
+    }
+    let how = How::Passkey(passkey.id.clone());
+    let cookie = console.sessions().open(person.id.clone(), how, console.now());
     tracing::info!("{} signed in with a passkey", person.id);
     Ok(([(header::SET_COOKIE, cookie)], Json(Onward::to(local(next.as_deref())))))
 }

@@ -93,6 +93,11 @@ pub(in crate::console) async fn follow(
     Ok(([(header::SET_COOKIE, cookie)], Json(Onward::to("/"))))
 }
 
+/// `POST /stay`: somebody is still there. That they asked has put the idle timeout off already.
+pub(in crate::console) async fn stay() -> StatusCode {
+    StatusCode::NO_CONTENT
+}
+
 /// `POST /sign-out`.
 pub(in crate::console) async fn sign_out(
     State(console): State<Arc<Console>>,

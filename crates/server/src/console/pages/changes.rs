@@ -15,13 +15,13 @@ use holdpoint_app::{
 use holdpoint_domain::{Id, Tier, Timestamp, decision::Answer, id::kind};
 use similar::{ChangeTag, TextDiff};
 
-use super::{inbox::title, page, policies::code};
+use super::{inbox::title, page};
 use crate::{
     console::{
         Console,
         admit::Visitor,
         frame::Frame,
-        show::{When, list, tame},
+        show::{Part, When, line, list, tame},
     },
     http::{PathId, Problem},
 };
@@ -98,7 +98,7 @@ struct Line {
     sign: &'static str,
     old: String,
     new: String,
-    text: String,
+    text: Vec<Part>,
 }
 
 /// `GET /changes`.
@@ -259,7 +259,8 @@ fn file(name: &str, old: &str, new: &str) -> File {
             };
             added = added.saturating_add(usize::from(change.tag() == ChangeTag::Insert));
             removed = removed.saturating_add(usize::from(change.tag() == ChangeTag::Delete));
-            let text = code(change.value().trim_end_matches('\n'));
+            // What hides, and what imitates letters of another script: a rule that never matches again must not look as before.
+            let text = line(&change.value().trim_end_matches('\n').replace('\t', "    "));
             lines.push(Line {
                 class,
                 sign,

@@ -129,7 +129,9 @@ pub(in crate::console) async fn show(
 }
 
 async fn plans(gate: &Gate, state: PlanState) -> Result<Vec<PlanRow>, Problem> {
-    let filter = PlanFilter { states: vec![state], limit: MAX_ROWS, ..PlanFilter::default() };
+    // What waits for longest ends first: a flood of new ones pushes none of it off the page.
+    let states = vec![state];
+    let filter = PlanFilter { states, limit: MAX_ROWS, oldest_first: true, ..PlanFilter::default() };
     Ok(gate.ports.store.plans(filter).await?)
 }
 

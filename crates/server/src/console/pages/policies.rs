@@ -25,7 +25,7 @@ use crate::{
         Console,
         admit::Visitor,
         frame::{Frame, Shape, shape},
-        show::{When, tame},
+        show::{Part, When, line, tame},
     },
     http::{Ask, Problem},
 };
@@ -45,7 +45,7 @@ pub(in crate::console) struct Query {
 struct Page {
     frame: Frame,
     digest: String,
-    files: Vec<(String, Vec<String>)>,
+    files: Vec<(String, Vec<Vec<Part>>)>,
     choices: Vec<Choice>,
     explained: Option<Explained>,
 }
@@ -89,7 +89,9 @@ pub(in crate::console) async fn show(
         Some(plan) => explained(&gate, plan).await?,
     };
     let files = gate.ports.inputs.active(Control::Policy).files.into_iter();
-    let files = files.map(|(name, text)| (tame(&name), text.lines().map(code).collect()));
+    let files = files.map(|(name, text)| {
+        (tame(&name), text.lines().map(|text| line(&text.replace('\t', "    "))).collect())
+    });
     page(&Page {
         frame: Frame::new(&console, Some(&visitor), "/policies").await,
         digest: gate.inputs.policy.to_string(),
@@ -100,7 +102,7 @@ pub(in crate::console) async fn show(
 }
 
 /// A line of a file, with its indentation kept and what is hidden escaped.
-pub(super) fn code(line: &str) -> String {
+fn code(line: &str) -> String {
     tame(&line.replace('\t', "    "))
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use askama::Template;
 use axum::{extract::State, response::Response};
 use holdpoint_app::look;
-use holdpoint_domain::{Timestamp, agent, flow::State as PlanState};
+use holdpoint_domain::{Timestamp, agent, flow::State as PlanState, passkey::Passkey};
 
 use super::page;
 use crate::{
@@ -52,7 +52,17 @@ struct Person {
     administrator: bool,
     agents: String,
     sessions: usize,
+    /// Their passkeys: which, by which act, and whether copies of it may be on other devices.
+    passkeys: Vec<Key>,
+    key: bool,
     you: bool,
+}
+
+struct Key {
+    id: String,
+    act: String,
+    synced: bool,
+    elsewhere: bool,
 }
 
 /// `GET /agents`.
@@ -89,6 +99,12 @@ pub(in crate::console) async fn people(
 ) -> Result<Response, Problem> {
     let (gate, now) = (console.door.service.gate(), console.now());
     let registry = &gate.controls.registry;
+    let key = |passkey: &Passkey| Key {
+        id: passkey.id.to_string(),
+        act: passkey.act.to_string(),
+        synced: passkey.synced,
+        elsewhere: passkey.origin != console.origin(),
+    };
     let person = |person: &agent::Person| {
         let owned = registry.agents().filter(|agent| agent.owner == person.id).map(|agent| &agent.id);
         Person {
@@ -97,6 +113,8 @@ pub(in crate::console) async fn people(
             administrator: person.administrator,
             agents: list(owned),
             sessions: console.sessions.of(&person.id, now).len(),
+            passkeys: person.passkeys.iter().map(key).collect(),
+            key: person.approval_key.is_some(),
             you: person.id == visitor.session.person,
         }
     };

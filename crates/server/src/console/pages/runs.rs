@@ -94,8 +94,7 @@ pub(in crate::console) async fn events(
     let entries = http::entries(&console.door, next)?;
     let is_alive = move || {
         let gate = console.door.service.gate();
-        let found =
-            console.sessions.find(&headers, console.now(), |id| gate.controls.registry.person(id).is_some());
+        let found = console.sessions.find(&headers, console.now(), &gate.controls.registry);
         found.is_some_and(|session| session.person == visitor.session.person)
     };
     let events = entries.take_while(move |_| ready(is_alive())).map(|entry| {

@@ -146,7 +146,7 @@ impl Bench {
 
     /// The cookie of somebody who signed in.
     pub(super) fn signed_in(&self, name: &str) -> String {
-        let cookie = self.console.sessions().open(id(name), How::Passkey, self.console.now());
+        let cookie = self.console.sessions().open(id(name), How::Sso, self.console.now());
         cookie.split(';').next().unwrap().to_owned()
     }
 

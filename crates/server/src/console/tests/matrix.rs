@@ -53,6 +53,7 @@ GET  /break-glass           303    303   303 303  403    200    200
 POST /break-glass           401    401   401 401  403    303    303
 GET  /sign-in/oidc          404    404   404 404  404    404    404
 GET  /sign-in/oidc/callback 404    404   404 404  404    404    404
+POST /stay                  401    401   401 401  204    204    204
 POST /sign-out              401    401   401 401  303    303    303
 POST /sign-out/everywhere   401    401   401 401  303    303    303
 POST /halt                  401    401   401 401  303    303    303

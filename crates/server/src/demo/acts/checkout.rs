@@ -88,11 +88,14 @@ pub(super) async fn waits_for_a_person(play: &Play<'_>, held: &Held) -> Result<(
     let (demo, screen) = (play.demo, &play.demo.screen);
     let config = demo.arg(stage::CONFIG);
     if demo.yes {
-        screen.act(6, "Ada approves, with the command that any person uses");
+        screen.act(6, "Ada looks at it in the console, and approves with the command that any person uses");
+        play.looks_at_the_console(&held.plan, &held.hold).await?;
         let said = play.approves("ada", &held.hold).await?;
         screen.quoted(&said);
     } else {
-        screen.act(6, "Now it is your turn: in another terminal, as Ada, run");
+        screen.act(6, "Now it is your turn, as Ada");
+        play.invites_you().await?;
+        screen.say("Or decide on the command line, where a key in a file signs:");
         let approve = ["requests", "approve", held.hold.as_str(), "--as", "ada", "--config", &config];
         screen.command(&demo.program.line_anywhere(&approve));
         let hold = play.look(&held.plan).await?.hold.map(|hold| hold.terms.expires_at_ms);
@@ -131,6 +134,7 @@ pub(super) async fn waits_for_a_person(play: &Play<'_>, held: &Held) -> Result<(
 /// Waits until a person has decided.
 async fn decided(play: &Play<'_>, held: &Held) -> Result<(), DemoError> {
     let moved = until(MAX_HOLD_LOOKS, LOOK_EVERY, async || {
+        play.lets_you_enrol().await?;
         let state = play.look(&held.plan).await?.state;
         Ok((state != State::Held).then_some(state))
     });

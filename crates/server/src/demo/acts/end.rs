@@ -78,7 +78,10 @@ pub(in crate::demo) fn epilogue(demo: &Demo) {
     let token = line(&["identity", "fetch", "--socket", &socket, "--audience", stage::AUDIENCE]);
     screen.command(&format!("export HOLDPOINT_TOKEN=$({token})"));
     screen.command(&line(&["propose", "process.restart", "worker-3", "--trigger", "process.hung", "--wait"]));
-    screen.say("Be Ada, and look around:");
+    screen.say(
+        "Be Ada, and look around; the first one prints a link that signs your browser in to the console:",
+    );
+    screen.command(&line(&["console", "--as", "ada"]));
     screen.command(&line(&["get", "plans", "--as", "ada"]));
     screen.command(&line(&["ledger", "show", "--as", "ada"]));
 }

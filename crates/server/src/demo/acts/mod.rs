@@ -1,6 +1,7 @@
 //! The story: what happens, what is expected of it, and what the person in front of the terminal should notice.
 
 mod checkout;
+mod console;
 mod end;
 mod halt;
 mod injection;

@@ -20,6 +20,7 @@ pub(super) async fn is_set<'a>(demo: &'a Demo, gate: &mut Option<Gate>) -> Resul
     let api = Api::new(demo.ports.gate)?;
     demo.set_stage(gate, &api).await?;
     screen.fact("gate", api.gate());
+    screen.fact("console", format_args!("http://localhost:{}, for people", demo.ports.gate));
 
     let config = demo.arg(stage::CONFIG);
     let token = async |who: &[&str]| {
@@ -58,7 +59,10 @@ pub(super) async fn is_set<'a>(demo: &'a Demo, gate: &mut Option<Gate>) -> Resul
         "agent",
         "medic, told who it is over the SPIFFE Workload API: one identity to look (observe), one to propose (decide), none to execute",
     );
-    screen.fact("people", "ada and bob are on call; cleo is an administrator and answers for medic");
+    screen.fact(
+        "people",
+        "ada and bob are on call; cleo and dora are administrators, and cleo answers for medic",
+    );
     demo.write(REMEMBERED, play.api.checkpoint().await?)?;
     screen.fact("ledger", format_args!("its signed head is kept in {REMEMBERED}, as an outsider would"));
     Ok(play)

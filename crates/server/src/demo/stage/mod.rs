@@ -56,8 +56,8 @@ pub(super) struct Setting<'a> {
     pub(super) program: &'a Path,
     /// The ports.
     pub(super) ports: Ports,
-    /// Public approval keys: of Ada, Bob and Cleo.
-    pub(super) people: [&'a str; 3],
+    /// Public approval keys: of Ada, Bob, Cleo and Dora.
+    pub(super) people: [&'a str; 4],
     /// The passkeys of Ada and Bob.
     pub(super) passkeys: [&'a Passkey; 2],
     /// Checkout's first token.
@@ -137,7 +137,7 @@ fn values(setting: &Setting<'_>) -> Vec<(&'static str, String)> {
         dir,
         program,
         ports,
-        people: [ada, bob, cleo],
+        people: [ada, bob, cleo, dora],
         passkeys: [adas, bobs],
         token: _,
         uid,
@@ -162,6 +162,7 @@ fn values(setting: &Setting<'_>) -> Vec<(&'static str, String)> {
         ("{{ada-key}}", quoted(ada)),
         ("{{bob-key}}", quoted(bob)),
         ("{{cleo-key}}", quoted(cleo)),
+        ("{{dora-key}}", quoted(dora)),
         ("{{ada-passkey}}", registered(adas)),
         ("{{bob-passkey}}", registered(bobs)),
         ("{{uid}}", uid.to_string()),

@@ -412,7 +412,7 @@ pub(in crate::http) const ENDPOINTS: &[Endpoint] = &[
     ),
     post(
         "/v1/sign-in-links",
-        Who::Approver,
+        Who::Person,
         |method| on(method, links::make),
         schema::of::<wire::NewSignInLink>,
         Doc {

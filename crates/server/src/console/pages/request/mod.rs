@@ -55,6 +55,8 @@ struct Page {
     ends: Option<When>,
     proposed: Option<When>,
     nobody: String,
+    /// People ask for it, beyond policy.
+    emergency: bool,
     outcome: Vec<String>,
     undo: &'static str,
     has_undo: bool,
@@ -107,6 +109,7 @@ async fn whole(
     let blast = &facts.first().blast;
     let is_open = view.state == PlanState::Held && now < terms.expires_at_ms;
     let needed = needed(terms.tier).max(1);
+    let emergency = view.plan.requester().is_emergency();
     let words = words(gate, &view).await?;
     let places = facts.steps().filter_map(|step| step.target.as_ref());
     let mut places: Vec<_> =
@@ -127,7 +130,8 @@ async fn whole(
         answer: decision.answer.as_str(),
         ends: Some(When::new(terms.expires_at_ms, now)),
         proposed: view.proposed_at().map(|at| When::new(at, now)),
-        nobody: nobody(needed, view.statements.len()),
+        nobody: nobody(needed, view.statements.len(), emergency),
+        emergency,
         outcome: outcome(&view),
         undo: steps::undo_of_all(facts),
         has_undo: facts.steps().all(holdpoint_domain::facts::Facts::has_undo),
@@ -138,7 +142,8 @@ async fn whole(
         blast: blast::Blast::of(gate, facts),
         evidence: evidence::all(gate, &view, now),
         reasons: why::reasons(gate, decision, facts),
-        ladder: why::ladder(gate, decision, facts),
+        // Beyond policy means that policy is not asked.
+        ladder: if emergency { Vec::new() } else { why::ladder(gate, decision, facts) },
         same_policy: decision.policy == gate.ports.judge.digest(),
         provenance: why::provenance(facts),
         tainted: facts.steps().any(|step| step.provenance.tainted()),
@@ -157,15 +162,15 @@ pub(in crate::console) fn sentence(gate: &Gate, plan: &Plan) -> String {
 }
 
 /// What happens when nobody answers.
-fn nobody(needed: u32, given: usize) -> String {
+fn nobody(needed: u32, given: usize, emergency: bool) -> String {
     let missing = usize::try_from(needed).unwrap_or(usize::MAX).saturating_sub(given);
+    let missing = match missing {
+        1 => "one more approval is".to_owned(),
+        more => format!("{more} more approvals are"),
+    };
+    let asks = if emergency { "somebody" } else { "the agent" };
     format!(
-        "If {} not given by then, the plan expires: nothing runs, and the agent must ask anew. Silence is a no.",
-        if missing == 1 {
-            "one more approval is".to_owned()
-        } else {
-            format!("{missing} more approvals are")
-        }
+        "If {missing} not given by then, the plan expires: nothing runs, and {asks} must ask anew. Silence is a no."
     )
 }
 

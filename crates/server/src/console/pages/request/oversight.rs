@@ -103,8 +103,9 @@ impl Oversight {
 
 fn told(bar: &Bar) -> String {
     match bar {
-        Bar::Requester => "the agent acts for them: a requester never approves".to_owned(),
+        Bar::Requester => "one of those who ask: a requester never approves".to_owned(),
         Bar::DecidedBefore => "has decided already".to_owned(),
+        Bar::NoPasskey => "no passkey, and from T4 on nothing else counts".to_owned(),
         Bar::Policy(rules) if rules.is_empty() => "no rule of the policy permits it".to_owned(),
         Bar::Policy(rules) => format!("the policy forbids it: {}", named(rules)),
         Bar::PolicyFailed(rules) => format!("the policy could not be evaluated: {}", named(rules)),
