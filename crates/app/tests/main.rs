@@ -44,5 +44,6 @@ mod suite {
     mod support;
     mod texts;
     mod tiers;
+    mod told_everybody;
     mod undo;
 }

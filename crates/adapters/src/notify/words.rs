@@ -4,7 +4,7 @@
 use std::fmt::Display;
 
 use holdpoint_app::notify::{Event, Message, StepCard, Subject, Why};
-use holdpoint_domain::{Timestamp, halt::Reach, text::visible};
+use holdpoint_domain::{Timestamp, halt::Reach, plan::EMERGENCY, text::visible};
 use serde::Serialize;
 
 /// Longest title. Two chats cut their own at 150; one that we cut shows that it was.
@@ -28,6 +28,8 @@ pub(super) fn why(why: Why) -> String {
         Why::Unanswered => "unanswered".to_owned(),
         Why::NotStarted => "not_started".to_owned(),
         Why::NotTold => "not_told".to_owned(),
+        Why::GlassAsked => "glass_asked".to_owned(),
+        Why::GlassRuns => "glass_runs".to_owned(),
     }
 }
 
@@ -79,6 +81,8 @@ fn what(message: &Message) -> String {
         Event::InputRestored => "In force again",
         Event::Halted => "HALTED",
         Event::Resumed => "Resumed",
+        Event::BreakGlass if message.about.why == Some(Why::GlassRuns) => "BREAK-GLASS runs",
+        Event::BreakGlass => "BREAK-GLASS asked for",
         Event::Test => "Test of a channel",
     };
     match &message.about.subject {
@@ -129,7 +133,10 @@ pub(super) fn lines(message: &Message, now: Timestamp) -> Vec<Line> {
                 let rules: Vec<_> = rules.iter().map(shown).collect();
                 lines.push(("Asked for by", rules.join(", ")));
             }
-            lines.push(("Proposed by", format!("agent {}", shown(agent))));
+            // Whoever asked stands under `By`.
+            if agent.as_str() != EMERGENCY {
+                lines.push(("Proposed by", format!("agent {}", shown(agent))));
+            }
             lines.push(("Plan", shown(plan)));
         }
         Subject::Change { change, control, approvals } => {
@@ -176,6 +183,8 @@ fn sentence(reason: Why) -> String {
         Why::Unanswered => "nobody answered in time, which denies".to_owned(),
         Why::NotStarted => "it was not started in time".to_owned(),
         Why::NotTold => "whether its trigger holds could not be told in time".to_owned(),
+        Why::GlassAsked => "somebody asks for it beyond policy; two people must release it".to_owned(),
+        Why::GlassRuns => "two people released it beyond policy".to_owned(),
     }
 }
 

@@ -57,6 +57,8 @@ pub enum Event {
     Halted,
     /// A person let it go on.
     Resumed,
+    /// People asked for an action beyond policy, or run it. Everybody is told, whatever the rules say.
+    BreakGlass,
     /// Nothing happened: an operator tries a channel.
     Test,
 }
@@ -167,11 +169,15 @@ pub enum Why {
     NotStarted,
     /// The gate could not tell in time whether its trigger holds.
     NotTold,
+    /// Somebody asks for an action beyond policy, and two people must release it.
+    GlassAsked,
+    /// Two people released an action beyond policy, and it runs.
+    GlassRuns,
 }
 
 impl Event {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Held,
         Self::Approved,
         Self::Rejected,
@@ -193,6 +199,7 @@ impl Event {
         Self::InputRestored,
         Self::Halted,
         Self::Resumed,
+        Self::BreakGlass,
         Self::Test,
     ];
 
@@ -221,6 +228,7 @@ impl Event {
             Self::InputRestored => "input_restored",
             Self::Halted => "halted",
             Self::Resumed => "resumed",
+            Self::BreakGlass => "break_glass",
             Self::Test => "test",
         }
     }
@@ -250,8 +258,15 @@ impl Event {
             | Self::Changed
             | Self::InputRestored
             | Self::Resumed
+            | Self::BreakGlass
             | Self::Test => false,
         }
+    }
+
+    /// Whether everybody is told, over every channel, whatever the rules say: what goes round policy goes round no one's back.
+    #[must_use]
+    pub const fn is_for_everybody(self) -> bool {
+        matches!(self, Self::BreakGlass)
     }
 }
 

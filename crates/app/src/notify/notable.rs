@@ -7,6 +7,7 @@ use holdpoint_domain::{
     change::Control,
     decision::Answer,
     id::kind,
+    plan::EMERGENCY,
     record::{Body, Record},
     tier::Rung,
 };
@@ -84,7 +85,8 @@ impl Reading {
             Body::Voided { .. } | Body::Narrowed { .. } => Self::closing(Event::Voided, plan(Concern::Hold)),
             Body::Permitted { .. } => Self { closes: plan(Concern::Hold), ..Self::default() },
             Body::Decided { decision, .. } => match decision.answer {
-                Answer::Deny => Self::told(Event::Denied),
+                // An emergency opened before it was decided.
+                Answer::Deny => Self::closing(Event::Denied, plan(Concern::Hold)),
                 Answer::Allow | Answer::Hold | Answer::Defer => Self::default(),
             },
             Body::Succeeded { .. } => Self::told(Event::Succeeded),
@@ -116,6 +118,13 @@ impl Reading {
             }
             Body::Halted { .. } => Self::opening(Event::Halted, Some(Concern::Halt)),
             Body::Resumed { .. } => Self::closing(Event::Resumed, Some(Concern::Halt)),
+            // It waits like its hold, so that a first look tells it.
+            Body::Proposed { plan: proposed, .. } if proposed.requester().is_emergency() => {
+                Self::opening(Event::BreakGlass, plan(Concern::Hold))
+            }
+            Body::Claimed { footprint, .. } if footprint.agent.as_str() == EMERGENCY => {
+                Self::told(Event::BreakGlass)
+            }
             Body::Genesis { .. }
             | Body::Started { .. }
             | Body::Strangers { .. }
@@ -217,6 +226,13 @@ fn why(body: &Body, view: Option<&PlanView>) -> Option<Why> {
     }
     if let Body::InDoubt { why } = body {
         return Some(Why::Doubt(*why));
+    }
+    // Only those of emergencies are told at all.
+    if matches!(body, Body::Proposed { .. }) {
+        return Some(Why::GlassAsked);
+    }
+    if matches!(body, Body::Claimed { .. }) {
+        return Some(Why::GlassRuns);
     }
     if matches!(body, Body::Undone { .. }) {
         let undoing = |(_, record): &(u64, Record)| {

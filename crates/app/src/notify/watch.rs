@@ -70,7 +70,9 @@ impl Watch {
     /// Plans what a record means, and watches what it opens.
     pub(super) fn note(&mut self, notable: &Notable, by: &By<'_>) -> Vec<Planned> {
         let (index, at_ms, event) = (notable.index, notable.at, notable.event);
-        if let Some(concern) = notable.opens.clone() {
+        // What everybody is told at once has nobody left who could be told next, and is told whatever was answered meanwhile.
+        let opens = notable.opens.clone().filter(|_| !event.is_for_everybody());
+        if let Some(concern) = opens.clone() {
             let about = notable.about.clone();
             self.open.insert(index, Open { concern, event, at_ms, about, told_until_ms: at_ms });
             if self.open.len() > MAX_OPEN {
@@ -78,7 +80,7 @@ impl Watch {
             }
         }
         // A change that is over is told whatever it asked for; what asks is withdrawn with an answer.
-        let asks = notable.opens.clone().filter(|concern| matches!(concern, Concern::Hold(_)));
+        let asks = opens.filter(|concern| matches!(concern, Concern::Hold(_)));
         let told = Telling { index, at_ms, event, after_minutes: None, about: &notable.about, asks };
         by.plan(&told, |route| {
             route.fits(event, &notable.about).then_some(&route.first).into_iter().collect()
@@ -167,6 +169,9 @@ impl By<'_> {
         let mut tellings = Tellings::new();
         for told in self.rules.routes.iter().flat_map(told) {
             told.add_to(&mut tellings, self.on_call, self.now);
+        }
+        if telling.event.is_for_everybody() {
+            self.rules.everybody.add_to(&mut tellings, self.on_call, self.now);
         }
         let Telling { index, at_ms, event, after_minutes, about, asks } = telling;
         let link = format!("{}{}", self.rules.link_base, about.subject.path(*event));
