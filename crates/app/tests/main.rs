@@ -31,6 +31,7 @@ mod suite {
     mod outcomes;
     mod passkeys;
     mod races;
+    mod reconciliations;
     mod refusals;
     mod resolutions;
     mod reviews;

@@ -148,6 +148,11 @@ impl Audit {
                 let about = Digest::of(&statement.statement.halt).map_err(|err| err.to_string())?;
                 self.said(index, statement, "ended a halt".to_owned(), about)?;
             }
+            Body::Reconciled { statement, .. } => {
+                let said = format!("{} what was done outside", statement.statement.part.as_str());
+                let about = statement.statement.account.digest().map_err(|err| err.to_string())?;
+                self.said(index, statement, said, about)?;
+            }
             Body::Started { .. }
             | Body::InputRefused { .. }
             | Body::InputRestored { .. }

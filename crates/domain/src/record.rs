@@ -26,6 +26,7 @@ use crate::{
     passkey::Passkey,
     plan::Plan,
     proof::{Credentials, Proof},
+    reconcile::{Due, ReconcileStatement},
     signed::Signed,
     trigger::SignedEvidence,
 };
@@ -361,6 +362,13 @@ pub enum Body {
         /// Their words.
         note: Submitted,
     },
+    /// A person says what was done outside of Holdpoint, or confirms or looks at what another one said. It permits nothing.
+    Reconciled {
+        /// Their statement.
+        statement: Box<Signed<ReconcileStatement>>,
+        /// The look that is owed from now on; with the report alone.
+        due: Option<Due>,
+    },
     /// Whether an agent may do something that changes nothing was asked and answered, without a plan: nothing was measured
     /// and nothing runs. The answer is in the decision.
     Evaluated {
@@ -400,6 +408,8 @@ pub enum Request {
     Review,
     /// To resolve a run in doubt.
     Resolve,
+    /// To record what was done outside.
+    Reconcile,
     /// To halt.
     Halt,
     /// To let it go on after a halt.
@@ -518,6 +528,8 @@ impl Body {
             Some(&statement.signature)
         } else if let Self::Resumed { statement } = self {
             Some(&statement.signature)
+        } else if let Self::Reconciled { statement, .. } = self {
+            Some(&statement.signature)
         } else {
             None
         }
@@ -575,6 +587,7 @@ impl Body {
             | Self::RevocationAsked { .. }
             | Self::Revoked { .. }
             | Self::ReviewOwed { .. }
+            | Self::Reconciled { .. }
             | Self::Evaluated { .. }
             | Self::Refused { .. } => None,
         }
@@ -644,6 +657,7 @@ impl Body {
             Self::ReviewOwed { .. } => "review_owed",
             Self::Reviewed { .. } => "reviewed",
             Self::Resolved { .. } => "resolved",
+            Self::Reconciled { .. } => "reconciled",
             Self::Evaluated { .. } => "evaluated",
             Self::Refused { .. } => "refused",
         }

@@ -4,7 +4,7 @@
 use std::fmt::Display;
 
 use holdpoint_app::notify::{Event, Message, StepCard, Subject, Why};
-use holdpoint_domain::{Timestamp, halt::Reach, plan::EMERGENCY, text::visible};
+use holdpoint_domain::{Timestamp, halt::Reach, plan::EMERGENCY, reconcile::Part, text::visible};
 use serde::Serialize;
 
 /// Longest title. Two chats cut their own at 150; one that we cut shows that it was.
@@ -83,6 +83,7 @@ fn what(message: &Message) -> String {
         Event::Resumed => "Resumed",
         Event::BreakGlass if message.about.why == Some(Why::GlassRuns) => "BREAK-GLASS runs",
         Event::BreakGlass => "BREAK-GLASS asked for",
+        Event::Reconciled => "Done outside of Holdpoint",
         Event::Test => "Test of a channel",
     };
     match &message.about.subject {
@@ -95,6 +96,11 @@ fn what(message: &Message) -> String {
             format!("{verb}: {first}{more}")
         }
         Subject::Change { control, .. } => format!("{verb}: {} by {by}", shown(control)),
+        Subject::Account { action, target, part, .. } => {
+            let action = action.as_ref().map_or_else(|| "something".to_owned(), shown);
+            let part = if *part == Part::Disputed { "DISPUTED" } else { part.as_str() };
+            format!("{verb}, {part}: {action} on {}", shown(target))
+        }
         Subject::Input { control } => format!("{verb}: the {} on disk", shown(control)),
         Subject::Gate { halt: Some(Reach::Hard) } => format!("{verb}: nothing starts, and no undo goes on"),
         Subject::Gate { halt: Some(Reach::Soft) } => format!("{verb}: nothing starts"),
@@ -146,6 +152,12 @@ pub(super) fn lines(message: &Message, now: Timestamp) -> Vec<Line> {
             }
             lines.push(("Change", shown(change)));
         }
+        Subject::Account { account, people, part, .. } => {
+            let people: Vec<_> = people.iter().map(shown).collect();
+            lines.push(("Done by", people.join(", ")));
+            lines.push(("State", said(*part).to_owned()));
+            lines.push(("Account", account.to_string()));
+        }
         Subject::Input { control } => {
             lines.push(("Control input", shown(control)));
             if message.event == Event::InputRefused {
@@ -175,6 +187,15 @@ pub(super) fn lines(message: &Message, now: Timestamp) -> Vec<Line> {
         lines.push(("For", people.join(", ")));
     }
     lines
+}
+
+const fn said(part: Part) -> &'static str {
+    match part {
+        Part::Reported => "one of them says so; another one must confirm it, and somebody else look at it",
+        Part::Confirmed => "two of them say so; somebody else must look at it",
+        Part::Reviewed => "somebody else looked, and found it as it was told",
+        Part::Disputed => "somebody else looked, and found it otherwise",
+    }
 }
 
 fn sentence(reason: Why) -> String {

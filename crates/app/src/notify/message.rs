@@ -5,6 +5,7 @@ use holdpoint_domain::{
     change::Control,
     halt::Reach,
     id::kind,
+    reconcile::Part,
     record::{DoubtWhy, FailWhy},
 };
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,8 @@ pub enum Event {
     Resumed,
     /// People asked for an action beyond policy, or run it. Everybody is told, whatever the rules say.
     BreakGlass,
+    /// A person said what was done outside of Holdpoint, or what they think of it. Everybody is told, whatever the rules say.
+    Reconciled,
     /// Nothing happened: an operator tries a channel.
     Test,
 }
@@ -129,6 +132,19 @@ pub enum Subject {
         /// How many administrators must approve; none once it is decided.
         approvals: Option<u32>,
     },
+    /// What was done outside of Holdpoint.
+    Account {
+        /// The digest of the account.
+        account: Digest,
+        /// The action of the catalogue that it was like, if there is one.
+        action: Option<Id<kind::Action>>,
+        /// What it was done to.
+        target: Id<kind::Target>,
+        /// Who did it.
+        people: Vec<Id<kind::Person>>,
+        /// What was said of it.
+        part: Part,
+    },
     /// A control input on disk.
     Input {
         /// Which one.
@@ -177,7 +193,7 @@ pub enum Why {
 
 impl Event {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Held,
         Self::Approved,
         Self::Rejected,
@@ -200,6 +216,7 @@ impl Event {
         Self::Halted,
         Self::Resumed,
         Self::BreakGlass,
+        Self::Reconciled,
         Self::Test,
     ];
 
@@ -229,6 +246,7 @@ impl Event {
             Self::Halted => "halted",
             Self::Resumed => "resumed",
             Self::BreakGlass => "break_glass",
+            Self::Reconciled => "reconciled",
             Self::Test => "test",
         }
     }
@@ -242,7 +260,8 @@ impl Event {
             | Self::ReviewOwed
             | Self::ChangeProposed
             | Self::InputRefused
-            | Self::Halted => true,
+            | Self::Halted
+            | Self::Reconciled => true,
             Self::Approved
             | Self::Rejected
             | Self::Expired
@@ -266,7 +285,7 @@ impl Event {
     /// Whether everybody is told, over every channel, whatever the rules say: what goes round policy goes round no one's back.
     #[must_use]
     pub const fn is_for_everybody(self) -> bool {
-        matches!(self, Self::BreakGlass)
+        matches!(self, Self::BreakGlass | Self::Reconciled)
     }
 }
 
@@ -278,6 +297,7 @@ impl Subject {
             (Self::Plan { hold: Some(hold), .. }, Event::Held) => format!("/holds/{hold}"),
             (Self::Plan { plan, .. }, _) => format!("/plans/{plan}"),
             (Self::Change { change, .. }, _) => format!("/changes/{change}"),
+            (Self::Account { .. }, _) => "/reconciliations".to_owned(),
             (Self::Input { .. }, _) => "/changes".to_owned(),
             (Self::Gate { .. }, _) => "/".to_owned(),
         }
