@@ -232,7 +232,7 @@ pub(super) async fn outside(bench: &Bench, text: &str) {
     let all = || format!("by hand, as it was: {text}");
     let words = Words { did: all(), reason: all(), before: all(), after: all() };
     let salt = Salt::new([7; 32]);
-    let at = |ago| Timestamp::from_ms(bench.clock.now().ms() - ago).unwrap();
+    let at = |ago| Timestamp::from_ms(bench.clock.now().ms().saturating_sub(ago)).unwrap();
     let account = Account {
         origin: bench.store.head().origin.clone(),
         action: Some("process.restart".parse().unwrap()),
@@ -261,7 +261,7 @@ async fn what_was_done_outside_stands_on_its_page_and_in_its_incident() {
     says(&page, &["I was there: confirm…", "Nothing of it was measured"]);
     // An incident of which the gate never saw a plan.
     says(&bench.page("/incidents/inc-7", &cookie).await, &said);
-    let index = bench.store.records().len() - 1;
+    let index = bench.store.records().len().saturating_sub(1);
     let entry = bench.page(&format!("/ledger/{index}"), &cookie).await;
     says(&entry, &["reported that they did process.restart on worker-1, outside of Holdpoint"]);
     assert!(!entry.text.contains("CANARY"), "the ledger has a commitment");
