@@ -23,7 +23,7 @@ use crate::{
     lease::LeaseInfo,
     limits::Footprint,
     narrowing::NarrowStatement,
-    passkey::Passkey,
+    passkey::{CredentialId, Passkey},
     plan::Plan,
     proof::{Credentials, Proof},
     reconcile::{Due, ReconcileStatement},
@@ -116,6 +116,10 @@ pub enum Body {
     Changed {
         /// The change.
         change: Change,
+        /// Passkeys that signed until now and do not any more, for they are not in the registry that comes in force. None where another
+        /// input was replaced, and in records of before this was written down.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retired: Option<BTreeSet<CredentialId>>,
     },
     /// A control input on disk is not the one in force. That one stays in force, and T1 and T2 are suspended.
     InputRefused {

@@ -118,7 +118,7 @@ impl Reading {
                 }
                 Choice::Approve => Self::default(),
             },
-            Body::Changed { change } => {
+            Body::Changed { change, .. } => {
                 Self::closing(Event::Changed, Some(Concern::Change(change.id.clone())))
             }
             Body::InputRefused { control, .. } => {
@@ -197,7 +197,7 @@ fn subject(body: &Body, view: Option<&PlanView>) -> Option<Subject> {
         let terms = &statement.statement.terms;
         return Some(Subject::Change { change: terms.id.clone(), control: terms.control, approvals: None });
     }
-    if let Body::Changed { change } = body {
+    if let Body::Changed { change, .. } = body {
         return Some(Subject::Change { change: change.id.clone(), control: change.control, approvals: None });
     }
     if let Body::InputRefused { control, .. } | Body::InputRestored { control } = body {

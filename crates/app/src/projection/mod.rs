@@ -199,7 +199,7 @@ pub fn changes(record: &Record) -> Vec<Change> {
             person: statement.statement.approver.clone(),
             approval: (statement.statement.choice == Choice::Approve).then(|| statement.signature.clone()),
         }),
-        Body::Changed { change } => changes.push(Change::ChangeInput(change.clone())),
+        Body::Changed { change, .. } => changes.push(Change::ChangeInput(change.clone())),
         Body::Invited { invitation } => changes.push(Change::Invite(Box::new(invitation.clone()))),
         Body::Enrolling { act, .. } => changes.push(Change::Redeem(act.clone())),
         Body::Reconciled { statement, due } => changes.push(Change::Account {

@@ -178,7 +178,7 @@ fn bodies() -> Vec<(Actor, Body)> {
         (Actor::Gate, Body::Started { inputs, development: true }),
         (person("ada"), Body::ChangeProposed { terms: Box::new(change_terms()) }),
         (person("bob"), Body::ChangeDecided { statement: Box::new(stated(change_statement(), &key(2))) }),
-        (person("bob"), Body::Changed { change }),
+        (person("bob"), Body::Changed { change, retired: None }),
         (Actor::Gate, Body::InputRefused { control: Control::Policy, found: Some(digest("found")) }),
         (Actor::Gate, Body::InputRestored { control: Control::Policy }),
         (
@@ -357,6 +357,16 @@ fn records_with_less_in_them_are_read_back() {
         halt(Reach::Soft, Some(id("cyd"))),
         halt(Reach::Hard, None),
         Body::Applied { step: 3, after: digest("after"), last: false },
+        Body::Changed {
+            change: Change {
+                id: id("change-2"),
+                control: Control::Registry,
+                old: digest("registry"),
+                new: digest("new"),
+                author: id("ada"),
+            },
+            retired: Some([passkey("bob").passkey.id].into()),
+        },
         Body::Strangers { from_ms: at(0), until_ms: at(0), turned_away: BTreeMap::new() },
         Body::Genesis {
             origin: String::new(),

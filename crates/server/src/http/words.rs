@@ -129,7 +129,11 @@ pub(crate) fn moment(body: &Body) -> String {
             };
             format!("{said} change {}", statement.statement.terms.id)
         }
-        Body::Changed { change } => format!("the {} was replaced by change {}", change.control, change.id),
+        Body::Changed { change, retired } => {
+            let gone: String =
+                retired.iter().flatten().map(|id| format!("; passkey {id} signs no more")).collect();
+            format!("the {} was replaced by change {}{gone}", change.control, change.id)
+        }
         Body::InputRefused { control, .. } => {
             format!("the {control} on disk is not the one in force: T1 and T2 are suspended")
         }
