@@ -25,7 +25,7 @@ fn words() -> Words {
 
 /// What alice and bob did.
 fn account(bench: &Bench) -> Account {
-    let ago = |ms: u64| Timestamp::from_ms(bench.clock.now().ms() - ms).unwrap();
+    let ago = |ms: u64| Timestamp::from_ms(bench.clock.now().ms().saturating_sub(ms)).unwrap();
     Account {
         origin: bench.store.head().origin.clone(),
         action: Some("process.restart".parse().unwrap()),
