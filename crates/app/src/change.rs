@@ -264,7 +264,11 @@ async fn put_in_force(gate: &Gate, terms: &ChangeTerms, mut records: Vec<Record>
         let fact = format!("it would be {} now, {} was approved", loaded.digest, terms.new);
         return Err(Refusal::new(Blame::Conflict, "stale-change", fact, "propose it anew").into());
     }
-    records.push(Record::new(gate.now(), Actor::Gate, None, Body::Changed { change: change(terms) }));
+    // Whoever reads the ledger alone must see which passkeys sign no more: it has only the digest of the registry's text.
+    let (before, after) = (&gate.controls.registry, &loaded.gate.controls.registry);
+    let retired = (terms.control == Control::Registry).then(|| before.passkeys_gone_in(after));
+    let body = Body::Changed { change: change(terms), retired };
+    records.push(Record::new(gate.now(), Actor::Gate, None, body));
     // If we stop before this returns, nothing changed. If after it, the next start finds the activated text beside the ledger and
     // puts it on disk.
     // Only beside the inputs that it was loaded with: two changes at once would else put a gate in force that nobody loaded.

@@ -31,6 +31,7 @@ pub mod preview;
 pub mod projection;
 pub mod propose;
 pub mod receipt;
+pub mod reconcile;
 pub mod recover;
 pub mod refusal;
 mod requester;

@@ -54,6 +54,7 @@ impl From<StoreError> for Refusal {
             | StoreError::Crowded
             | StoreError::KnownRequest
             | StoreError::NotOpen(_)
+            | StoreError::AccountNotOpen(_)
             | StoreError::DecidedBefore { .. } => {
                 Self::new(Blame::Conflict, "too-late", fact, "look at the plan as it is now")
             }

@@ -187,6 +187,7 @@ impl PlanView {
             | Body::Applying { .. }
             | Body::Succeeded { .. }
             | Body::Undone { .. }
+            | Body::Reconciled { .. }
             | Body::Evaluated { .. }
             | Body::Refused { .. } => {}
         }

@@ -32,6 +32,7 @@ mod suite {
     mod outcomes;
     mod passkeys;
     mod races;
+    mod reconciliations;
     mod refusals;
     mod resolutions;
     mod reviews;
@@ -45,5 +46,6 @@ mod suite {
     mod support;
     mod texts;
     mod tiers;
+    mod told_everybody;
     mod undo;
 }

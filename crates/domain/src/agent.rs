@@ -250,6 +250,16 @@ impl Registry {
         people.map(|person| (person.id.clone(), person.credentials())).collect()
     }
 
+    /// The passkeys of this registry that are nobody's in another one.
+    #[must_use]
+    pub fn passkeys_gone_in(&self, other: &Self) -> BTreeSet<CredentialId> {
+        let ids = |registry: &Self| -> BTreeSet<CredentialId> {
+            let passkeys = registry.people().flat_map(|person| &person.passkeys);
+            passkeys.map(|passkey| passkey.id.clone()).collect()
+        };
+        ids(self).difference(&ids(other)).cloned().collect()
+    }
+
     /// Whether two people have passkeys that were enrolled by different acts: before that, nobody could release what needs two
     /// with strong authentication.
     #[must_use]

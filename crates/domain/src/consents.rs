@@ -2,7 +2,8 @@
 //!
 //! The first administrators' credentials stand in genesis. A passkey counts from the change on that put it into the registry, and
 //! a change only with the approvals that it names. Whoever signs with a key that came into the registry by its text alone has to be
-//! told to [`Audit::new`]: the ledger has no more than the digest of that text.
+//! told to [`Audit::new`]: the ledger has no more than the digest of that text. A passkey counts no more from the change on that took
+//! it out of the registry, where the record of that change says so; [`Audit::registries`] tells where one does not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,12 +11,12 @@ use crate::{
     Digest, Id, Tier,
     actor::Actor,
     approval::{Choice, HoldTerms, SignedStatement},
-    change::{ChangeStatement, ChangeTerms},
+    change::{Change, ChangeStatement, ChangeTerms, Control},
     id::kind,
     passkey::{CredentialId, Passkey, counter_follows},
     permit::needed,
     plan::Requester,
-    proof::{Credentials, Proven},
+    proof::{Credentials, Proof, Proven},
     record::{Body, Record},
     signed::{Signed, Statement},
 };
@@ -44,6 +45,19 @@ pub struct Fault {
     pub what: String,
 }
 
+/// A registry of people and agents, and the entries under which it was in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InForce {
+    /// Its digest: the ledger does not have its text.
+    pub digest: Digest,
+    /// The entry that put it in force.
+    pub from: u64,
+    /// The entry that replaced it; none while it is in force.
+    pub until: Option<u64>,
+    /// The passkeys that it took out; none where the ledger does not say which.
+    pub retired: Option<BTreeSet<CredentialId>>,
+}
+
 /// The fold over a ledger's records, in order.
 #[derive(Debug, Default)]
 pub struct Audit {
@@ -52,6 +66,9 @@ pub struct Audit {
     changes: BTreeMap<Id<kind::Change>, (ChangeTerms, BTreeSet<Id<kind::Person>>)>,
     plans: BTreeMap<Id<kind::Plan>, Waiting>,
     counters: BTreeMap<CredentialId, u32>,
+    // Those that are out of the registry, and the entry that took them out.
+    retired: BTreeMap<CredentialId, u64>,
+    registries: Vec<InForce>,
     found: Vec<Found>,
     faults: Vec<Fault>,
 }
@@ -86,6 +103,12 @@ impl Audit {
         &self.faults
     }
 
+    /// The registries that were in force, in order.
+    #[must_use]
+    pub fn registries(&self) -> &[InForce] {
+        &self.registries
+    }
+
     /// Takes the next record.
     pub fn take(&mut self, index: u64, record: &Record) {
         if let Err(what) = self.check(index, record) {
@@ -95,7 +118,9 @@ impl Audit {
 
     fn check(&mut self, index: u64, record: &Record) -> Result<(), String> {
         match &record.body {
-            Body::Genesis { administrators, .. } => {
+            Body::Genesis { administrators, inputs, .. } => {
+                let (digest, retired) = (inputs.registry, Some(BTreeSet::new()));
+                self.registries.push(InForce { digest, from: index, until: None, retired });
                 for (person, credentials) in administrators {
                     self.people.insert(person.clone(), credentials.clone());
                 }
@@ -110,7 +135,7 @@ impl Audit {
                 self.changes.insert(terms.id.clone(), (terms.as_ref().clone(), BTreeSet::new()));
             }
             Body::ChangeDecided { statement } => self.decided(index, statement)?,
-            Body::Changed { change } => self.changed(&change.id)?,
+            Body::Changed { change, retired } => self.changed(index, change, retired.as_ref())?,
             Body::Proposed { plan, .. } => {
                 let id = record.plan.clone().ok_or("a plan without a name")?;
                 let digest = plan.digest().map_err(|err| err.to_string())?;
@@ -147,6 +172,11 @@ impl Audit {
             Body::Resumed { statement } => {
                 let about = Digest::of(&statement.statement.halt).map_err(|err| err.to_string())?;
                 self.said(index, statement, "ended a halt".to_owned(), about)?;
+            }
+            Body::Reconciled { statement, .. } => {
+                let said = format!("{} what was done outside", statement.statement.part.as_str());
+                let about = statement.statement.account.digest().map_err(|err| err.to_string())?;
+                self.said(index, statement, said, about)?;
             }
             Body::Started { .. }
             | Body::InputRefused { .. }
@@ -214,6 +244,7 @@ impl Audit {
         about: Digest,
     ) -> Result<(), String> {
         let person = signed.statement.by().clone();
+        self.is_current(&signed.signature)?;
         let proven = signed.check(self.credentials(&person)?).map_err(|err| with_source(&err))?;
         self.note(Found { index, person, passkey: passkey_of(&proven), said, about }, &proven)
     }
@@ -244,7 +275,17 @@ impl Audit {
         Ok(())
     }
 
-    fn changed(&mut self, id: &Id<kind::Change>) -> Result<(), String> {
+    fn changed(
+        &mut self,
+        index: u64,
+        change: &Change,
+        retired: Option<&BTreeSet<CredentialId>>,
+    ) -> Result<(), String> {
+        // Whether or not it had its approvals: the gate went by it from here on.
+        if change.control == Control::Registry {
+            self.replaced(index, change.new, retired);
+        }
+        let id = &change.id;
         let Some((terms, approved)) = self.changes.get(id) else {
             return Err(format!("change `{id}` was never proposed"));
         };
@@ -256,13 +297,35 @@ impl Audit {
             ));
         }
         if let Some((person, passkey)) = self.enrolling.remove(id) {
+            self.retired.remove(&passkey.id);
             self.people.entry(person).or_default().passkeys.push(passkey);
         }
         Ok(())
     }
 
+    /// Another registry is in force from an entry on, and these passkeys are in it no more.
+    fn replaced(&mut self, index: u64, digest: Digest, retired: Option<&BTreeSet<CredentialId>>) {
+        if let Some(before) = self.registries.last_mut() {
+            before.until = Some(index);
+        }
+        self.registries.push(InForce { digest, from: index, until: None, retired: retired.cloned() });
+        for id in retired.into_iter().flatten() {
+            self.retired.insert(id.clone(), index);
+            self.people.values_mut().for_each(|theirs| theirs.passkeys.retain(|passkey| passkey.id != *id));
+        }
+    }
+
+    /// Why a proof cannot count whoever made it: its passkey is out of the registry.
+    fn is_current(&self, proof: &Proof) -> Result<(), String> {
+        let Some((id, since)) = proof.passkey().and_then(|id| Some((id, self.retired.get(id)?))) else {
+            return Ok(());
+        };
+        Err(format!("signed with passkey `{id}`, which entry {since} took out of the registry"))
+    }
+
     fn on_hold(&mut self, index: u64, record: &Record, signed: &SignedStatement) -> Result<(), String> {
         let person = signed.statement.approver.clone();
+        self.is_current(&signed.signature)?;
         let credentials = self.credentials(&person)?.clone();
         let plan = self.plan(record)?;
         let terms = plan.terms.clone().ok_or("a decision on a plan that is not held")?;

@@ -127,6 +127,15 @@ impl Credentials {
 }
 
 impl Proof {
+    /// The passkey that it names, unchecked; none for a key.
+    #[must_use]
+    pub const fn passkey(&self) -> Option<&CredentialId> {
+        match self {
+            Self::Key(_) => None,
+            Self::Passkey(assertion) => Some(&assertion.credential),
+        }
+    }
+
     /// The passkey that it names and the counter that it carries, unchecked; none for a key.
     #[must_use]
     pub fn counter(&self) -> Option<(&CredentialId, u32)> {

@@ -23,9 +23,10 @@ use crate::{
     lease::LeaseInfo,
     limits::Footprint,
     narrowing::NarrowStatement,
-    passkey::Passkey,
+    passkey::{CredentialId, Passkey},
     plan::Plan,
     proof::{Credentials, Proof},
+    reconcile::{Due, ReconcileStatement},
     signed::Signed,
     trigger::SignedEvidence,
 };
@@ -115,6 +116,10 @@ pub enum Body {
     Changed {
         /// The change.
         change: Change,
+        /// Passkeys that signed until now and do not any more, for they are not in the registry that comes in force. None where another
+        /// input was replaced, and in records of before this was written down.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retired: Option<BTreeSet<CredentialId>>,
     },
     /// A control input on disk is not the one in force. That one stays in force, and T1 and T2 are suspended.
     InputRefused {
@@ -361,6 +366,13 @@ pub enum Body {
         /// Their words.
         note: Submitted,
     },
+    /// A person says what was done outside of Holdpoint, or confirms or looks at what another one said. It permits nothing.
+    Reconciled {
+        /// Their statement.
+        statement: Box<Signed<ReconcileStatement>>,
+        /// The look that is owed from now on; with the report alone.
+        due: Option<Due>,
+    },
     /// Whether an agent may do something that changes nothing was asked and answered, without a plan: nothing was measured
     /// and nothing runs. The answer is in the decision.
     Evaluated {
@@ -400,6 +412,8 @@ pub enum Request {
     Review,
     /// To resolve a run in doubt.
     Resolve,
+    /// To record what was done outside.
+    Reconcile,
     /// To halt.
     Halt,
     /// To let it go on after a halt.
@@ -518,6 +532,8 @@ impl Body {
             Some(&statement.signature)
         } else if let Self::Resumed { statement } = self {
             Some(&statement.signature)
+        } else if let Self::Reconciled { statement, .. } = self {
+            Some(&statement.signature)
         } else {
             None
         }
@@ -575,6 +591,7 @@ impl Body {
             | Self::RevocationAsked { .. }
             | Self::Revoked { .. }
             | Self::ReviewOwed { .. }
+            | Self::Reconciled { .. }
             | Self::Evaluated { .. }
             | Self::Refused { .. } => None,
         }
@@ -644,6 +661,7 @@ impl Body {
             Self::ReviewOwed { .. } => "review_owed",
             Self::Reviewed { .. } => "reviewed",
             Self::Resolved { .. } => "resolved",
+            Self::Reconciled { .. } => "reconciled",
             Self::Evaluated { .. } => "evaluated",
             Self::Refused { .. } => "refused",
         }

@@ -47,6 +47,8 @@ pub enum Purpose {
     Resume,
     /// A person narrows a plan.
     Narrowing,
+    /// A person says what was done outside of Holdpoint.
+    Reconciliation,
 }
 
 /// A signature that does not hold.
@@ -79,6 +81,7 @@ impl Purpose {
             Self::Resolution => b"holdpoint-resolution-v1\0",
             Self::Resume => b"holdpoint-resume-v1\0",
             Self::Narrowing => b"holdpoint-narrowing-v1\0",
+            Self::Reconciliation => b"holdpoint-reconciliation-v1\0",
         }
     }
 

@@ -11,6 +11,7 @@
 
 mod suite {
     mod approvals;
+    mod audits;
     mod canonical;
     mod catalogues;
     mod consents;

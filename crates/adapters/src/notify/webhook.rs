@@ -68,6 +68,9 @@ pub fn webhook_body(message: &Message) -> Value {
         Subject::Change { change, control, approvals } => {
             json!({"change": {"id": change, "control": control, "approvals": approvals}})
         }
+        Subject::Account { account, action, target, people, part } => json!({"account": {
+            "digest": account, "action": action, "target": target, "people": people, "state": part,
+        }}),
         Subject::Input { control } => json!({"input": {"control": control}}),
         Subject::Gate { halt } => json!({"gate": {"halt": halt}}),
     };

@@ -4,7 +4,7 @@
 use std::fmt::Display;
 
 use holdpoint_app::notify::{Event, Message, StepCard, Subject, Why};
-use holdpoint_domain::{Timestamp, halt::Reach, text::visible};
+use holdpoint_domain::{Timestamp, halt::Reach, plan::EMERGENCY, reconcile::Part, text::visible};
 use serde::Serialize;
 
 /// Longest title. Two chats cut their own at 150; one that we cut shows that it was.
@@ -28,6 +28,8 @@ pub(super) fn why(why: Why) -> String {
         Why::Unanswered => "unanswered".to_owned(),
         Why::NotStarted => "not_started".to_owned(),
         Why::NotTold => "not_told".to_owned(),
+        Why::GlassAsked => "glass_asked".to_owned(),
+        Why::GlassRuns => "glass_runs".to_owned(),
     }
 }
 
@@ -79,6 +81,9 @@ fn what(message: &Message) -> String {
         Event::InputRestored => "In force again",
         Event::Halted => "HALTED",
         Event::Resumed => "Resumed",
+        Event::BreakGlass if message.about.why == Some(Why::GlassRuns) => "BREAK-GLASS runs",
+        Event::BreakGlass => "BREAK-GLASS asked for",
+        Event::Reconciled => "Done outside of Holdpoint",
         Event::Test => "Test of a channel",
     };
     match &message.about.subject {
@@ -91,6 +96,11 @@ fn what(message: &Message) -> String {
             format!("{verb}: {first}{more}")
         }
         Subject::Change { control, .. } => format!("{verb}: {} by {by}", shown(control)),
+        Subject::Account { action, target, part, .. } => {
+            let action = action.as_ref().map_or_else(|| "something".to_owned(), shown);
+            let part = if *part == Part::Disputed { "DISPUTED" } else { part.as_str() };
+            format!("{verb}, {part}: {action} on {}", shown(target))
+        }
         Subject::Input { control } => format!("{verb}: the {} on disk", shown(control)),
         Subject::Gate { halt: Some(Reach::Hard) } => format!("{verb}: nothing starts, and no undo goes on"),
         Subject::Gate { halt: Some(Reach::Soft) } => format!("{verb}: nothing starts"),
@@ -129,7 +139,10 @@ pub(super) fn lines(message: &Message, now: Timestamp) -> Vec<Line> {
                 let rules: Vec<_> = rules.iter().map(shown).collect();
                 lines.push(("Asked for by", rules.join(", ")));
             }
-            lines.push(("Proposed by", format!("agent {}", shown(agent))));
+            // Whoever asked stands under `By`.
+            if agent.as_str() != EMERGENCY {
+                lines.push(("Proposed by", format!("agent {}", shown(agent))));
+            }
             lines.push(("Plan", shown(plan)));
         }
         Subject::Change { change, control, approvals } => {
@@ -138,6 +151,12 @@ pub(super) fn lines(message: &Message, now: Timestamp) -> Vec<Line> {
                 lines.push(("Needs", format!("{needed} to approve, none of them the author")));
             }
             lines.push(("Change", shown(change)));
+        }
+        Subject::Account { account, people, part, .. } => {
+            let people: Vec<_> = people.iter().map(shown).collect();
+            lines.push(("Done by", people.join(", ")));
+            lines.push(("State", said(*part).to_owned()));
+            lines.push(("Account", account.to_string()));
         }
         Subject::Input { control } => {
             lines.push(("Control input", shown(control)));
@@ -170,12 +189,23 @@ pub(super) fn lines(message: &Message, now: Timestamp) -> Vec<Line> {
     lines
 }
 
+const fn said(part: Part) -> &'static str {
+    match part {
+        Part::Reported => "one of them says so; another one must confirm it, and somebody else look at it",
+        Part::Confirmed => "two of them say so; somebody else must look at it",
+        Part::Reviewed => "somebody else looked, and found it as it was told",
+        Part::Disputed => "somebody else looked, and found it otherwise",
+    }
+}
+
 fn sentence(reason: Why) -> String {
     match reason {
         Why::Failed(_) | Why::Doubt(_) => why(reason).replace('_', " "),
         Why::Unanswered => "nobody answered in time, which denies".to_owned(),
         Why::NotStarted => "it was not started in time".to_owned(),
         Why::NotTold => "whether its trigger holds could not be told in time".to_owned(),
+        Why::GlassAsked => "somebody asks for it beyond policy; two people must release it".to_owned(),
+        Why::GlassRuns => "two people released it beyond policy".to_owned(),
     }
 }
 

@@ -9,7 +9,9 @@ use holdpoint_app::projection::{
 };
 use rusqlite::Connection;
 
-use super::rows::{PLAN_COLUMNS, Tables, change_row, invitation_row, lease_row, parsed, plan_row, run_row};
+use super::rows::{
+    PLAN_COLUMNS, Tables, account_row, change_row, invitation_row, lease_row, parsed, plan_row, run_row,
+};
 
 /// What the tables say.
 fn load(conn: &Connection) -> rusqlite::Result<Memory> {
@@ -33,6 +35,10 @@ fn load(conn: &Connection) -> rusqlite::Result<Memory> {
     })?;
     each(conn, "SELECT row, act FROM invitations", |row| {
         memory.invitations.insert(parsed(row, 1)?, invitation_row(row)?);
+        Ok(())
+    })?;
+    each(conn, "SELECT row, digest, first_index FROM accounts", |row| {
+        memory.accounts.insert(parsed(row, 1)?, account_row(row)?);
         Ok(())
     })?;
     each(conn, "SELECT target, plan FROM locks", |row| {
@@ -81,6 +87,9 @@ pub(super) fn rewrite(memory: Memory, conn: &Connection) -> rusqlite::Result<()>
         tables.put_counter(&passkey, counter)?;
     }
     memory.invitations.into_values().try_for_each(|row| tables.put_invitation(row))?;
+    for (digest, row) in memory.accounts {
+        tables.put_account(digest, row)?;
+    }
     for (target, plan) in memory.locks {
         tables.lock(&target, &plan)?;
     }
@@ -92,12 +101,13 @@ pub(super) fn rewrite(memory: Memory, conn: &Connection) -> rusqlite::Result<()>
 }
 
 /// The tables of projections; those that others point to come first.
-const PROJECTIONS: [&str; 9] = [
+const PROJECTIONS: [&str; 10] = [
     "plans",
     "nonces",
     "decisions_on_hold",
     "passkeys_used",
     "invitations",
+    "accounts",
     "locks",
     "leases",
     "runs",

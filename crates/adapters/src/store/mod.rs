@@ -46,7 +46,7 @@ use std::thread::JoinHandle;
 use async_trait::async_trait;
 use holdpoint_app::{
     port::{Appended, Entry, Head, KeptText, PlanFilter, PlanRow, RequestRow, Store, StoreError, Txn},
-    projection::{ChangeRow, RunFilter, RunRow},
+    projection::{AccountRow, ChangeRow, RunFilter, RunRow},
 };
 use holdpoint_domain::{
     Commitment, Digest, Id, enrol::InvitationState, facts::Inputs, halt::Halt, id::kind, lease::LeaseInfo,
@@ -283,6 +283,17 @@ impl Store for SqliteStore {
 
     async fn input_changes(&self, limit: u32) -> Result<Vec<ChangeRow>, StoreError> {
         self.readers.read(move |conn| read::input_changes(conn, limit)).await
+    }
+
+    async fn account(&self, digest: &Digest) -> Result<Option<AccountRow>, StoreError> {
+        let digest = *digest;
+        self.readers
+            .read(move |conn| rows::account_by_digest(conn, &digest).map_err(|err| error::unreadable(&err)))
+            .await
+    }
+
+    async fn accounts(&self, limit: u32) -> Result<Vec<AccountRow>, StoreError> {
+        self.readers.read(move |conn| read::accounts(conn, limit)).await
     }
 
     async fn invitation(&self, act: &Id<kind::Act>) -> Result<Option<InvitationState>, StoreError> {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use holdpoint_app::{
     port::{Entry, KeptText, PlanFilter, PlanRow, RequestAnswer, RequestRow, StoreError},
-    projection::{ChangeRow, RunFilter, RunRow},
+    projection::{AccountRow, ChangeRow, RunFilter, RunRow},
 };
 use holdpoint_domain::{Commitment, Digest, Id, digest::Salt, flow::State, id::kind, lease::LeaseInfo};
 use holdpoint_ledger::{
@@ -20,7 +20,9 @@ use rusqlite::{Connection, OptionalExtension as _, ToSql};
 use tokio::sync::Semaphore;
 
 use super::error::unreadable;
-use super::rows::{PLAN_COLUMNS, RUN_COLUMNS, change_row, int, lease_row, plan_row, run_row, sql_int};
+use super::rows::{
+    PLAN_COLUMNS, RUN_COLUMNS, account_row, change_row, int, lease_row, plan_row, run_row, sql_int,
+};
 use super::schema::open_reader;
 
 /// Connections that read at the same time: reads are short, and more would only take turns on the processors.
@@ -189,6 +191,15 @@ pub(super) fn input_changes(conn: &Connection, limit: u32) -> Result<Vec<ChangeR
     let read = || -> rusqlite::Result<Vec<_>> {
         let sql = "SELECT row, id, first_index FROM input_changes ORDER BY first_index DESC LIMIT ?1";
         conn.prepare_cached(sql)?.query_map([limit], change_row)?.collect()
+    };
+    read().map_err(|err| unreadable(&err))
+}
+
+/// What was done outside of Holdpoint, newest first.
+pub(super) fn accounts(conn: &Connection, limit: u32) -> Result<Vec<AccountRow>, StoreError> {
+    let read = || -> rusqlite::Result<Vec<_>> {
+        let sql = "SELECT row, digest, first_index FROM accounts ORDER BY first_index DESC LIMIT ?1";
+        conn.prepare_cached(sql)?.query_map([limit], account_row)?.collect()
     };
     read().map_err(|err| unreadable(&err))
 }

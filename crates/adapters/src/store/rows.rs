@@ -6,12 +6,12 @@ use std::str::FromStr;
 use holdpoint_app::{
     port::PlanRow,
     projection::{
-        ChangeRow, RunRow,
+        AccountRow, ChangeRow, RunRow,
         apply::{NonceRow, Rows},
     },
 };
 use holdpoint_domain::{
-    Id, Tier, Timestamp, enrol::InvitationState, flow::State, id::kind, lease::LeaseInfo,
+    Digest, Id, Tier, Timestamp, enrol::InvitationState, flow::State, id::kind, lease::LeaseInfo,
     passkey::CredentialId,
 };
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, ToSql, params, types::Type};
@@ -119,6 +119,14 @@ pub(super) fn change_row(row: &Row<'_>) -> rusqlite::Result<ChangeRow> {
     let change: ChangeRow = serde_json::from_str(row.get_ref(0)?.as_str()?).map_err(|err| unfit(0, err))?;
     let same = row.get::<_, String>(1)? == change.terms.id.as_str() && int(row, 2)? == change.first_index;
     if same { Ok(change) } else { Err(unfit(0, "the columns of a change are not its own")) }
+}
+
+/// Reads the columns `row, digest, first_index` of what was done outside.
+pub(super) fn account_row(row: &Row<'_>) -> rusqlite::Result<AccountRow> {
+    let account: AccountRow = serde_json::from_str(row.get_ref(0)?.as_str()?).map_err(|err| unfit(0, err))?;
+    let digest = account.account.digest().map_err(|err| unfit(0, err))?;
+    let same = parsed::<Digest>(row, 1)? == digest && int(row, 2)? == account.first_index;
+    if same { Ok(account) } else { Err(unfit(0, "the columns of an account are not its own")) }
 }
 
 /// Reads the columns `row, act` of an invitation.
@@ -231,6 +239,16 @@ impl Rows for Tables<'_> {
         self.execute(sql, &[&row.invitation.act.as_str(), &json(&row)?]).map(|_| ())
     }
 
+    fn account(&mut self, digest: &Digest) -> rusqlite::Result<Option<AccountRow>> {
+        account_by_digest(self.conn, digest)
+    }
+
+    fn put_account(&mut self, digest: Digest, row: AccountRow) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO accounts (first_index, digest, row) VALUES (?1, ?2, ?3)
+                   ON CONFLICT (first_index) DO UPDATE SET row = ?3";
+        self.execute(sql, &[&sql_int(row.first_index)?, &digest.to_string(), &json(&row)?]).map(|_| ())
+    }
+
     fn holder(&mut self, target: &Id<kind::Target>) -> rusqlite::Result<Option<Id<kind::Plan>>> {
         let mut statement = self.conn.prepare_cached("SELECT plan FROM locks WHERE target = ?1")?;
         statement.query_row([target.as_str()], |row| parsed(row, 0)).optional()
@@ -290,6 +308,12 @@ pub(super) fn invitation_by_act(
 ) -> rusqlite::Result<Option<InvitationState>> {
     let sql = "SELECT row, act FROM invitations WHERE act = ?1";
     conn.prepare_cached(sql)?.query_row([act.as_str()], invitation_row).optional()
+}
+
+/// What was done outside, by the digest of its account.
+pub(super) fn account_by_digest(conn: &Connection, digest: &Digest) -> rusqlite::Result<Option<AccountRow>> {
+    let sql = "SELECT row, digest, first_index FROM accounts WHERE digest = ?1";
+    conn.prepare_cached(sql)?.query_row([digest.to_string()], account_row).optional()
 }
 
 /// The last counter of a passkey; none where it signed nothing yet.

@@ -9,7 +9,7 @@ use super::error::OpenError;
 use crate::step::Step;
 
 /// The latest schema version that this code knows.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// The oldest version that still opens.
 const FIRST_VERSION: i64 = 1;
 /// `hldp`, in the header of the file: says whose database it is.
@@ -89,6 +89,12 @@ CREATE TABLE invitations (
     act TEXT PRIMARY KEY,
     row TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE accounts (
+    first_index INTEGER PRIMARY KEY CHECK (first_index >= 0),
+    digest      TEXT NOT NULL UNIQUE,
+    row         TEXT NOT NULL
+) STRICT;
 
 CREATE TABLE locks (
     target TEXT PRIMARY KEY,
@@ -190,15 +196,26 @@ CREATE TABLE invitations (
     row TEXT NOT NULL
 ) STRICT, WITHOUT ROWID";
 
+/// What version 3 added: what was done outside of Holdpoint.
+const ACCOUNTS: &str = "CREATE TABLE accounts (
+    first_index INTEGER PRIMARY KEY CHECK (first_index >= 0),
+    digest      TEXT NOT NULL UNIQUE,
+    row         TEXT NOT NULL
+) STRICT";
+
 /// Brings the tables of an earlier version to this one. The projections are folded from the log at every start, so that they only
 /// have to be there.
 fn migrate(conn: &mut Connection) -> Result<(), OpenError> {
-    if conn.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? == VERSION {
+    let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version == VERSION {
         return Ok(());
     }
     // If we stop here, the store is of one version or of the other: one transaction.
     let txn = conn.transaction()?;
-    txn.execute_batch(PASSKEYS)?;
+    if version == FIRST_VERSION {
+        txn.execute_batch(PASSKEYS)?;
+    }
+    txn.execute_batch(ACCOUNTS)?;
     txn.pragma_update(None, "user_version", VERSION)?;
     Step::StoreCreate.take(|_| txn.commit())?;
     Ok(())
@@ -229,7 +246,7 @@ fn check_owner(conn: &Connection, path: &Path) -> Result<bool, OpenError> {
     if version > VERSION {
         return Err(OpenError::Newer { known: VERSION, got: version });
     }
-    if version == VERSION || version == FIRST_VERSION {
+    if (FIRST_VERSION..=VERSION).contains(&version) {
         Ok(false)
     } else {
         Err(OpenError::corrupt(None, format!("schema version {version} never existed")))

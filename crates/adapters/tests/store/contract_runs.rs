@@ -157,7 +157,7 @@ fn replaced(change: &str, old: &str, new: &str, approvers: &[&str]) -> Vec<Recor
         new: digest(new),
         author: id("ada"),
     };
-    records.push(record(None, Body::Changed { change }));
+    records.push(record(None, Body::Changed { change, retired: None }));
     records
 }
 

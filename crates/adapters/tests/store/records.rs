@@ -22,6 +22,7 @@ use holdpoint_domain::{
     limits::Footprint,
     passkey::Authenticator,
     plan::{Plan, Requester, Step},
+    reconcile::{Account, Due, Part, ReconcileStatement},
     record::{AgentContext, Body, DoubtWhy, FailWhy, Record, Submitted},
     signature::Signature,
     signed::Signed,
@@ -75,6 +76,28 @@ pub(crate) fn resumed(halt: &Halt) -> Record {
     // The store does not judge who signed; whoever appends has.
     let signature = Signature::from_bytes([0; 64]).into();
     record(None, Body::Resumed { statement: Box::new(Signed { statement, signature }) })
+}
+
+/// What ada and bob did outside, as one of the three says it.
+pub(crate) fn reconciled(part: Part) -> Record {
+    let account = Account {
+        origin: "gate.example/log".to_owned(),
+        action: None,
+        target: id("worker-1"),
+        from_ms: at(NOW - 2),
+        until_ms: at(NOW - 1),
+        people: [id("ada"), id("bob")].into(),
+        incident: None,
+        words: kept("by hand").commitment,
+    };
+    let (by, due) = match part {
+        Part::Reported => ("ada", Some(Due { due_at_ms: at(NOW + 1), owner: id("sre") })),
+        Part::Confirmed => ("bob", None),
+        Part::Reviewed | Part::Disputed => ("cyd", None),
+    };
+    let statement = ReconcileStatement::new(account, part, id(by));
+    let signature = Signature::from_bytes([0; 64]).into();
+    record(None, Body::Reconciled { statement: Box::new(Signed { statement, signature }), due })
 }
 
 /// A passkey of somebody.

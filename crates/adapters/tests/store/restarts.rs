@@ -9,11 +9,11 @@ use holdpoint_adapters::store::{OpenError, SqliteConfig, SqliteStore};
 use holdpoint_app::port::{Store, StoreError, Txn};
 use holdpoint_app::projection::RunFilter;
 use holdpoint_app::receipt::Receipt;
-use holdpoint_domain::flow::State;
+use holdpoint_domain::{flow::State, reconcile::Part};
 use holdpoint_ledger::key::Ed25519NoteSigner;
 use tempfile::TempDir;
 
-use super::records::{Life, at, genesis, id, inputs, kept, passkey, started, txn};
+use super::records::{Life, at, genesis, id, inputs, kept, passkey, reconciled, started, txn};
 use super::sqlite::{ORIGIN, config, fresh, log_key, open, signer};
 
 /// Some of everything that start-up folds.
@@ -29,6 +29,7 @@ pub(crate) async fn furnish(store: &dyn Store) {
     let held = Life::new("held", 5);
     store.append(txn(held.to_hold(1))).await.unwrap();
     store.append(txn(vec![held.approved("ada"), held.asserted("bob", &passkey(1), 7)])).await.unwrap();
+    store.append(txn(vec![reconciled(Part::Reported), reconciled(Part::Confirmed)])).await.unwrap();
     while store.head().size < 300 {
         store.append(txn(vec![started(); 32])).await.unwrap();
     }
@@ -54,6 +55,11 @@ pub(crate) async fn answers(store: &dyn Store) -> String {
         let by_hold = store.plans(filter).await.unwrap();
         all.push_str(&format!("{indexes:?} {:?} {by_hold:?}\n", store.plan(&id(&life.plan)).await.unwrap()));
     }
+    let accounts = store.accounts(10).await.unwrap();
+    for row in &accounts {
+        assert_eq!(store.account(&row.account.digest().unwrap()).await.unwrap().as_ref(), Some(row));
+    }
+    all.push_str(&format!("{accounts:?}\n"));
     all.push_str(&format!("{:?}\n", store.live_leases().await.unwrap()));
     let mut runs = store.runs(RunFilter { owing: true, since: Some(at(0)), incident: None }).await.unwrap();
     runs.sort_by(|one, other| one.plan.cmp(&other.plan));
@@ -121,13 +127,13 @@ async fn a_foreign_or_newer_database_is_refused() {
     assert!(matches!(open(folder.path()), Err(OpenError::NotAStore { .. })));
     fs::remove_file(&path).unwrap();
     drop(open(folder.path()).unwrap());
-    edit("PRAGMA user_version = 3");
-    assert!(matches!(open(folder.path()), Err(OpenError::Newer { known: 2, got: 3 })));
+    edit("PRAGMA user_version = 4");
+    assert!(matches!(open(folder.path()), Err(OpenError::Newer { known: 3, got: 4 })));
     for never in [0, -1] {
         edit(&format!("PRAGMA user_version = {never}"));
         assert!(matches!(open(folder.path()), Err(OpenError::Corrupt { .. })), "{never}");
     }
-    edit("PRAGMA user_version = 2");
+    edit("PRAGMA user_version = 3");
     drop(open(folder.path()).unwrap());
     // A trigger would do what no record says.
     edit("CREATE TRIGGER t AFTER INSERT ON plans BEGIN DELETE FROM locks; END");
@@ -147,7 +153,7 @@ async fn t11_a_store_of_version_1_opens_and_counts_from_then_on() {
     store.append(txn(next.to_hold(9))).await.unwrap();
     let before = answers(&store).await;
     drop(store);
-    edit("DROP TABLE passkeys_used; DROP TABLE invitations; PRAGMA user_version = 1");
+    edit("DROP TABLE passkeys_used; DROP TABLE invitations; DROP TABLE accounts; PRAGMA user_version = 1");
     for _ in 0..2 {
         let store = open(folder.path()).unwrap();
         assert_eq!(answers(&store).await, before);
@@ -157,13 +163,32 @@ async fn t11_a_store_of_version_1_opens_and_counts_from_then_on() {
     }
     let version = rusqlite::Connection::open(&path).unwrap();
     let version: i64 = version.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 2);
+    assert_eq!(version, 3);
     open(folder.path()).unwrap().append(txn(vec![next.asserted("bob", &passkey(1), 8)])).await.unwrap();
     // A version 1 with something of its own is as wrong as it was.
     edit(
-        "DROP TABLE passkeys_used; DROP TABLE invitations; CREATE TABLE cats (name TEXT); PRAGMA user_version = 1",
+        "DROP TABLE passkeys_used; DROP TABLE invitations; DROP TABLE accounts; CREATE TABLE cats (name TEXT); PRAGMA user_version = 1",
     );
     assert!(matches!(open(folder.path()), Err(OpenError::Corrupt { .. })));
+}
+
+/// A store of before anything done outside could be recorded gets the table for it.
+#[tokio::test]
+async fn a_store_of_version_2_opens_and_takes_what_was_done_outside() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path()).unwrap();
+    furnish(&store).await;
+    let before = answers(&store).await;
+    drop(store);
+    let conn = rusqlite::Connection::open(folder.path().join("store.db")).unwrap();
+    conn.execute_batch("DROP TABLE accounts; PRAGMA user_version = 2").unwrap();
+    drop(conn);
+    let store = open(folder.path()).unwrap();
+    assert_eq!(answers(&store).await, before);
+    let again = store.append(txn(vec![reconciled(Part::Confirmed)])).await;
+    assert!(matches!(again, Err(StoreError::AccountNotOpen(_))), "{again:?}");
+    store.append(txn(vec![reconciled(Part::Disputed)])).await.unwrap();
+    assert_eq!(store.accounts(1).await.unwrap()[0].state(), Part::Disputed);
 }
 
 fn copy(from: &Path, to: &Path, names: &[&str]) {

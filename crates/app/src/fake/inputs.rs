@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use holdpoint_domain::{Digest, Id, change::Control, id::kind, passkey::Passkey};
+use holdpoint_domain::{Digest, Id, agent::Registry, change::Control, id::kind, passkey::Passkey};
 
 use crate::{
     gate::{Controls, Gate},
@@ -26,6 +26,18 @@ pub enum Loading {
     Refuses,
     /// As something else: with another digest than before.
     Otherwise,
+}
+
+/// The registry without the passkeys that a text of it names after the word `without`.
+fn without_some(registry: &Registry, control: Control, text: &str) -> Result<Registry, Vec<String>> {
+    if control != Control::Registry {
+        return Ok(registry.clone());
+    }
+    let is_named = |passkey: &Passkey| text.contains(&format!("without {}", passkey.id));
+    let mut people: Vec<_> = registry.people().cloned().collect();
+    people.iter_mut().for_each(|person| person.passkeys.retain(|passkey| !is_named(passkey)));
+    let agents = registry.agents().cloned().collect();
+    Registry::new(agents, people).map_err(|faults| faults.iter().map(ToString::to_string).collect())
 }
 
 /// Control inputs in memory.
@@ -97,7 +109,7 @@ impl Inputs for FakeInputs {
         let mut controls = Controls {
             catalogue: gate.controls.catalogue.clone(),
             inventory: gate.controls.inventory.clone(),
-            registry: gate.controls.registry.clone(),
+            registry: without_some(&gate.controls.registry, control, &text)?,
             limits: gate.controls.limits.clone(),
             executor_keys: gate.controls.executor_keys.clone(),
             retired_permit_keys: gate.controls.retired_permit_keys.clone(),

@@ -5,6 +5,7 @@ use holdpoint_domain::{
     change::Control,
     halt::Reach,
     id::kind,
+    reconcile::Part,
     record::{DoubtWhy, FailWhy},
 };
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,10 @@ pub enum Event {
     Halted,
     /// A person let it go on.
     Resumed,
+    /// People asked for an action beyond policy, or run it. Everybody is told, whatever the rules say.
+    BreakGlass,
+    /// A person said what was done outside of Holdpoint, or what they think of it. Everybody is told, whatever the rules say.
+    Reconciled,
     /// Nothing happened: an operator tries a channel.
     Test,
 }
@@ -127,6 +132,19 @@ pub enum Subject {
         /// How many administrators must approve; none once it is decided.
         approvals: Option<u32>,
     },
+    /// What was done outside of Holdpoint.
+    Account {
+        /// The digest of the account.
+        account: Digest,
+        /// The action of the catalogue that it was like, if there is one.
+        action: Option<Id<kind::Action>>,
+        /// What it was done to.
+        target: Id<kind::Target>,
+        /// Who did it.
+        people: Vec<Id<kind::Person>>,
+        /// What was said of it.
+        part: Part,
+    },
     /// A control input on disk.
     Input {
         /// Which one.
@@ -167,11 +185,15 @@ pub enum Why {
     NotStarted,
     /// The gate could not tell in time whether its trigger holds.
     NotTold,
+    /// Somebody asks for an action beyond policy, and two people must release it.
+    GlassAsked,
+    /// Two people released an action beyond policy, and it runs.
+    GlassRuns,
 }
 
 impl Event {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Held,
         Self::Approved,
         Self::Rejected,
@@ -193,6 +215,8 @@ impl Event {
         Self::InputRestored,
         Self::Halted,
         Self::Resumed,
+        Self::BreakGlass,
+        Self::Reconciled,
         Self::Test,
     ];
 
@@ -221,6 +245,8 @@ impl Event {
             Self::InputRestored => "input_restored",
             Self::Halted => "halted",
             Self::Resumed => "resumed",
+            Self::BreakGlass => "break_glass",
+            Self::Reconciled => "reconciled",
             Self::Test => "test",
         }
     }
@@ -234,7 +260,8 @@ impl Event {
             | Self::ReviewOwed
             | Self::ChangeProposed
             | Self::InputRefused
-            | Self::Halted => true,
+            | Self::Halted
+            | Self::Reconciled => true,
             Self::Approved
             | Self::Rejected
             | Self::Expired
@@ -250,8 +277,15 @@ impl Event {
             | Self::Changed
             | Self::InputRestored
             | Self::Resumed
+            | Self::BreakGlass
             | Self::Test => false,
         }
+    }
+
+    /// Whether everybody is told, over every channel, whatever the rules say: what goes round policy goes round no one's back.
+    #[must_use]
+    pub const fn is_for_everybody(self) -> bool {
+        matches!(self, Self::BreakGlass | Self::Reconciled)
     }
 }
 
@@ -263,6 +297,7 @@ impl Subject {
             (Self::Plan { hold: Some(hold), .. }, Event::Held) => format!("/holds/{hold}"),
             (Self::Plan { plan, .. }, _) => format!("/plans/{plan}"),
             (Self::Change { change, .. }, _) => format!("/changes/{change}"),
+            (Self::Account { .. }, _) => "/reconciliations".to_owned(),
             (Self::Input { .. }, _) => "/changes".to_owned(),
             (Self::Gate { .. }, _) => "/".to_owned(),
         }

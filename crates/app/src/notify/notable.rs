@@ -1,12 +1,14 @@
 //! What a record means to people: a pure function of the record, and of the plan that it is about.
 
 use holdpoint_domain::{
-    Id, Timestamp,
+    Digest, Id, Timestamp,
     actor::Actor,
     approval::Choice,
     change::Control,
     decision::Answer,
     id::kind,
+    plan::EMERGENCY,
+    reconcile::Part,
     record::{Body, Record},
     tier::Rung,
 };
@@ -25,12 +27,22 @@ pub enum Concern {
     Doubt(Id<kind::Plan>),
     /// A look that is owed at a run.
     Review(Id<kind::Plan>),
+    /// A look that is owed at what was done outside.
+    Account(Digest),
     /// A change that waits for administrators.
     Change(Id<kind::Change>),
     /// A control input on disk that is not the one in force.
     Input(Control),
     /// Everything is halted.
     Halt,
+}
+
+impl Concern {
+    /// Whether it is a look that somebody owes: it stays owed when it is overdue.
+    #[must_use]
+    pub const fn is_a_look(&self) -> bool {
+        matches!(self, Self::Review(_) | Self::Account(_))
+    }
 }
 
 /// What a record does to those who are told.
@@ -84,7 +96,8 @@ impl Reading {
             Body::Voided { .. } | Body::Narrowed { .. } => Self::closing(Event::Voided, plan(Concern::Hold)),
             Body::Permitted { .. } => Self { closes: plan(Concern::Hold), ..Self::default() },
             Body::Decided { decision, .. } => match decision.answer {
-                Answer::Deny => Self::told(Event::Denied),
+                // An emergency opened before it was decided.
+                Answer::Deny => Self::closing(Event::Denied, plan(Concern::Hold)),
                 Answer::Allow | Answer::Hold | Answer::Defer => Self::default(),
             },
             Body::Succeeded { .. } => Self::told(Event::Succeeded),
@@ -105,7 +118,7 @@ impl Reading {
                 }
                 Choice::Approve => Self::default(),
             },
-            Body::Changed { change } => {
+            Body::Changed { change, .. } => {
                 Self::closing(Event::Changed, Some(Concern::Change(change.id.clone())))
             }
             Body::InputRefused { control, .. } => {
@@ -116,6 +129,22 @@ impl Reading {
             }
             Body::Halted { .. } => Self::opening(Event::Halted, Some(Concern::Halt)),
             Body::Resumed { .. } => Self::closing(Event::Resumed, Some(Concern::Halt)),
+            Body::Reconciled { statement, .. } => {
+                // Without a canonical form it would not be in the ledger.
+                let account = statement.statement.account.digest().ok().map(Concern::Account);
+                match statement.statement.part {
+                    Part::Reported => Self::opening(Event::Reconciled, account),
+                    Part::Confirmed => Self::told(Event::Reconciled),
+                    Part::Reviewed | Part::Disputed => Self::closing(Event::Reconciled, account),
+                }
+            }
+            // It waits like its hold, so that a first look tells it.
+            Body::Proposed { plan: proposed, .. } if proposed.requester().is_emergency() => {
+                Self::opening(Event::BreakGlass, plan(Concern::Hold))
+            }
+            Body::Claimed { footprint, .. } if footprint.agent.as_str() == EMERGENCY => {
+                Self::told(Event::BreakGlass)
+            }
             Body::Genesis { .. }
             | Body::Started { .. }
             | Body::Strangers { .. }
@@ -168,11 +197,21 @@ fn subject(body: &Body, view: Option<&PlanView>) -> Option<Subject> {
         let terms = &statement.statement.terms;
         return Some(Subject::Change { change: terms.id.clone(), control: terms.control, approvals: None });
     }
-    if let Body::Changed { change } = body {
+    if let Body::Changed { change, .. } = body {
         return Some(Subject::Change { change: change.id.clone(), control: change.control, approvals: None });
     }
     if let Body::InputRefused { control, .. } | Body::InputRestored { control } = body {
         return Some(Subject::Input { control: *control });
+    }
+    if let Body::Reconciled { statement, .. } = body {
+        let (account, part) = (&statement.statement.account, statement.statement.part);
+        return Some(Subject::Account {
+            account: account.digest().ok()?,
+            action: account.action.clone(),
+            target: account.target.clone(),
+            people: account.people.iter().cloned().collect(),
+            part,
+        });
     }
     if let Body::Halted { halt } = body {
         return Some(Subject::Gate { halt: Some(halt.reach) });
@@ -218,6 +257,13 @@ fn why(body: &Body, view: Option<&PlanView>) -> Option<Why> {
     if let Body::InDoubt { why } = body {
         return Some(Why::Doubt(*why));
     }
+    // Only those of emergencies are told at all.
+    if matches!(body, Body::Proposed { .. }) {
+        return Some(Why::GlassAsked);
+    }
+    if matches!(body, Body::Claimed { .. }) {
+        return Some(Why::GlassRuns);
+    }
     if matches!(body, Body::Undone { .. }) {
         let undoing = |(_, record): &(u64, Record)| {
             if let Body::Undoing { why, .. } = &record.body { Some(*why) } else { None }
@@ -241,6 +287,9 @@ fn ends_at(body: &Body) -> Option<Timestamp> {
     }
     if let Body::ReviewOwed { due_at_ms, .. } = body {
         return Some(*due_at_ms);
+    }
+    if let Body::Reconciled { due: Some(due), .. } = body {
+        return Some(due.due_at_ms);
     }
     None
 }

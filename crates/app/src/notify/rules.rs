@@ -19,6 +19,8 @@ pub struct Rules {
     pub link_base: String,
     /// All that fit count; what two of them say about one channel is said once.
     pub routes: Vec<Route>,
+    /// Every channel there is, and everybody: for what no rule chooses (see [`Event::is_for_everybody`]).
+    pub everybody: Told,
 }
 
 /// A rule: what is told, over which channels, to whom, and to whom next.
@@ -105,13 +107,13 @@ impl Told {
 }
 
 impl Rules {
-    /// All channels that a rule names.
+    /// All channels: those that a rule names, and those that everybody is told over.
     #[must_use]
     pub fn channels(&self) -> BTreeSet<Id<own::Channel>> {
         let told = |route: &Route| {
             let later = route.escalate.iter().flat_map(|step| step.told.channels.clone());
             route.first.channels.iter().cloned().chain(later).collect::<Vec<_>>()
         };
-        self.routes.iter().flat_map(told).collect()
+        self.routes.iter().flat_map(told).chain(self.everybody.channels.iter().cloned()).collect()
     }
 }

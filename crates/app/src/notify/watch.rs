@@ -70,7 +70,10 @@ impl Watch {
     /// Plans what a record means, and watches what it opens.
     pub(super) fn note(&mut self, notable: &Notable, by: &By<'_>) -> Vec<Planned> {
         let (index, at_ms, event) = (notable.index, notable.at, notable.event);
-        if let Some(concern) = notable.opens.clone() {
+        // The hold of an emergency is watched as a hold; what everybody is told is told whatever was answered meanwhile.
+        let is_hold = |concern: &Concern| matches!(concern, Concern::Hold(_));
+        let opens = notable.opens.clone().filter(|concern| !(event.is_for_everybody() && is_hold(concern)));
+        if let Some(concern) = opens.clone() {
             let about = notable.about.clone();
             self.open.insert(index, Open { concern, event, at_ms, about, told_until_ms: at_ms });
             if self.open.len() > MAX_OPEN {
@@ -78,7 +81,7 @@ impl Watch {
             }
         }
         // A change that is over is told whatever it asked for; what asks is withdrawn with an answer.
-        let asks = notable.opens.clone().filter(|concern| matches!(concern, Concern::Hold(_)));
+        let asks = opens.filter(is_hold);
         let told = Telling { index, at_ms, event, after_minutes: None, about: &notable.about, asks };
         by.plan(&told, |route| {
             route.fits(event, &notable.about).then_some(&route.first).into_iter().collect()
@@ -104,9 +107,9 @@ impl Watch {
 }
 
 impl Open {
-    /// A review stays owed after it was due; everything else ends with its time.
+    /// A look stays owed after it was due; everything else ends with its time.
     fn is_over(&self, now: Timestamp) -> bool {
-        !matches!(self.concern, Concern::Review(_)) && self.about.ends_at_ms.is_some_and(|end| now >= end)
+        !self.concern.is_a_look() && self.about.ends_at_ms.is_some_and(|end| now >= end)
     }
 
     fn due(&self, index: u64, by: &By<'_>) -> Vec<Planned> {
@@ -133,7 +136,7 @@ impl Open {
                 }));
             }
         }
-        let overdue = about.ends_at_ms.filter(|_| matches!(self.concern, Concern::Review(_)));
+        let overdue = about.ends_at_ms.filter(|_| self.concern.is_a_look());
         if let Some(at_ms) = overdue.filter(|at| is_due(*at)) {
             let event = Event::ReviewOverdue;
             let told = Telling { index, at_ms, event, after_minutes: None, about, asks: None };
@@ -167,6 +170,9 @@ impl By<'_> {
         let mut tellings = Tellings::new();
         for told in self.rules.routes.iter().flat_map(told) {
             told.add_to(&mut tellings, self.on_call, self.now);
+        }
+        if telling.event.is_for_everybody() {
+            self.rules.everybody.add_to(&mut tellings, self.on_call, self.now);
         }
         let Telling { index, at_ms, event, after_minutes, about, asks } = telling;
         let link = format!("{}{}", self.rules.link_base, about.subject.path(*event));

@@ -17,7 +17,7 @@ use holdpoint_domain::{
 };
 use holdpoint_ledger::hash::Hash;
 
-use crate::projection::{ChangeRow, RunFilter, RunRow};
+use crate::projection::{AccountRow, ChangeRow, RunFilter, RunRow};
 
 /// Most records in one transaction: a state change needs a handful.
 pub const MAX_TXN_RECORDS: usize = 32;
@@ -201,6 +201,9 @@ pub enum StoreError {
     /// A change that is not open, that this person cannot decide on, or that too few approved.
     #[error("change `{0}` is not open to this")]
     NotOpen(Id<kind::Change>),
+    /// An account that is not open to this: reported, confirmed or looked at before, or by somebody who may not.
+    #[error("the account {0} is not open to this")]
+    AccountNotOpen(Digest),
     /// A request with this key is known.
     #[error("a request with this idempotency key is known")]
     KnownRequest,
@@ -310,6 +313,12 @@ pub trait Store: Send + Sync {
 
     /// Changes of control inputs, newest first.
     async fn input_changes(&self, limit: u32) -> Result<Vec<ChangeRow>, StoreError>;
+
+    /// What was done outside of Holdpoint, by the digest of its account.
+    async fn account(&self, digest: &Digest) -> Result<Option<AccountRow>, StoreError>;
+
+    /// What was done outside of Holdpoint, newest first.
+    async fn accounts(&self, limit: u32) -> Result<Vec<AccountRow>, StoreError>;
 
     /// An invitation to register a passkey.
     async fn invitation(&self, act: &Id<kind::Act>) -> Result<Option<InvitationState>, StoreError>;

@@ -2,7 +2,7 @@
 //! its tables, inside the transaction that appends the entry; start-up runs it over memory, when it folds the log.
 
 use holdpoint_domain::{
-    Id,
+    Digest, Id, Timestamp,
     change::Change as InputChange,
     enrol::InvitationState,
     facts::Inputs,
@@ -11,9 +11,10 @@ use holdpoint_domain::{
     id::kind,
     lease::LeaseInfo,
     passkey::{CredentialId, counter_follows},
+    reconcile::{Account, Due, Part},
 };
 
-use super::{Change, ChangeRow, ChangeState, Owed, RunRow};
+use super::{AccountRow, Change, ChangeRow, ChangeState, Look, Owed, RunRow};
 use crate::port::{PlanRow, StoreError};
 
 /// Why an entry cannot be applied.
@@ -88,6 +89,8 @@ pub trait Rows {
     fn put_counter(&mut self, passkey: &CredentialId, counter: u32) -> Result<(), Self::Error>;
     fn invitation(&mut self, act: &Id<kind::Act>) -> Result<Option<InvitationState>, Self::Error>;
     fn put_invitation(&mut self, row: InvitationState) -> Result<(), Self::Error>;
+    fn account(&mut self, digest: &Digest) -> Result<Option<AccountRow>, Self::Error>;
+    fn put_account(&mut self, digest: Digest, row: AccountRow) -> Result<(), Self::Error>;
     fn holder(&mut self, target: &Id<kind::Target>) -> Result<Option<Id<kind::Plan>>, Self::Error>;
     fn lock(&mut self, target: &Id<kind::Target>, plan: &Id<kind::Plan>) -> Result<(), Self::Error>;
     /// Only where the plan holds it.
@@ -188,6 +191,9 @@ impl<R: Rows> Step<'_, R> {
                 };
                 row.redeemed = true;
                 self.rows.put_invitation(row).map_err(Stop::Rows)?;
+            }
+            Change::Account { account, part, by, at, due } => {
+                self.account(account, *part, by, *at, due.as_ref())?
             }
             Change::UnderInputs(inputs) => {
                 if !self.scalars.are_under(inputs) {
@@ -322,6 +328,45 @@ impl<R: Rows> Step<'_, R> {
         self.scalars.claims = self.scalars.claims.saturating_add(1);
         self.run = Some(run.clone());
         Ok(())
+    }
+
+    fn account(
+        &mut self,
+        account: &Account,
+        part: Part,
+        by: &Id<kind::Person>,
+        at: Timestamp,
+        due: Option<&Due>,
+    ) -> Result<(), Stop<R::Error>> {
+        let digest = account.digest().map_err(|err| StoreError::Corrupt(err.to_string()))?;
+        let closed = || StoreError::AccountNotOpen(digest);
+        let known = self.rows.account(&digest).map_err(Stop::Rows)?;
+        let was_there = account.people.contains(by);
+        let row = match (part, known, due) {
+            (Part::Reported, None, Some(due)) if was_there => AccountRow {
+                account: account.clone(),
+                first_index: self.index,
+                reported_by: by.clone(),
+                reported_at: at,
+                due: due.clone(),
+                confirmed_by: None,
+                look: None,
+            },
+            (Part::Confirmed, Some(row), None)
+                if was_there && row.confirmed_by.is_none() && row.reported_by != *by =>
+            {
+                AccountRow { confirmed_by: Some(by.clone()), ..row }
+            }
+            (Part::Reviewed | Part::Disputed, Some(row), None)
+                if !was_there && row.confirmed_by.is_some() && row.look.is_none() =>
+            {
+                AccountRow { look: Some(Look { by: by.clone(), found: part }), ..row }
+            }
+            (Part::Reported | Part::Confirmed | Part::Reviewed | Part::Disputed, _, _) => {
+                return Err(closed().into());
+            }
+        };
+        self.rows.put_account(digest, row).map_err(Stop::Rows)
     }
 
     fn open_change(&mut self, id: &Id<kind::Change>) -> Result<ChangeRow, Stop<R::Error>> {

@@ -5,10 +5,12 @@ use std::{
     convert::Infallible,
 };
 
-use holdpoint_domain::{Id, enrol::InvitationState, id::kind, lease::LeaseInfo, passkey::CredentialId};
+use holdpoint_domain::{
+    Digest, Id, enrol::InvitationState, id::kind, lease::LeaseInfo, passkey::CredentialId,
+};
 
 use super::{
-    ChangeRow, RunRow,
+    AccountRow, ChangeRow, RunRow,
     apply::{NonceRow, Rows},
 };
 use crate::port::PlanRow;
@@ -24,6 +26,7 @@ pub struct Memory {
     pub decisions: HashSet<(Id<kind::Hold>, Id<kind::Person>)>,
     pub counters: HashMap<CredentialId, u32>,
     pub invitations: HashMap<Id<kind::Act>, InvitationState>,
+    pub accounts: HashMap<Digest, AccountRow>,
     pub locks: HashMap<Id<kind::Target>, Id<kind::Plan>>,
     pub leases: HashMap<Id<kind::Lease>, (Id<kind::Plan>, LeaseInfo)>,
 }
@@ -87,6 +90,15 @@ impl Rows for Memory {
 
     fn put_invitation(&mut self, row: InvitationState) -> Result<(), Infallible> {
         self.invitations.insert(row.invitation.act.clone(), row);
+        Ok(())
+    }
+
+    fn account(&mut self, digest: &Digest) -> Result<Option<AccountRow>, Infallible> {
+        Ok(self.accounts.get(digest).cloned())
+    }
+
+    fn put_account(&mut self, digest: Digest, row: AccountRow) -> Result<(), Infallible> {
+        self.accounts.insert(digest, row);
         Ok(())
     }
 

@@ -17,10 +17,11 @@ use holdpoint_domain::{
     lease::LeaseInfo,
     passkey::CredentialId,
     proof::Proof,
+    reconcile::{Account, Due, Part},
     record::{Body, Record},
 };
 
-pub use rows::{ChangeRow, ChangeState, Owed, RunFilter, RunRow};
+pub use rows::{AccountRow, ChangeRow, ChangeState, Look, Owed, RunFilter, RunRow};
 
 /// One change to the projections, with the guard that it implies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,6 +127,20 @@ pub enum Change {
     Invite(Box<Invitation>),
     /// An invitation is redeemed. Guard: it is there, and was not redeemed before.
     Redeem(Id<kind::Act>),
+    /// A person said something of what was done outside. Guards: a report is new and has its due; whoever confirms is another one of
+    /// those whom it names, and the only one; whoever looks is none of them, and the first.
+    Account {
+        /// What was done.
+        account: Box<Account>,
+        /// What they said.
+        part: Part,
+        /// Who.
+        by: Id<kind::Person>,
+        /// When.
+        at: Timestamp,
+        /// The look that is owed.
+        due: Option<Due>,
+    },
     /// A passkey signed, and counted. Guard: its counter grew, or it has none.
     Asserted {
         /// The passkey.
@@ -184,9 +199,16 @@ pub fn changes(record: &Record) -> Vec<Change> {
             person: statement.statement.approver.clone(),
             approval: (statement.statement.choice == Choice::Approve).then(|| statement.signature.clone()),
         }),
-        Body::Changed { change } => changes.push(Change::ChangeInput(change.clone())),
+        Body::Changed { change, .. } => changes.push(Change::ChangeInput(change.clone())),
         Body::Invited { invitation } => changes.push(Change::Invite(Box::new(invitation.clone()))),
         Body::Enrolling { act, .. } => changes.push(Change::Redeem(act.clone())),
+        Body::Reconciled { statement, due } => changes.push(Change::Account {
+            account: Box::new(statement.statement.account.clone()),
+            part: statement.statement.part,
+            by: statement.statement.by.clone(),
+            at: record.at_ms,
+            due: due.clone(),
+        }),
         Body::Halted { halt } => changes.push(Change::SetHalt(Some(halt.clone()))),
         Body::Resumed { .. } => changes.push(Change::SetHalt(None)),
         Body::Decided { decision, facts } => {

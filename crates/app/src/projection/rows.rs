@@ -9,6 +9,7 @@ use holdpoint_domain::{
     id::kind,
     limits::{Footprint, PastRun},
     proof::Proof,
+    reconcile::{Account, Due, Part},
 };
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +96,48 @@ pub struct ChangeRow {
     pub approvals: Vec<Id<kind::Person>>,
     /// What each of them signed with, in the same order: whoever lost their key since does not count.
     pub signatures: Vec<Proof>,
+}
+
+/// What was done outside of Holdpoint, and who said what about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountRow {
+    /// What was done.
+    pub account: Account,
+    /// The ledger index of the report.
+    pub first_index: u64,
+    /// Who reported it.
+    pub reported_by: Id<kind::Person>,
+    /// When, by the gate's clock.
+    pub reported_at: Timestamp,
+    /// The look that it owes.
+    pub due: Due,
+    /// Another one of those who did it, who says the same.
+    pub confirmed_by: Option<Id<kind::Person>>,
+    /// The look that somebody else had.
+    pub look: Option<Look>,
+}
+
+/// The look of somebody who was not there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Look {
+    /// Who looked.
+    pub by: Id<kind::Person>,
+    /// What they found.
+    pub found: Part,
+}
+
+impl AccountRow {
+    /// How far it is.
+    #[must_use]
+    pub fn state(&self) -> Part {
+        match (&self.look, &self.confirmed_by) {
+            (Some(look), _) => look.found,
+            (None, Some(_)) => Part::Confirmed,
+            (None, None) => Part::Reported,
+        }
+    }
 }
 
 /// Which runs to list: those that match any of these.

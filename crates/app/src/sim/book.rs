@@ -202,7 +202,7 @@ impl Book {
         }
         match &record.body {
             Body::Genesis { inputs, .. } => self.inputs = Some(*inputs),
-            Body::Changed { change } => {
+            Body::Changed { change, .. } => {
                 let inputs = self.inputs.as_ref().and_then(|inputs| change.apply(inputs).ok());
                 self.inputs = inputs.or(self.inputs);
             }

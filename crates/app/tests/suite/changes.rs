@@ -8,7 +8,7 @@ use holdpoint_app::{
     change::{Decided, decide, propose, saw_on_disk, show},
     fake::{
         BROKEN, Failure, Setup, Stage, When,
-        controls::{id, person},
+        controls::{id, passkey, person},
         decider, session, signed_by, statement,
     },
     gate::Gate,
@@ -87,6 +87,24 @@ fn inv13_two_others_put_a_change_in_force() {
         assert_eq!(count(&stage, "changed"), 1);
         audit(&stage);
     }
+}
+
+#[test]
+fn inv05_inv13_a_registry_that_takes_a_passkey_out_says_so_in_the_ledger() {
+    let retired = |control, text: &str| {
+        let stage = started(Setup::default());
+        let terms = ask(&stage, "alice", control, text).unwrap();
+        yes(&stage, "bob", &terms).unwrap();
+        yes(&stage, "carol", &terms).unwrap();
+        match stage.store.records().pop().unwrap().body {
+            Body::Changed { retired, .. } => retired,
+            other => panic!("{other:?}"),
+        }
+    };
+    let bobs = passkey("bob", 12).passkey.id;
+    assert_eq!(retired(Control::Registry, &format!("without {bobs}")), Some([bobs].into()));
+    assert_eq!(retired(Control::Registry, "second"), Some([].into()), "none, and it says that");
+    assert_eq!(retired(Control::Policy, "second"), None);
 }
 
 #[test]
@@ -456,7 +474,7 @@ fn inv13_no_record_alone_changes_an_input() {
     ];
     let now = stage.gate.ports.clock.now();
     for change in cases {
-        let record = Record::new(now, Actor::Gate, None, Body::Changed { change });
+        let record = Record::new(now, Actor::Gate, None, Body::Changed { change, retired: None });
         let appended = wait(stage.store.append(Txn { records: vec![record], ..Txn::default() }));
         assert!(matches!(appended, Err(StoreError::NotOpen(_))), "{appended:?}");
     }

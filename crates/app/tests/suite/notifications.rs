@@ -73,7 +73,7 @@ impl OnCall for Always {
     }
 }
 
-struct Post {
+pub(super) struct Post {
     channels: Arc<Channels>,
     memory: Arc<Memory>,
     rules: Rules,
@@ -81,7 +81,7 @@ struct Post {
 }
 
 impl Post {
-    fn open(stage: &Stage, rules: Rules) -> Self {
+    pub(super) fn open(stage: &Stage, rules: Rules) -> Self {
         let (channels, memory) = (Arc::default(), Arc::default());
         let mut post = Self { channels, memory, rules, teller: None };
         post.restart(stage);
@@ -100,12 +100,12 @@ impl Post {
         self.teller = Some(wait(Teller::open(ports, self.rules.clone())).unwrap());
     }
 
-    fn teller(&self) -> &Teller {
+    pub(super) fn teller(&self) -> &Teller {
         self.teller.as_ref().unwrap()
     }
 
     /// One look, and everything that can be sent now.
-    fn round(&self) {
+    pub(super) fn round(&self) {
         wait(self.teller().look()).unwrap();
         for channel in self.teller().channels() {
             while wait(self.teller().deliver(&channel)) {}
@@ -114,7 +114,7 @@ impl Post {
     }
 
     /// What was sent since this was last asked: channel, event, minutes, and whom.
-    fn told(&self) -> Vec<String> {
+    pub(super) fn told(&self) -> Vec<String> {
         let sent = std::mem::take(&mut *self.channels.sent.lock().unwrap());
         let line = |(channel, message): (String, Message)| {
             let after = message.after_minutes.map_or_else(String::new, |minutes| format!(" after {minutes}"));
@@ -124,7 +124,12 @@ impl Post {
         sent.into_iter().map(line).collect()
     }
 
-    fn messages(&self) -> Vec<Message> {
+    /// Kills a channel.
+    pub(super) fn dies(&self, channel: &str) {
+        self.channels.dead.lock().unwrap().insert(channel.to_owned());
+    }
+
+    pub(super) fn messages(&self) -> Vec<Message> {
         std::mem::take(&mut *self.channels.sent.lock().unwrap())
             .into_iter()
             .map(|(_, message)| message)
@@ -132,15 +137,15 @@ impl Post {
     }
 }
 
-fn told(channels: &[&str], who: Vec<Who>) -> Told {
+pub(super) fn told(channels: &[&str], who: Vec<Who>) -> Told {
     Told { channels: ids(channels), who }
 }
 
-fn people(names: &[&str]) -> Who {
+pub(super) fn people(names: &[&str]) -> Who {
     Who::People(ids(names))
 }
 
-fn route(events: &[Event], first: Told) -> Route {
+pub(super) fn route(events: &[Event], first: Told) -> Route {
     Route {
         events: events.iter().copied().collect(),
         environments: BTreeSet::new(),
@@ -151,8 +156,9 @@ fn route(events: &[Event], first: Told) -> Route {
     }
 }
 
-fn rules(routes: Vec<Route>) -> Rules {
-    Rules { link_base: "https://holdpoint.example.org".to_owned(), routes }
+pub(super) fn rules(routes: Vec<Route>) -> Rules {
+    let link_base = "https://holdpoint.example.org".to_owned();
+    Rules { link_base, routes, everybody: Told::default() }
 }
 
 /// All events over one channel, to nobody in particular.
@@ -432,7 +438,7 @@ fn a_dead_channel_delays_no_other_and_is_tried_again_with_a_doubling_pause() {
     let stage = started(Setup::default());
     let post = Post::open(&stage, escalating());
     post.round();
-    post.channels.dead.lock().unwrap().insert("mail".to_owned());
+    post.dies("mail");
     let (_, terms) = held(&stage, "cache.drop", "worker-1");
     post.round();
     assert_eq!(post.told(), ["chat: held alice"]);
@@ -453,7 +459,7 @@ fn a_dead_channel_delays_no_other_and_is_tried_again_with_a_doubling_pause() {
     assert_eq!(post.told(), ["mail: held alice"]);
     assert_eq!(post.teller().state_of(&id("mail")).failures, 0);
     // Dead again, and answered meanwhile: nobody is called for what was decided.
-    post.channels.dead.lock().unwrap().insert("mail".to_owned());
+    post.dies("mail");
     stage.clock.advance(Millis::secs(5 * 60));
     post.round();
     assert_eq!(post.teller().state_of(&id("mail")).waiting, 1);
@@ -466,7 +472,7 @@ fn a_dead_channel_delays_no_other_and_is_tried_again_with_a_doubling_pause() {
 fn nothing_of_the_gate_waits_for_people_who_cannot_be_told() {
     let stage = started(Setup::default());
     let post = Post::open(&stage, everything());
-    post.channels.dead.lock().unwrap().insert("hook".to_owned());
+    post.dies("hook");
     *post.memory.fails.lock().unwrap() = true;
     let (plan, terms) = held(&stage, "cache.drop", "worker-1");
     assert!(wait(post.teller().look()).is_err(), "it cannot be kept, and says so");

@@ -63,7 +63,7 @@ fn inv13_a_recorded_change_puts_the_new_input_in_force() {
         let terms = ChangeTerms { control, old, new, ..terms(&stage, "alice") };
         let change = Change { id: terms.id.clone(), control, old, new, author: terms.author.clone() };
         let now = stage.gate.ports.clock.now();
-        let record = Record::new(now, Actor::Gate, None, Body::Changed { change });
+        let record = Record::new(now, Actor::Gate, None, Body::Changed { change, retired: None });
         // What nobody proposed, and what nobody approved, is not put in force.
         wait(stage.store.append(Txn { records: vec![record.clone()], ..Txn::default() })).unwrap_err();
         let body = Body::ChangeProposed { terms: Box::new(terms.clone()) };

@@ -134,7 +134,7 @@ pub(crate) fn activated(stage: &Stage) {
         let records = vec![
             record("alice", Body::ChangeProposed { terms: Box::new(terms) }),
             record("bob", Body::ChangeDecided { statement }),
-            record("bob", Body::Changed { change }),
+            record("bob", Body::Changed { change, retired: None }),
         ];
         wait(stage.store.append(Txn { records, ..Txn::default() })).unwrap();
     }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// Words of which one stands for another, so that a changed enum still parses.
-const WORDS: [&[&str]; 14] = [
+const WORDS: [&[&str]; 15] = [
     &["T0", "T1", "T2", "T3", "T4", "T5"],
     &["approve", "reject"],
     &[
@@ -27,6 +27,7 @@ const WORDS: [&[&str]; 14] = [
     &["denied", "deferred", "permitted", "forbade", "failed"],
     &["as_before", "as_planned", "put_right"],
     &["soft", "hard"],
+    &["reported", "confirmed", "reviewed", "disputed"],
 ];
 
 /// `value` with one thing changed, each with the JSON pointer of what was changed. Every result differs from `value`.

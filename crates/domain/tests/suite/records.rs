@@ -20,6 +20,7 @@ use holdpoint_domain::{
     lease::{LeaseInfo, Scope},
     limits::Footprint,
     narrowing::{Kept, NarrowStatement},
+    reconcile::{Due, Part},
     record::{AgentContext, Body, DoubtWhy, FailWhy, Record, RecordError, Request, Submitted},
     signature::{Purpose, Signature},
     trigger::{Evidence, EvidenceType, Reading, SignedEvidence, Truth, Why},
@@ -27,7 +28,7 @@ use holdpoint_domain::{
 
 use super::{
     mutations::mutations,
-    statements::{change_statement, change_terms, resolution, resume, review, stated},
+    statements::{change_statement, change_terms, reconcile, resolution, resume, review, stated},
     support::{
         NOW, agreement, at, commitment, decision, digest, facts, gate, grant, id, jws, key, ms, one, passkey,
         pinned_keys, plan, plan_facts, signed, terms,
@@ -85,10 +86,11 @@ fn number(body: &Body) -> usize {
         Body::Invited { .. } => 42,
         Body::Enrolling { .. } => 43,
         Body::Narrowed { .. } => 44,
+        Body::Reconciled { .. } => 45,
     }
 }
 
-const VARIANTS: usize = 45;
+const VARIANTS: usize = 46;
 
 /// The last of those that are about the log, and not about a plan.
 const LAST_ABOUT_THE_LOG: usize = 9;
@@ -176,7 +178,7 @@ fn bodies() -> Vec<(Actor, Body)> {
         (Actor::Gate, Body::Started { inputs, development: true }),
         (person("ada"), Body::ChangeProposed { terms: Box::new(change_terms()) }),
         (person("bob"), Body::ChangeDecided { statement: Box::new(stated(change_statement(), &key(2))) }),
-        (person("bob"), Body::Changed { change }),
+        (person("bob"), Body::Changed { change, retired: None }),
         (Actor::Gate, Body::InputRefused { control: Control::Policy, found: Some(digest("found")) }),
         (Actor::Gate, Body::InputRestored { control: Control::Policy }),
         (
@@ -291,6 +293,13 @@ fn bodies() -> Vec<(Actor, Body)> {
                 into: id("plan-2"),
             },
         ),
+        (
+            person("bob"),
+            Body::Reconciled {
+                statement: Box::new(stated(reconcile(), &key(2))),
+                due: Some(Due { due_at_ms: at(NOW + 9), owner: id("sre") }),
+            },
+        ),
     ]
 }
 
@@ -303,6 +312,7 @@ fn records() -> Vec<Record> {
                     | Body::Delegated { .. }
                     | Body::Invited { .. }
                     | Body::Enrolling { .. }
+                    | Body::Reconciled { .. }
             )
     };
     let plan = |body: &Body| -> Option<Id<kind::Plan>> { (!about_no_plan(body)).then(|| id("plan-1")) };
@@ -347,6 +357,16 @@ fn records_with_less_in_them_are_read_back() {
         halt(Reach::Soft, Some(id("cyd"))),
         halt(Reach::Hard, None),
         Body::Applied { step: 3, after: digest("after"), last: false },
+        Body::Changed {
+            change: Change {
+                id: id("change-2"),
+                control: Control::Registry,
+                old: digest("registry"),
+                new: digest("new"),
+                author: id("ada"),
+            },
+            retired: Some([passkey("bob").passkey.id].into()),
+        },
         Body::Strangers { from_ms: at(0), until_ms: at(0), turned_away: BTreeMap::new() },
         Body::Genesis {
             origin: String::new(),
@@ -405,7 +425,7 @@ fn words_of_closed_lists_stay() {
             assert_eq!(serde_json::to_value(read).unwrap(), value);
         }
     }
-    let requests = "propose decide narrow break_glass claim change decide_change review resolve halt resume delegate invite enrol evaluate revoke";
+    let requests = "propose decide narrow break_glass claim change decide_change review resolve reconcile halt resume delegate invite enrol evaluate revoke";
     let fails = "refused no_lease rehearsal version no_effect interrupted not_verified regressed halted braked no_undo";
     let doubts = "other_version changed_since unobservable may_still_happen halted_hard";
     let split = |words: &'static str| words.split(' ').collect::<Vec<_>>();
@@ -414,6 +434,7 @@ fn words_of_closed_lists_stay() {
     all::<DoubtWhy>(&split(doubts));
     all::<Reach>(&[Reach::Soft, Reach::Hard].map(Reach::as_str));
     all::<Found>(&[Found::AsBefore, Found::AsPlanned, Found::PutRight].map(Found::as_str));
+    all::<Part>(&Part::ALL.map(Part::as_str));
     all::<Control>(&Control::ALL.map(Control::as_str));
 }
 

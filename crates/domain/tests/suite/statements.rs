@@ -12,6 +12,7 @@ use holdpoint_domain::{
     halt::{Halt, Reach, ResumeStatement},
     passkey::PasskeyError,
     proof::{Credentials, ProofError, Proven},
+    reconcile::{Account, Part, ReconcileStatement},
     signature::{Purpose, Signature, SignatureError},
     signed::{Signed, Statement, StatementError},
 };
@@ -74,6 +75,20 @@ pub(crate) fn resume() -> ResumeStatement {
     ResumeStatement::new(head().origin, halt, id("bob"))
 }
 
+pub(crate) fn reconcile() -> ReconcileStatement {
+    let account = Account {
+        origin: head().origin,
+        action: Some(id("process.restart")),
+        target: id("worker-1"),
+        from_ms: at(NOW - 120_000),
+        until_ms: at(NOW - 60_000),
+        people: [id("ada"), id("bob")].into(),
+        incident: Some(id("inc-1")),
+        words: commitment("what they did"),
+    };
+    ReconcileStatement::new(account, Part::Reported, id("bob"))
+}
+
 /// A statement signed with whatever key.
 pub(crate) fn stated<T: Statement>(statement: T, key: &SigningKey) -> Signed<T> {
     let signature = sign(&statement.signing_bytes().unwrap(), key);
@@ -95,6 +110,7 @@ fn purposes() -> Vec<(Purpose, &'static [u8])> {
         Purpose::Resolution => b"holdpoint-resolution-v1\0",
         Purpose::Resume => b"holdpoint-resume-v1\0",
         Purpose::Narrowing => b"holdpoint-narrowing-v1\0",
+        Purpose::Reconciliation => b"holdpoint-reconciliation-v1\0",
     };
     let all = [
         Purpose::Evidence,
@@ -105,6 +121,7 @@ fn purposes() -> Vec<(Purpose, &'static [u8])> {
         Purpose::Resolution,
         Purpose::Resume,
         Purpose::Narrowing,
+        Purpose::Reconciliation,
     ];
     all.into_iter().map(|purpose| (purpose, prefix(purpose))).collect()
 }
@@ -193,6 +210,13 @@ fn inv15_t01_t19_the_end_of_a_halt_is_bound_to_that_halt_and_its_purpose() {
     check_kind(&resume());
 }
 
+#[test]
+fn inv05_t01_t19_what_was_done_outside_is_bound_to_its_account_and_its_purpose() {
+    for part in Part::ALL {
+        check_kind(&ReconcileStatement { part, ..reconcile() });
+    }
+}
+
 /// A yes never becomes a no, nor the other way about; nor does one finding become another.
 #[test]
 fn t01_what_was_said_is_not_turned_round() {
@@ -208,6 +232,9 @@ fn t01_what_was_said_is_not_turned_round() {
     let mut forged = stated(resolution(), &key(2));
     forged.statement.found = Found::AsPlanned;
     assert!(forged.check(&bob).is_err(), "as planned");
+    let mut forged = stated(reconcile(), &key(2));
+    forged.statement.part = Part::Reviewed;
+    assert!(forged.check(&bob).is_err(), "reviewed");
 }
 
 /// Words in front of the bytes: none twice, and none the beginning of another.
@@ -232,6 +259,7 @@ fn t19_a_statement_is_read_as_what_it_is() {
         serde_json::to_value(stated(review(), &key(2))).unwrap(),
         serde_json::to_value(stated(resolution(), &key(2))).unwrap(),
         serde_json::to_value(stated(resume(), &key(2))).unwrap(),
+        serde_json::to_value(stated(reconcile(), &key(2))).unwrap(),
     ];
     for (place, value) in values.iter().enumerate() {
         let read = |value: &serde_json::Value| {
@@ -240,18 +268,19 @@ fn t19_a_statement_is_read_as_what_it_is() {
                 reads::<ReviewStatement>(value),
                 reads::<ResolutionStatement>(value),
                 reads::<ResumeStatement>(value),
+                reads::<ReconcileStatement>(value),
             ]
         };
-        let mut only = [false; 4];
+        let mut only = [false; 5];
         only[place] = true;
         assert_eq!(read(value), only);
         for path in ["", "/statement"] {
             let mut more = value.clone();
             more.pointer_mut(path).unwrap().as_object_mut().unwrap().insert("zz".into(), 0.into());
-            assert_eq!(read(&more), [false; 4], "`{path}/zz` was read");
+            assert_eq!(read(&more), [false; 5], "`{path}/zz` was read");
         }
         let mut unsigned = value.clone();
         unsigned.as_object_mut().unwrap().remove("signature");
-        assert_eq!(read(&unsigned), [false; 4]);
+        assert_eq!(read(&unsigned), [false; 5]);
     }
 }

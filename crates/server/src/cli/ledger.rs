@@ -7,7 +7,12 @@ use std::{
 
 use clap::{Args, Subcommand};
 use holdpoint_domain::{
-    Id, consents::Audit, id::kind, passkey::CredentialId, proof::Credentials, record::Record,
+    Id,
+    consents::{Audit, InForce},
+    id::kind,
+    passkey::CredentialId,
+    proof::Credentials,
+    record::Record,
 };
 use holdpoint_ledger::{
     Checkpoint, ExportSource, LogProof, SignedCheckpoint, SourceError, VerifierKey, bundle::read_bundle,
@@ -187,6 +192,12 @@ fn check_consents(options: &VerifyOptions, size: u64) -> Result<(), CliError> {
     for fault in audit.faults() {
         say(format_args!("entry {:<6} NOT SOUND: {}", fault.index, fault.what));
     }
+    audit.registries().iter().map(registry_line).for_each(say);
+    say(if options.people.is_some() {
+        "keys and passkeys of --people are taken as good under each of these registries: their texts are not in the log"
+    } else {
+        "the texts of these registries are not in the log: keys that came with them are unknown here"
+    });
     if audit.faults().is_empty() {
         say(format_args!(
             "{} consents: each holds, over exactly the bytes that it names",
@@ -195,6 +206,18 @@ fn check_consents(options: &VerifyOptions, size: u64) -> Result<(), CliError> {
         return Ok(());
     }
     Err(CliError::NotVerified(format!("{} consents do not stand", audit.faults().len())))
+}
+
+/// A registry, when it was in force, and what the log says of the passkeys that it took out.
+fn registry_line(registry: &InForce) -> String {
+    let InForce { digest, from, until, retired } = registry;
+    let until = until.map_or_else(|| "to the end".to_owned(), |until| format!("to entry {until}"));
+    let took = match retired {
+        None => "which passkeys it took out, the log does not say".to_owned(),
+        Some(gone) if gone.is_empty() => "took out no passkey".to_owned(),
+        Some(gone) => format!("took out passkey {}", gone.iter().map(short).collect::<Vec<_>>().join(", ")),
+    };
+    format!("registry {} in force from entry {from} {until}: {took}", digest.short())
 }
 
 fn short(id: &CredentialId) -> String {

@@ -29,6 +29,7 @@ mod output;
 mod people;
 mod policy;
 mod propose;
+mod reconcile;
 mod requests;
 mod roles;
 mod sign;
@@ -107,6 +108,8 @@ enum Command {
     Review(aftercare::ReviewCommand),
     /// Say how a run in doubt ended, and sign
     Resolve(aftercare::ResolveOptions),
+    /// Record what people did outside of Holdpoint while the gate was down, and sign
+    Reconcile(reconcile::ReconcileOptions),
     /// Credentials that are not proven dead
     #[command(subcommand)]
     Leases(leases::LeasesCommand),
@@ -246,6 +249,7 @@ async fn run(command: Command) -> Result<(), CliError> {
         Command::Change(command) => change::run(command).await,
         Command::Review(command) => aftercare::run(command).await,
         Command::Resolve(options) => aftercare::resolve(options).await,
+        Command::Reconcile(options) => reconcile::reconcile(options).await,
         Command::Leases(command) => leases::run(command).await,
         Command::Halt(options) => halt::halt(options).await,
         Command::Resume(options) => halt::resume(options).await,

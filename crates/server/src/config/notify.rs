@@ -242,7 +242,8 @@ impl NotifyConfig {
             (person.clone(), Reach { email: entry.email.clone(), slack: entry.slack.clone() })
         });
         let people = people.collect();
-        let rules = Rules { link_base: link_base.to_owned(), routes };
+        let everybody = file.everybody(&mut faults);
+        let rules = Rules { link_base: link_base.to_owned(), routes, everybody };
         if faults.is_empty() {
             Ok(Self { rules, rotas, people, entries: file.channels, base })
         } else {
@@ -265,6 +266,24 @@ impl NotifyConfig {
     /// The people who may be told over a channel: those whom rules name with it, or everybody with an address.
     pub(crate) fn everybody(&self) -> Vec<Id<domain::Person>> {
         self.people.keys().cloned().collect()
+    }
+}
+
+impl NotifyFile {
+    /// Every channel and everybody whom the file names. A channel of mail that reaches nobody could not tell what everybody is told.
+    fn everybody(&self, faults: &mut Vec<String>) -> Told {
+        let turns = self.rota.values().flat_map(|rota| rota.people().into_iter().cloned());
+        let groups = self.groups.values().flatten().cloned();
+        let people: BTreeSet<_> = self.people.keys().cloned().chain(turns).chain(groups).collect();
+        let has_email = self.people.values().any(|entry| entry.email.is_some());
+        for (name, _) in self.channels.iter().filter(|(_, entry)| matches!(entry, ChannelEntry::Smtp(_))) {
+            if !has_email {
+                faults.push(format!(
+                    "`channels.{name}`: expected somebody with `people.….email`, since it is mail"
+                ));
+            }
+        }
+        Told { channels: self.channels.keys().cloned().collect(), who: vec![Who::People(people)] }
     }
 }
 

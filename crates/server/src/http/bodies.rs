@@ -32,6 +32,7 @@ pub const ALL: &[RequestBody] = &[
     RequestBody { path: "/v1/holds/{id}/decisions", read: strict::<SignedStatement> },
     RequestBody { path: "/v1/plans/{id}/review", read: strict::<wire::NewReview> },
     RequestBody { path: "/v1/plans/{id}/resolution", read: strict::<wire::NewResolution> },
+    RequestBody { path: "/v1/reconciliations", read: strict::<wire::NewReconciliation> },
     RequestBody { path: "/v1/changes", read: strict::<wire::NewChange> },
     RequestBody { path: "/v1/changes/{id}/decisions", read: strict::<Signed<ChangeStatement>> },
     RequestBody { path: "/v1/leases/{id}/revocation", read: strict::<wire::NewRevocation> },

@@ -31,6 +31,7 @@ mod permits;
 mod plan;
 mod plans;
 mod problem;
+mod reconciliations;
 mod schema;
 #[cfg(test)]
 mod tests;

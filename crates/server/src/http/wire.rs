@@ -26,11 +26,13 @@ use super::schema;
 
 mod leases;
 mod people;
+mod reconcile;
 mod trust;
 mod world;
 
 pub(crate) use leases::*;
 pub(crate) use people::*;
+pub(crate) use reconcile::*;
 pub(crate) use trust::*;
 pub(crate) use world::*;
 

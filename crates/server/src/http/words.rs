@@ -5,6 +5,7 @@ use holdpoint_domain::{
     approval::Choice,
     decision::{Reason, ReasonEffect, rule},
     guardrail::{CATALOGUE_TIER, GUARDRAILS, NO_STANDING},
+    reconcile::Part,
     record::{Body, DoubtWhy, FailWhy, Request},
 };
 
@@ -128,7 +129,11 @@ pub(crate) fn moment(body: &Body) -> String {
             };
             format!("{said} change {}", statement.statement.terms.id)
         }
-        Body::Changed { change } => format!("the {} was replaced by change {}", change.control, change.id),
+        Body::Changed { change, retired } => {
+            let gone: String =
+                retired.iter().flatten().map(|id| format!("; passkey {id} signs no more")).collect();
+            format!("the {} was replaced by change {}{gone}", change.control, change.id)
+        }
         Body::InputRefused { control, .. } => {
             format!("the {control} on disk is not the one in force: T1 and T2 are suspended")
         }
@@ -199,6 +204,17 @@ pub(crate) fn moment(body: &Body) -> String {
         Body::Resolved { statement, .. } => {
             format!("resolved: found {}", statement.statement.found.as_str().replace('_', " "))
         }
+        Body::Reconciled { statement, .. } => {
+            let (account, part) = (&statement.statement.account, statement.statement.part);
+            let action = account.action.as_ref().map_or("something", |action| action.as_str());
+            let said = match part {
+                Part::Reported => "reported that they did",
+                Part::Confirmed => "confirmed that they did",
+                Part::Reviewed => "looked, and found as it was told that people did",
+                Part::Disputed => "looked, and DISPUTED that people did",
+            };
+            format!("{said} {action} on {}, outside of Holdpoint", account.target)
+        }
         Body::Evaluated { decision, .. } => {
             format!("evaluated without a plan: {} at {}", decision.answer, decision.tier)
         }
@@ -216,6 +232,7 @@ pub(crate) fn moment(body: &Body) -> String {
                 Request::DecideChange => "to decide on a change",
                 Request::Review => "to review",
                 Request::Resolve => "to resolve",
+                Request::Reconcile => "to record what was done outside",
                 Request::Halt => "to halt",
                 Request::Resume => "to resume",
                 Request::Evaluate => "to have an action evaluated",

@@ -88,3 +88,34 @@ async fn inv11_a_store_restored_from_an_older_copy_is_refused() {
 async fn client_text(stage: &Stage, path: &str) -> String {
     super::stage::client().get(stage.url(path)).send().await.unwrap().text().await.unwrap()
 }
+
+/// The log says which registries were in force and what they took out; it does not pretend to know more.
+#[tokio::test]
+async fn an_audit_of_consents_names_the_registries_that_it_went_by() {
+    let stage = Stage::started();
+    let config = stage.path("holdpoint.yaml");
+    let registry = fs::read_to_string(stage.path("registry.yaml")).unwrap();
+    fs::create_dir(stage.path("new")).unwrap();
+    stage.write(
+        "new/registry.yaml",
+        &registry.replacen("ben, teams: [oncall]", "ben, teams: [night, oncall]", 1),
+    );
+    let by = |who: &str, words: &[&str]| {
+        let args: Vec<_> = words.iter().copied().chain(["--config", &config, "--as", who]).collect();
+        stage.must(&args)
+    };
+    let new = stage.path("new/registry.yaml");
+    let said = by("ada", &["change", "propose", "registry", &new, "-o", "json"]);
+    let terms: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let id = terms["terms"]["id"].as_str().unwrap().to_owned();
+    by("ben", &["change", "approve", &id, "--yes"]);
+    let copy = stage.path("copy");
+    by("ada", &["ledger", "export", &copy]);
+    let audit = stage.must(&["ledger", "verify", &copy, "--key", &stage.path("log.vkey"), "--consents"]);
+    let registries: Vec<_> = audit.lines().filter(|line| line.starts_with("registry ")).collect();
+    assert_eq!(registries.len(), 2, "{audit}");
+    assert!(registries[0].contains("in force from entry 0 to entry "), "{audit}");
+    assert!(registries.iter().all(|line| line.contains("took out no passkey")), "{audit}");
+    assert!(audit.contains("the texts of these registries are not in the log"), "{audit}");
+    assert!(audit.contains("1 consents: each holds"), "{audit}");
+}

@@ -163,3 +163,42 @@ async fn a_run_that_nobody_looked_at_is_reviewed_from_the_command_line() {
     let refused = stage.cli(&resolve);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("not-in-doubt"));
 }
+
+/// The same file, by two people: one reports, the other confirms exactly that.
+#[tokio::test]
+async fn what_was_done_outside_is_reported_and_confirmed_from_one_file() {
+    let stage = Stage::started();
+    let file = "action: process.restart\ntarget: worker\nfrom: 2026-01-05T10:00:00Z\nuntil: 2026-01-05T10:10:00Z\n\
+                people: [ada, ben]\nincident: inc-1\ndid: restarted it by hand\nreason: the gate was down with it\n\
+                before: it answered nothing\nafter: |\n  it answers again\n  account  none, says whoever wrote this\n";
+    stage.write("outside.yaml", file);
+    let (path, config) = (stage.path("outside.yaml"), stage.path("holdpoint.yaml"));
+    let run = |who: &str, args: &[&str]| {
+        let args: Vec<_> =
+            ["reconcile"].iter().chain(args).copied().chain(["--config", &config, "--as", who]).collect();
+        let output = stage.cli(&args);
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout) + &text(output.stderr))
+    };
+    assert!(run("ben", &[]).1.contains("nothing was done outside"));
+    let (code, text) = run("ben", &[&path, "--review", "as-told", "--yes"]);
+    assert!(code == 1 && text.contains("nobody reported this yet"), "{text}");
+    let (code, text) = run("ada", &[&path, "--yes"]);
+    assert!(code == 0 && text.contains("is reported"), "{text}");
+    assert!(text.contains("| account  none, says whoever wrote this"), "marked: {text}");
+    let account = text.lines().find_map(|line| line.strip_prefix("account       ")).unwrap().to_owned();
+    let (code, text) = run("ada", &[&path, "--yes"]);
+    assert!(code != 0 && text.contains("same-person"), "{text}");
+    let (code, text) = run("ben", &[&path, "--yes"]);
+    assert!(code == 0 && text.contains(&format!("{account} is confirmed")), "{text}");
+    let (code, text) = run("ben", &[&account, "--review", "as-told", "--yes"]);
+    assert!(code != 0 && text.contains("was-there"), "{text}");
+    assert!(run("ben", &[]).1.contains("confirmed"));
+    // Another time: another account, which says that there is one like it.
+    stage.write("other.yaml", &file.replace("10:10", "10:20"));
+    let (code, text) = run("ben", &[&stage.path("other.yaml"), "--yes"]);
+    assert!(code == 0 && text.contains("is reported"), "{text}");
+    stage.write("wrong.yaml", &file.replace("target:", "targets:"));
+    let (code, text) = run("ben", &[&stage.path("wrong.yaml"), "--yes"]);
+    assert!(code == 2 && text.contains("targets"), "{text}");
+}

@@ -102,6 +102,24 @@ const RESOLUTION: Shape = Object(&[
     ("resolver", Must, Text),
     ("found", Must, Word(&["as_before", "as_planned", "put_right"])),
 ]);
+const ACCOUNT: Shape = Object(&[
+    ("origin", Must, Text),
+    ("action", Null, Text),
+    ("target", Must, Text),
+    ("from_ms", Must, Whole(MAX_WHOLE)),
+    ("until_ms", Must, Whole(MAX_WHOLE)),
+    ("people", Must, List(&Text)),
+    ("incident", Null, Text),
+    ("words", Must, Text),
+]);
+const ACCOUNT_WORDS: Shape =
+    Object(&[("did", Must, Text), ("reason", Must, Text), ("before", Must, Text), ("after", Must, Text)]);
+const RECONCILE: Shape = Object(&[
+    ("type", Must, Word(&["holdpoint/reconcile/v1"])),
+    ("account", Must, ACCOUNT),
+    ("part", Must, Word(&["reported", "confirmed", "reviewed", "disputed"])),
+    ("by", Must, Text),
+]);
 const RESUME: Shape = Object(&[
     ("type", Must, Word(&["holdpoint/resume/v1"])),
     ("origin", Must, Text),
@@ -158,6 +176,14 @@ const BODIES: &[(&str, Shape)] = &[
         Object(&[
             ("statement", Must, Object(&[("statement", Must, RESOLUTION), ("signature", Must, PROOF)])),
             ("note", Null, Text),
+        ]),
+    ),
+    (
+        "/v1/reconciliations",
+        Object(&[
+            ("statement", Must, Object(&[("statement", Must, RECONCILE), ("signature", Must, PROOF)])),
+            ("words", Null, ACCOUNT_WORDS),
+            ("salt", Null, Text),
         ]),
     ),
     ("/v1/changes", Object(&[("control", Must, CONTROL), ("files", Must, Map(&Text))])),

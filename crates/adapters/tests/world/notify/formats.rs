@@ -154,3 +154,16 @@ fn every_event_has_words_and_none_is_longer_than_a_title() {
         assert!(text.contains("over"), "{text}");
     }
 }
+
+#[test]
+fn an_emergency_says_in_its_title_how_far_it_is() {
+    use holdpoint_app::notify::Why;
+    for (why, title) in [
+        (Why::GlassAsked, "BREAK-GLASS asked for: process.restart on worker-1 (production) and 1 more"),
+        (Why::GlassRuns, "BREAK-GLASS runs: process.restart on worker-1 (production) and 1 more"),
+    ] {
+        let mut message = Message { event: Event::BreakGlass, ..held() };
+        message.about.why = Some(why);
+        assert_eq!(webhook_body(&message)["data"]["title"], title);
+    }
+}

@@ -31,7 +31,7 @@ use crate::{
         Txn, store::MAX_TXN_RECORDS,
     },
     projection::{
-        ChangeRow, RunFilter, RunRow,
+        AccountRow, ChangeRow, RunFilter, RunRow,
         apply::{Scalars, Stop, apply},
         changes,
         memory::Memory,
@@ -497,6 +497,18 @@ impl Store for MemStore {
     async fn input_changes(&self, limit: u32) -> Result<Vec<ChangeRow>, StoreError> {
         let inner = self.open()?;
         let mut rows: Vec<_> = inner.rows.memory.input_changes.values().cloned().collect();
+        rows.sort_by_key(|row| std::cmp::Reverse(row.first_index));
+        rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(rows)
+    }
+
+    async fn account(&self, digest: &Digest) -> Result<Option<AccountRow>, StoreError> {
+        Ok(self.open()?.rows.memory.accounts.get(digest).cloned())
+    }
+
+    async fn accounts(&self, limit: u32) -> Result<Vec<AccountRow>, StoreError> {
+        let inner = self.open()?;
+        let mut rows: Vec<_> = inner.rows.memory.accounts.values().cloned().collect();
         rows.sort_by_key(|row| std::cmp::Reverse(row.first_index));
         rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(rows)

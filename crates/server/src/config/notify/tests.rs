@@ -28,6 +28,36 @@ fn the_example_of_the_documentation_is_taken() {
 }
 
 #[test]
+fn everybody_is_every_channel_and_whoever_the_file_names() {
+    // A channel, a rota and a group that stand in no rule.
+    let text = example()
+        .replacen("channels:\n", "channels:\n  siren:\n    webhook: {url: 'https://siren.example.org', secret_file: s}\n", 1)
+        .replacen("  leads: [carl]\n", "  leads: [carl]\n  board: [dora]\n", 1)
+        .replacen("rota:\n", "rota:\n  nights:\n    zone: UTC\n    shifts: [{start: 2026-01-05, handover: '09:00', people: [emil]}]\n", 1);
+    let told = checked(&text).unwrap().rules.everybody;
+    let channels: Vec<_> = told.channels.iter().map(Id::as_str).collect();
+    assert_eq!(channels, ["incidents", "mail", "oncall-chat", "platform-chat", "siren"]);
+    let Some(Who::People(people)) = told.who.first() else { panic!("{told:?}") };
+    let people: Vec<_> = people.iter().map(Id::as_str).collect();
+    assert_eq!(people, ["anna", "ben", "carl", "dora", "emil"]);
+}
+
+#[test]
+fn a_channel_of_mail_that_reaches_nobody_is_refused() {
+    let said = faults(
+        "
+link_base: https://holdpoint.example.org
+channels:
+  hook: {webhook: {url: 'https://h.example.org', secret_file: s}}
+  mail: {smtp: {server: mail.example.org, tls: starttls, from: x@example.org}}
+routes:
+  - {events: [held], channels: [hook]}
+",
+    );
+    assert!(said.contains("`channels.mail`"), "{said}");
+}
+
+#[test]
 fn the_documentation_has_every_key_and_every_event() {
     let source = include_str!("../notify.rs");
     let structs = source.split("#[serde(deny_unknown_fields)]\nstruct ").skip(1);

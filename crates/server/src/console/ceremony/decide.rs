@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State, http::StatusCode};
-use holdpoint_app::{approve, change, gate::Gate, halt, narrow, resolve, review, view::PlanView};
+use holdpoint_app::{approve, change, gate::Gate, halt, narrow, reconcile, resolve, review, view::PlanView};
 use holdpoint_domain::{
-    Id,
+    Digest, Id,
     actor::Identity,
     aftercare::{Answers, Found, ResolutionStatement, ResolutionType, ReviewStatement, ReviewType},
     approval::{self, Choice, SignedStatement},
@@ -16,6 +16,7 @@ use holdpoint_domain::{
     id::kind,
     narrowing::{Kept, NarrowStatement},
     passkey::{self, Assertion, Bytes},
+    reconcile::{Part, ReconcileStatement},
     signed::{Signed, Statement as _},
 };
 use serde::Deserialize;
@@ -64,6 +65,10 @@ pub(in crate::console) enum Asked {
         note: Option<String>,
     },
     Resume {},
+    Reconcile {
+        account: Digest,
+        part: Part,
+    },
 }
 
 /// What the browser came back with.
@@ -144,6 +149,12 @@ async fn made(gate: &Gate, person: Id<kind::Person>, asked: Asked) -> Result<(Wh
             let statement = ResumeStatement::new(origin, halt, person);
             with_bytes(statement.signing_bytes(), What::Resume(Box::new(statement)))
         }
+        Asked::Reconcile { account, part } => {
+            let row = gate.ports.store.account(&account).await?;
+            let row = row.ok_or_else(|| gone("no such account is recorded"))?;
+            let statement = ReconcileStatement::new(row.account, part, person);
+            with_bytes(statement.signing_bytes(), What::Reconcile(Box::new(statement)))
+        }
     }
 }
 
@@ -152,11 +163,7 @@ fn with_bytes(bytes: Result<Vec<u8>, DigestError>, what: What) -> Result<(What, 
 }
 
 /// The digest of a plan that has not moved on since the page was made.
-async fn seen_plan(
-    gate: &Gate,
-    plan: &Id<kind::Plan>,
-    seen: u64,
-) -> Result<holdpoint_domain::Digest, Problem> {
+async fn seen_plan(gate: &Gate, plan: &Id<kind::Plan>, seen: u64) -> Result<Digest, Problem> {
     let view = PlanView::read(gate.ports.store.as_ref(), plan).await?;
     if view.last_index() != seen {
         return Err(gone("the plan has moved on since this page was made"));
@@ -247,6 +254,11 @@ impl crate::service::Service {
             What::Resume(statement) => {
                 halt::resume(gate, identity, Signed { statement: *statement, signature }).await?;
                 Ok("/".to_owned())
+            }
+            What::Reconcile(statement) => {
+                let signed = Signed { statement: *statement, signature };
+                reconcile::reconcile(gate, identity, signed, None).await?;
+                Ok("/reconciliations".to_owned())
             }
             What::Enrol(_) => Err(gone("the ceremony is for something else")),
         }

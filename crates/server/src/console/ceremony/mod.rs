@@ -25,6 +25,7 @@ use holdpoint_domain::{
     id::kind,
     narrowing::NarrowStatement,
     passkey::{Assertion, CredentialId, counter_follows},
+    reconcile::ReconcileStatement,
 };
 
 use crate::http::Problem;
@@ -55,6 +56,8 @@ pub(super) enum What {
     Resolve(Box<ResolutionStatement>, Option<String>),
     /// The end of a halt.
     Resume(Box<ResumeStatement>),
+    /// What was done outside: confirmed, or looked at.
+    Reconcile(Box<ReconcileStatement>),
     /// Nothing yet: a passkey is registered.
     Enrol(Box<Enrolling>),
 }

@@ -10,6 +10,7 @@ pub(super) mod halt;
 pub(super) mod inbox;
 pub(super) mod leases;
 pub(super) mod ledger;
+pub(super) mod outside;
 pub(super) mod plan;
 pub(super) mod policies;
 pub(super) mod problem;

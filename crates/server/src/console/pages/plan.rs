@@ -7,7 +7,11 @@ use axum::{extract::State, http::StatusCode, response::Response};
 use holdpoint_app::{gate::Gate, look, view::PlanView};
 use holdpoint_domain::{Timestamp, flow::State as PlanState, id::kind, record::Record};
 
-use super::{page, request::sentence};
+use super::{
+    outside::{Outside, of_incident},
+    page,
+    request::sentence,
+};
 use crate::{
     console::{
         Console,
@@ -31,6 +35,7 @@ struct Incident {
     frame: Frame,
     id: String,
     plans: Vec<Plan>,
+    outside: Vec<Outside>,
     older: bool,
 }
 
@@ -83,7 +88,8 @@ pub(in crate::console) async fn incident(
 ) -> Result<Response, Problem> {
     let gate = console.door.service.gate();
     let (rows, older) = look::of_incident(&gate, &id).await?;
-    if rows.is_empty() {
+    let outside = of_incident(&gate, &id, console.now()).await?;
+    if rows.is_empty() && outside.is_empty() {
         let detail = format!("no plan of those that were searched belongs to incident `{id}`");
         return Err(Problem::new(
             StatusCode::NOT_FOUND,
@@ -98,7 +104,7 @@ pub(in crate::console) async fn incident(
         plans.push(one(&gate, &view, console.now())?);
     }
     let frame = Frame::new(&console, Some(&visitor), "/runs").await;
-    page(&Incident { frame, id: id.to_string(), plans, older })
+    page(&Incident { frame, id: id.to_string(), plans, outside, older })
 }
 
 fn one(gate: &Gate, view: &PlanView, now: Timestamp) -> Result<Plan, Problem> {
@@ -149,7 +155,7 @@ pub(super) fn part(word: &str) -> &'static str {
         | "voided" => "run",
         "undoing" | "unwound" | "not_undone" | "undone" | "undo_failed" | "in_doubt" => "undo",
         "leased" | "leased_again" | "revocation_asked" | "revoked" => "credential",
-        "review_owed" | "reviewed" | "resolved" => "aftercare",
+        "review_owed" | "reviewed" | "resolved" | "reconciled" => "aftercare",
         "halted" | "resumed" => "halt",
         _ => "gate",
     }

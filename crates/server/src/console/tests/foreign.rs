@@ -3,7 +3,10 @@
 use holdpoint_app::fake::controls::Parts;
 use holdpoint_domain::{plan::Narrative, text::is_hidden};
 
-use super::bench::{Bench, parts};
+use super::{
+    bench::{Bench, parts},
+    pages::outside,
+};
 
 /// Beginnings of what would run, and of what would break out of where it stands.
 const SCRIPTS: [&str; 22] = [
@@ -46,10 +49,11 @@ const UNICODE: [&str; 10] = [
 ];
 
 /// The pages that show something of everything.
-const PAGES: [&str; 15] = [
+const PAGES: [&str; 16] = [
     "/",
     "/runs",
     "/reviews",
+    "/reconciliations",
     "/leases",
     "/changes",
     "/agents",
@@ -126,6 +130,20 @@ async fn t15_what_an_agent_writes_is_text_on_every_page() {
         tame(text, &bench.page("/", &cookie).await.text);
         let plan = format!("/plans/{}", proposed.id);
         tame(text, &bench.page(&plan, &cookie).await.text);
+    }
+}
+
+#[tokio::test]
+async fn t15_what_people_say_they_did_outside_is_text() {
+    for text in hostile() {
+        let bench = Bench::new().await;
+        let cookie = bench.signed_in("bob");
+        outside(&bench, text).await;
+        for path in ["/reconciliations", "/incidents/inc-7"] {
+            let page = bench.page(path, &cookie).await;
+            assert_eq!(page.status, 200, "{path}: {text}");
+            tame(text, &page.text);
+        }
     }
 }
 

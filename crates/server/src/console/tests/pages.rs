@@ -216,3 +216,53 @@ async fn t26_what_a_page_asks_for_by_itself_keeps_no_session_alive() {
     bench.clock.advance(Millis::secs(2 * 60));
     assert_eq!(by_itself().await, 401, "half an hour without anybody");
 }
+
+/// Alice and Bob did something outside, in these words.
+pub(super) async fn outside(bench: &Bench, text: &str) {
+    use holdpoint_app::{
+        fake::{session, signed},
+        port::{Clock as _, Store as _},
+        reconcile::{Opened, reconcile},
+    };
+    use holdpoint_domain::{
+        Timestamp,
+        digest::Salt,
+        reconcile::{Account, Part, ReconcileStatement, Words},
+    };
+    let all = || format!("by hand, as it was: {text}");
+    let words = Words { did: all(), reason: all(), before: all(), after: all() };
+    let salt = Salt::new([7; 32]);
+    let at = |ago| Timestamp::from_ms(bench.clock.now().ms().saturating_sub(ago)).unwrap();
+    let account = Account {
+        origin: bench.store.head().origin.clone(),
+        action: Some("process.restart".parse().unwrap()),
+        target: "worker-1".parse().unwrap(),
+        from_ms: at(2_000),
+        until_ms: at(1_000),
+        people: ["alice", "bob"].map(|name| name.parse().unwrap()).into(),
+        incident: Some("inc-7".parse().unwrap()),
+        words: words.commit(&salt).unwrap(),
+    };
+    let statement = signed(ReconcileStatement::new(account, Part::Reported, "alice".parse().unwrap()));
+    let opened = Some(Opened { words, salt });
+    reconcile(&bench.gate, &session("alice"), statement, opened).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_done_outside_stands_on_its_page_and_in_its_incident() {
+    let bench = Bench::new().await;
+    let cookie = bench.signed_in("bob");
+    says(&bench.page("/reconciliations", &cookie).await, &["Nobody said that anything was."]);
+    outside(&bench, "CANARY").await;
+    let said =
+        ["process.restart on worker-1", "reported by one", "Done by alice, bob", "CANARY", "A look is due"];
+    let page = bench.page("/reconciliations", &cookie).await;
+    says(&page, &said);
+    says(&page, &["I was there: confirm…", "Nothing of it was measured"]);
+    // An incident of which the gate never saw a plan.
+    says(&bench.page("/incidents/inc-7", &cookie).await, &said);
+    let index = bench.store.records().len().saturating_sub(1);
+    let entry = bench.page(&format!("/ledger/{index}"), &cookie).await;
+    says(&entry, &["reported that they did process.restart on worker-1, outside of Holdpoint"]);
+    assert!(!entry.text.contains("CANARY"), "the ledger has a commitment");
+}

@@ -8,7 +8,7 @@ use crate::http::{
     body::{MAX_CHANGE_BYTES, MAX_FLAT_BYTES},
     caller::Who,
     changes, delegations, evaluations, events, halt, holds, invitations, leases, ledger, links, openapi,
-    permits, plans, schema, wire, world,
+    permits, plans, reconciliations, schema, wire, world,
 };
 
 /// All endpoints.
@@ -133,6 +133,28 @@ pub(in crate::http) const ENDPOINTS: &[Endpoint] = &[
         Doc {
             summary: "List runs that somebody must still look at, those that are due first first",
             answers: &[json(200, "the runs", schema::of::<wire::Reviews>)],
+            ..Doc::NONE
+        },
+    ),
+    post(
+        "/v1/reconciliations",
+        Who::Approver,
+        |method| on(method, reconciliations::say),
+        schema::of::<wire::NewReconciliation>,
+        Doc {
+            summary: "Report, confirm or review what was done outside of Holdpoint, signed; it permits nothing",
+            answers: &[json(200, "recorded", schema::of::<wire::Reconciled>)],
+            fails: &[404, 409],
+            ..Doc::NONE
+        },
+    ),
+    get(
+        "/v1/reconciliations",
+        Who::Person,
+        |method| on(method, reconciliations::list),
+        Doc {
+            summary: "List what was done outside of Holdpoint, newest first",
+            answers: &[json(200, "the accounts", schema::of::<wire::Reconciliations>)],
             ..Doc::NONE
         },
     ),

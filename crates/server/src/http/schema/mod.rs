@@ -8,6 +8,7 @@
 mod facts;
 mod people;
 mod plan;
+mod reconcile;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -21,6 +22,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 pub(super) use facts::*;
 pub(super) use people::*;
 pub(super) use plan::*;
+pub(super) use reconcile::*;
 pub(super) use words::Words;
 pub(super) use world::*;
 

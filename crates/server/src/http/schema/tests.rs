@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use holdpoint_domain::{
     action, aftercare, approval, blast, change, decision, facts as domain_facts, halt, limits,
-    plan as domain_plan, signed::Signed, trigger,
+    plan as domain_plan, reconcile as domain_reconcile, signed::Signed, trigger,
 };
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde::de::DeserializeOwned;
@@ -81,6 +81,10 @@ fn every_mirror_has_the_fields_of_what_it_mirrors() {
     mirrors::<SignedReviewStatement, Signed<aftercare::ReviewStatement>>();
     mirrors::<ResolutionStatement, aftercare::ResolutionStatement>();
     mirrors::<SignedResolutionStatement, Signed<aftercare::ResolutionStatement>>();
+    mirrors::<Account, domain_reconcile::Account>();
+    mirrors::<AccountWords, domain_reconcile::Words>();
+    mirrors::<ReconcileStatement, domain_reconcile::ReconcileStatement>();
+    mirrors::<SignedReconcileStatement, Signed<domain_reconcile::ReconcileStatement>>();
     mirrors::<Halt, halt::Halt>();
     mirrors::<Budget, limits::Budget>();
     mirrors::<Starts, limits::Starts>();

@@ -12,6 +12,7 @@ use super::{
     bench::{Bench, plan, request},
     changes::decision,
     halt::end_of_halt,
+    reconciliations::report,
 };
 use crate::http::{endpoint::ENDPOINTS, wire};
 
@@ -29,6 +30,8 @@ GET  /v1/holds/{id}                 401    401     200     200 404   200     200
 POST /v1/holds/{id}/decisions       401    401     403     403 403   403     200
 POST /v1/plans/{id}/review          401    401     403     403 403   403     200
 POST /v1/plans/{id}/resolution      401    401     403     403 403   403     200
+POST /v1/reconciliations            401    401     403     403 403   403     200
+GET  /v1/reconciliations            401    401     403     403 403   403     200
 GET  /v1/reviews                    401    401     403     403 403   403     200
 POST /v1/changes                    401    401     403     403 403   403     201
 GET  /v1/changes                    401    401     403     403 403   403     200
@@ -135,6 +138,9 @@ async fn call(bench: &Bench, method: &str, path: &str, token: &str) -> u16 {
             bench.world.apply_at("worker-2", Deed::Partial);
             let plan = bench.ended("flag.switch", "worker-2", State::InDoubt).await;
             (id, body) = (plan.id.to_string(), Some(resolution("bob", &plan)));
+        }
+        "/v1/reconciliations" if method == "POST" => {
+            body = Some(report(bench, "bob"));
         }
         "/v1/changes/{id}" | "/v1/changes/{id}/decisions" => {
             let terms = bench.change().await;

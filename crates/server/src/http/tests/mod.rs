@@ -15,6 +15,7 @@ mod limits;
 mod matrix;
 mod openapi;
 mod readers;
+mod reconciliations;
 mod strangers;
 mod trust;
 mod world;
