@@ -30,6 +30,7 @@ mod suite {
     mod offboarding;
     mod outcomes;
     mod passkeys;
+    mod quorums;
     mod races;
     mod refusals;
     mod resolutions;

@@ -27,6 +27,7 @@ mod suite {
     mod passkeys;
     mod plans;
     mod properties;
+    mod quorums;
     mod records;
     mod statements;
     mod steps;

@@ -320,6 +320,7 @@ impl Life {
                 idempotent: true,
                 touches: BTreeMap::new(),
                 tier: Tier::T1,
+                approvals: None,
                 additive: false,
                 undo: UndoKind::SelfHeals,
                 cap: BlastCap {
