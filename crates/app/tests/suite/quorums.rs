@@ -141,10 +141,13 @@ fn inv05_whoever_left_the_team_before_the_permit_does_not_fill_the_group() {
     audit(&stage);
 }
 
+/// What happens between the permit and the claim.
+type Change = fn(&mut Stage);
+
 /// The registry of the claim counts, not that of the approvals.
 #[test]
 fn inv05_whoever_left_the_team_before_the_claim_voids_the_permit() {
-    let changes: [(&str, fn(&mut Stage)); 3] = [
+    let changes: [(&str, Change); 3] = [
         ("left the team", bob_left),
         ("has another key", |stage| {
             let teams = stage.setup.parts.people[1].teams.clone();

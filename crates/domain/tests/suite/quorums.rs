@@ -29,8 +29,11 @@ pub(crate) fn quorum(needed: u32, groups: &[&[&str]]) -> Quorum {
     Quorum::new(needed, groups.iter().map(|teams| group(teams)).collect()).unwrap()
 }
 
+/// Somebody, and the teams that they are in.
+type Person = (&'static str, &'static [&'static str]);
+
 /// What is missing when these people of these teams have approved.
-fn missing(quorum: &Quorum, people: &[(&str, &[&str])]) -> Option<Missing> {
+fn missing(quorum: &Quorum, people: &[Person]) -> Option<Missing> {
     let named: Vec<(Id<kind::Person>, BTreeSet<Id<kind::Team>>)> = people
         .iter()
         .map(|(person, teams)| (id(person), teams.iter().map(|team| id(team)).collect()))
@@ -46,8 +49,9 @@ fn lacks(approvals: u32, groups: &[&[&str]]) -> Option<Missing> {
 #[test]
 fn inv05_what_is_missing_of_a_quorum() {
     let three = quorum(3, &[&["dba", "platform"], &["security"]]);
-    let (ada, bob, cyd): ((&str, &[&str]), (&str, &[&str]), (&str, &[&str])) =
-        (("ada", &["dba"]), ("bob", &["security", "dba"]), ("cyd", &["web"]));
+    let ada: Person = ("ada", &["dba"]);
+    let bob: Person = ("bob", &["security", "dba"]);
+    let cyd: Person = ("cyd", &["web"]);
     assert_eq!(missing(&three, &[]), lacks(3, &[&["security"], &["dba", "platform"]]));
     assert_eq!(missing(&three, &[ada]), lacks(2, &[&["security"]]));
     assert_eq!(missing(&three, &[ada, ada, ada]), lacks(2, &[&["security"]]), "one person, three times");
@@ -58,7 +62,7 @@ fn inv05_what_is_missing_of_a_quorum() {
     assert_eq!(missing(&three, &[bob]), lacks(2, &[&["dba", "platform"]]));
     assert_eq!(missing(&three, &[bob, cyd]), lacks(1, &[&["dba", "platform"]]));
     // The number is full, and a group is not: one more, who is of it.
-    let dan: (&str, &[&str]) = ("dan", &["web"]);
+    let dan: Person = ("dan", &["web"]);
     assert_eq!(missing(&three, &[bob, cyd, dan]), lacks(1, &[&["dba", "platform"]]));
     assert_eq!(missing(&three, &[bob, cyd, dan, ada]), None);
     // Two of one team, if it is asked for twice.
@@ -108,7 +112,7 @@ fn quorums_are_said_in_words() {
     assert_eq!(quorum(1, &[]).to_string(), "1 approval");
     let three = quorum(3, &[&["platform", "dba"], &["security"]]);
     assert_eq!(three.to_string(), "3 approvals: at least one of dba or platform, at least one of security");
-    let more = |people: &[(&str, &[&str])]| missing(&three, people).unwrap().to_string();
+    let more = |people: &[Person]| missing(&three, people).unwrap().to_string();
     assert_eq!(more(&[("ada", &["dba"])]), "2 more approvals: at least one of security");
     assert_eq!(more(&[("ada", &["dba"]), ("bob", &["security"])]), "1 more approval");
 }
