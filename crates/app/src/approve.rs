@@ -8,7 +8,8 @@ use holdpoint_domain::{
     decision::Verdict,
     flow::State,
     id::kind,
-    permit::needed,
+    permit::PermitError,
+    quorum::{Approver, MAX_APPROVALS, Missing, Quorum},
     record::{Body, Record, Request},
 };
 
@@ -34,8 +35,10 @@ pub struct Decided {
     pub state: State,
     /// Approvals that count.
     pub approvals: u32,
-    /// How many the tier needs.
+    /// How many the plan needs, by its tier and the catalogue.
     pub needed: u32,
+    /// What is missing; none when nothing is, or when somebody rejected.
+    pub missing: Option<Missing>,
 }
 
 /// Takes a person's statement on a hold. The identity is the session that brings it; the consent is the signature.
@@ -80,26 +83,31 @@ async fn attempt(
     signed: SignedStatement,
 ) -> Result<Decided, Attempt> {
     let (view, consent) = eligible(gate, identity, hold, signed).await?;
-    let (decision, _) = view.decided.as_ref().ok_or_else(|| internal("a hold without a decision"))?;
+    let (decision, facts) = view.decided.as_ref().ok_or_else(|| internal("a hold without a decision"))?;
     let by_person = |body| Record::new(gate.now(), identity.actor(), Some(view.id.clone()), body);
     let statement = Box::new(consent.signed().clone());
 
-    let mut consents = earlier(gate, &view)?;
+    let mut consents = earlier(gate, &view);
     let mut records = Vec::new();
-    let needed = needed(decision.tier);
+    let quorum = Quorum::of(decision, &view.plan, facts);
+    let mut missing = None;
     let state = match consent.choice() {
         Choice::Reject => {
             records.push(by_person(Body::Rejected { statement }));
             State::Rejected
         }
         Choice::Approve => {
+            of_another_act(&consents, &consent)?;
             records.push(by_person(Body::Approved { statement }));
+            let before = quorum.missing(&approvers(gate, &consents));
             consents.push(consent);
-            if count(&consents) >= needed {
+            missing = quorum.missing(&approvers(gate, &consents));
+            not_one_too_many(&consents, before.as_ref(), missing.as_ref())?;
+            if missing.is_none() {
                 let resolved = gather::resolve_plan(gate, &view.plan)?;
                 let (id, plan, narrative) = (&view.id, &view.plan, &view.narrative);
-                let permit =
-                    Case { id, plan, narrative, resolved: &resolved }.grant(gate, decision, &consents)?;
+                let permit = Case { id, plan, narrative, resolved: &resolved }
+                    .grant(gate, decision, facts, &consents)?;
                 records.push(gate.record(&view.id, permitted(&permit)));
                 State::Permitted
             } else {
@@ -115,7 +123,10 @@ async fn attempt(
         .append(Txn { records, expect, expect_inputs: Some(gate.inputs), ..Txn::default() })
         .await
     {
-        Ok(_) => Ok(Decided { plan: view.id, state, approvals: count(&consents), needed }),
+        Ok(_) => {
+            let (approvals, needed) = (count(&consents), quorum.needed());
+            Ok(Decided { plan: view.id, state, approvals, needed, missing })
+        }
         Err(StoreError::Conflict(_) | StoreError::Epoch { .. }) => Err(Attempt::Raced),
         Err(err) => Err(Attempt::Refused(err.into())),
     }
@@ -264,8 +275,8 @@ pub async fn find(gate: &Gate, hold: &Id<kind::Hold>) -> Result<PlanView, Refusa
 
 /// Earlier statements, checked again with the keys, teams and roles of now: somebody who lost what lets them decide does not
 /// count any more.
-fn earlier(gate: &Gate, view: &PlanView) -> Result<Vec<Consent>, Refusal> {
-    let Some(terms) = &view.terms else { return Ok(Vec::new()) };
+fn earlier(gate: &Gate, view: &PlanView) -> Vec<Consent> {
+    let Some(terms) = &view.terms else { return Vec::new() };
     let mut consents = Vec::new();
     for signed in &view.statements {
         let Some(person) = gate.controls.registry.person(&signed.statement.approver) else { continue };
@@ -276,7 +287,56 @@ fn earlier(gate: &Gate, view: &PlanView) -> Result<Vec<Consent>, Refusal> {
             consents.push(consent);
         }
     }
-    Ok(consents)
+    consents
+}
+
+/// Whoever approved, with the teams that they are in now.
+fn approvers<'a>(gate: &'a Gate, consents: &[Consent]) -> Vec<Approver<'a>> {
+    let approved = consents.iter().filter(|consent| consent.choice() == Choice::Approve);
+    let people = approved.filter_map(|consent| gate.controls.registry.person(consent.approver()));
+    people.map(|person| Approver { person: &person.id, teams: &person.teams }).collect()
+}
+
+/// Whom a plan waits for, or waited for; none for one that was never decided on.
+#[must_use]
+pub fn quorum(view: &PlanView) -> Option<Quorum> {
+    let (decision, facts) = view.decided.as_ref()?;
+    Some(Quorum::of(decision, &view.plan, facts))
+}
+
+/// What is missing on a plan that waits, by keys and teams as they are registered now; none for one that does not wait.
+#[must_use]
+pub fn missing(gate: &Gate, view: &PlanView) -> Option<Missing> {
+    let quorum = quorum(view).filter(|_| view.state == State::Held)?;
+    quorum.missing(&approvers(gate, &earlier(gate, view)))
+}
+
+/// A permit carries every approval, and has no room for everybody: when many have approved, only those do who bring it nearer.
+fn not_one_too_many(
+    consents: &[Consent],
+    before: Option<&Missing>,
+    after: Option<&Missing>,
+) -> Result<(), Refusal> {
+    if count(consents) > MAX_APPROVALS
+        && let (Some(before), Some(after)) = (before, after)
+        && after.approvals >= before.approvals
+    {
+        let fact = format!("{MAX_APPROVALS} people or more have approved, and what is missing is {after}");
+        let next = "somebody of the teams that are missing must approve";
+        return Err(Refusal::new(Blame::Conflict, "enough-of-others", fact, next));
+    }
+    Ok(())
+}
+
+/// Two passkeys that one act enrolled may be one person's: the second one adds nothing, and recorded it would only stand in the way.
+fn of_another_act(earlier: &[Consent], consent: &Consent) -> Result<(), Refusal> {
+    let act = |consent: &Consent| consent.proven().strong().map(|asserted| asserted.act().clone());
+    let same = |before: &Consent| before.terms().tier >= Tier::T4 && act(before) == act(consent);
+    if act(consent).is_some() && earlier.iter().any(same) {
+        let next = "the hold stays; somebody whom another act enrolled must approve";
+        return Err(Refusal::new(Blame::Conflict, "no-permit", PermitError::OneAct.to_string(), next));
+    }
+    Ok(())
 }
 
 fn count(consents: &[Consent]) -> u32 {

@@ -111,13 +111,6 @@ pub struct Said {
     pub after_ms: u64,
 }
 
-/// What was seen of a hold.
-struct Open {
-    since: Timestamp,
-    approvals: u32,
-    needed: u32,
-}
-
 /// Counts the newest [`MAX_COUNTED`] entries.
 pub async fn figures(gate: &Gate) -> Result<Figures, StoreError> {
     let end = gate.ports.store.head().size;
@@ -140,22 +133,22 @@ pub async fn figures(gate: &Gate) -> Result<Figures, StoreError> {
 }
 
 impl Figures {
-    fn count(&mut self, record: &Record, holds: &mut BTreeMap<Id<kind::Plan>, Open>) {
+    fn count(&mut self, record: &Record, holds: &mut BTreeMap<Id<kind::Plan>, Timestamp>) {
         let one_more = |count: &mut u32| *count = count.saturating_add(1);
         let Some(plan) = &record.plan else { return };
         if let Body::Decided { decision, .. } = &record.body {
             let answers = self.decisions.entry(decision.tier).or_default();
             one_more(answers.entry(decision.answer).or_default());
-        } else if let Body::Held { terms } = &record.body {
-            let needed = holdpoint_domain::permit::needed(terms.tier).max(1);
-            holds.insert(plan.clone(), Open { since: record.at_ms, approvals: 0, needed });
-        } else if let (Body::Approved { statement } | Body::Rejected { statement }, Some(open)) =
-            (&record.body, holds.get_mut(plan))
+        } else if let Body::Held { .. } = &record.body {
+            holds.insert(plan.clone(), record.at_ms);
+        } else if let (Body::Permitted { .. }, Some(since)) = (&record.body, holds.get(plan)) {
+            self.waits_ms.push(record.at_ms.since(*since).ms());
+        } else if let (Body::Approved { statement } | Body::Rejected { statement }, Some(since)) =
+            (&record.body, holds.get(plan))
         {
             let approved = statement.statement.choice == Choice::Approve;
-            let after_ms = record.at_ms.since(open.since).ms();
-            open.approvals = open.approvals.saturating_add(u32::from(approved));
-            if !approved || open.approvals == open.needed {
+            let after_ms = record.at_ms.since(*since).ms();
+            if !approved {
                 self.waits_ms.push(after_ms);
             }
             let said = self.people.entry(statement.statement.approver.clone()).or_default();

@@ -14,6 +14,7 @@ use holdpoint_domain::{
     id::kind,
     limits::Footprint,
     plan::{MAX_STEPS, ParamValue, Plan, Requester, Step, check_params},
+    quorum::{MAX_APPROVALS, Quorum},
     record::{Body, Record},
     signature::Purpose,
     target::{Service, Target},
@@ -89,9 +90,21 @@ pub(crate) fn resolve<'a>(
         return Err(unknown("bad-steps", fact, "propose fewer steps, or several plans"));
     }
     let steps = wishes.iter().map(|wish| resolve_step(gate, trigger, wish)).collect::<Result<Vec<_>, _>>()?;
+    check_approvals(&steps)?;
     let condition = gate.controls.catalogue.condition(trigger);
     let condition = condition.ok_or_else(|| internal("a trigger that an action admits is not there"))?;
     Ok(Resolved { askers, phase, condition, steps })
+}
+
+/// Refuses steps that together ask for more people than a permit has room for.
+fn check_approvals(steps: &[ResolvedStep<'_>]) -> Result<(), Refusal> {
+    let asked = Quorum::union(steps.iter().filter_map(|step| step.action.approvals.as_ref()));
+    let needed = asked.map_or(0, |asked| asked.needed());
+    if needed <= MAX_APPROVALS {
+        return Ok(());
+    }
+    let fact = format!("together the steps ask for {needed} approvals: expected at most {MAX_APPROVALS}");
+    Err(unknown("too-many-approvals", fact, "propose fewer steps, or several plans"))
 }
 
 fn resolve_step<'a>(

@@ -10,6 +10,7 @@ use holdpoint_domain::{
     id::kind,
     permit::{Grant, GrantParts, Permit},
     plan::{Narrative, Plan, Requester},
+    quorum::Quorum,
     record::{AgentContext, Body, Record, Request, Submitted},
     trigger::SignedEvidence,
 };
@@ -248,7 +249,7 @@ impl Case<'_> {
         match decision.answer {
             Answer::Deny => Ok(None),
             Answer::Allow => {
-                let permit = self.grant(gate, decision, &[])?;
+                let permit = self.grant(gate, decision, facts, &[])?;
                 records.push(gate.record(self.id, permitted(&permit)));
                 Ok(None)
             }
@@ -283,6 +284,7 @@ impl Case<'_> {
         &self,
         gate: &Gate,
         decision: &Decision,
+        facts: &PlanFacts,
         consents: &[Consent],
     ) -> Result<Permit, Refusal> {
         let now = gate.now();
@@ -292,11 +294,14 @@ impl Case<'_> {
         let undo_until = undo_until.map_err(internal)?;
         let executors = self.resolved.steps.iter().map(|step| gate.bound(&step.action.executor));
         let executors = executors.collect::<Result<_, _>>()?;
+        let people = consents.iter().filter_map(|consent| gate.controls.registry.person(consent.approver()));
         let parts = GrantParts {
             id: gate.fresh("permit")?,
             plan_id: self.id.clone(),
             narrative: *self.narrative,
             head: gate.tree_head(),
+            asked: Quorum::asked(self.plan, facts),
+            teams: people.map(|person| (person.id.clone(), person.teams.clone())).collect(),
             executors,
             nonce: gate.fresh("once")?,
             epoch: gate.next_epoch(),

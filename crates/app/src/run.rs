@@ -10,6 +10,7 @@ use holdpoint_domain::{
     flow::State,
     id::kind,
     permit::{Grant, Permit},
+    quorum::{Approver, Quorum},
     record::{Body, Record},
 };
 
@@ -105,8 +106,8 @@ async fn attempt(gate: &Gate, view: &PlanView, permit: &Permit) -> Result<Attemp
     let (_, decided) = view.decided.as_ref().ok_or_else(|| internal("a permit without a decision"))?;
     let gathered =
         gather::facts(gate, &resolved, view.plan.requester(), view.plan.incident(), &look, now).await?;
-    let oversight = obtained(gate, view, permit)?;
-    let differences = if !view.plan.requester().is_emergency() {
+    let Obtained { oversight, approvers } = obtained(gate, view, permit)?;
+    let mut differences = if !view.plan.requester().is_emergency() {
         let verdicts = gate.verdicts(&gathered.facts, &oversight);
         worse(decided, &gathered.facts, &verdicts, &oversight)
     } else if oversight.dominates(&Rung::T4.oversight()) {
@@ -114,6 +115,9 @@ async fn attempt(gate: &Gate, view: &PlanView, permit: &Permit) -> Result<Attemp
     } else {
         vec![Worse::Denied]
     };
+    let asked = Quorum::asked(&view.plan, &gathered.facts);
+    let missing = asked.and_then(|asked| asked.missing(&approvers));
+    differences.extend(missing.map(|missing| Worse::Approvals { missing }));
 
     let mut records = look.records(id, now);
     let ended = if differences.is_empty() {
@@ -175,12 +179,19 @@ fn open(gate: &Gate, view: &PlanView) -> Result<Permit, Refusal> {
     Ok(permit)
 }
 
+/// What people did about a plan, as it counts now.
+struct Obtained<'g> {
+    oversight: Oversight,
+    approvers: Vec<Approver<'g>>,
+}
+
 /// The oversight that was really obtained: statements that still hold with the keys registered now, of people whom policy
 /// lets decide now.
-fn obtained(gate: &Gate, view: &PlanView, permit: &Permit) -> Result<Oversight, Refusal> {
+fn obtained<'g>(gate: &'g Gate, view: &PlanView, permit: &Permit) -> Result<Obtained<'g>, Refusal> {
     let grant = permit.grant();
     let (_, facts) = view.decided.as_ref().ok_or_else(|| internal("a permit without a decision"))?;
     let (mut approvals, mut strong) = (0_u32, 0_u32);
+    let mut approvers = Vec::new();
     for signed in &grant.approvals {
         let (Some(terms), Some(person)) =
             (&grant.terms, gate.controls.registry.person(&signed.statement.approver))
@@ -210,16 +221,14 @@ fn obtained(gate: &Gate, view: &PlanView, permit: &Permit) -> Result<Oversight, 
         };
         if may {
             approvals = approvals.saturating_add(1);
+            approvers.push(Approver { person: &person.id, teams: &person.teams });
             strong = strong.saturating_add(u32::from(by_passkey));
         }
     }
     let strong = approvals > 0 && strong == approvals;
-    Ok(Oversight {
-        review_promised: grant.tier >= holdpoint_domain::Tier::T2,
-        approvals,
-        strong,
-        fresh: strong,
-    })
+    let review_promised = grant.tier >= holdpoint_domain::Tier::T2;
+    let oversight = Oversight { review_promised, approvals, strong, fresh: strong };
+    Ok(Obtained { oversight, approvers })
 }
 
 async fn end(gate: &Gate, view: &PlanView, body: Body, state: State) -> Result<Attempt, Refusal> {

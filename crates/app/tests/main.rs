@@ -31,6 +31,7 @@ mod suite {
     mod offboarding;
     mod outcomes;
     mod passkeys;
+    mod quorums;
     mod races;
     mod reconciliations;
     mod refusals;

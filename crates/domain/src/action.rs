@@ -12,6 +12,7 @@ use crate::{
     digest::DigestError,
     facts::ActionFacts,
     id::kind,
+    quorum::Quorum,
     time::TimeError,
     trigger::{Condition, ConditionFault},
 };
@@ -250,6 +251,9 @@ pub struct Action {
     pub touches: BTreeMap<State, Effect>,
     /// The lowest tier it runs at.
     pub tier: Tier,
+    /// Whom its plans wait for beyond the people of the tier: only at T3 and T4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvals: Option<Quorum>,
     /// Only adds (grows a volume, for instance): the named exception to "no undo needs a person".
     #[serde(default)]
     pub additive: bool,
@@ -317,6 +321,17 @@ pub enum CatalogueError {
         floor: Tier,
         /// The guardrail.
         rule: &'static str,
+    },
+    /// Approvals are asked for where nobody is asked, or where no number of them is enough.
+    #[error(
+        "action `{action}` asks for `approvals` and has tier {tier}: expected T3 or T4, for below them it could run without \
+         people, and at T5 no agent may run it"
+    )]
+    ApprovalsUnasked {
+        /// The action.
+        action: Id<kind::Action>,
+        /// What the entry says.
+        tier: Tier,
     },
     /// An action that changes nothing but touches state, or one that is T0 and changes something.
     #[error("action `{0}` contradicts itself: tier T0 goes with `read_only`, and only with it")]
@@ -513,6 +528,10 @@ fn action_faults(
     }
     if (action.tier == Tier::T0) != (action.reversibility == Reversibility::ReadOnly) {
         faults.push(CatalogueError::ReadOnlyMismatch(action.id.clone()));
+    }
+    if action.approvals.is_some() && !Quorum::fits(action.tier) {
+        let (action, tier) = (action.id.clone(), action.tier);
+        faults.push(CatalogueError::ApprovalsUnasked { action, tier });
     }
     let times = [
         ("undo_window_ms", action.undo_window_ms, MAX_UNDO_WINDOW_MS),

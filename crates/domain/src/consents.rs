@@ -15,8 +15,9 @@ use crate::{
     id::kind,
     passkey::{CredentialId, Passkey, counter_follows},
     permit::needed,
-    plan::Requester,
+    plan::{Plan, Requester},
     proof::{Credentials, Proof, Proven},
+    quorum::Quorum,
     record::{Body, Record},
     signed::{Signed, Statement},
 };
@@ -77,7 +78,9 @@ pub struct Audit {
 #[derive(Debug)]
 struct Waiting {
     digest: Digest,
-    requester: Requester,
+    plan: Plan,
+    // How many people the catalogue asks for, by the facts with this digest.
+    decided: Option<(Digest, u32)>,
     terms: Option<HoldTerms>,
     // Who approved, and by which acts their passkeys were enrolled.
     approved: BTreeMap<Id<kind::Person>, Option<Id<kind::Act>>>,
@@ -139,10 +142,20 @@ impl Audit {
             Body::Proposed { plan, .. } => {
                 let id = record.plan.clone().ok_or("a plan without a name")?;
                 let digest = plan.digest().map_err(|err| err.to_string())?;
-                let requester = plan.requester().clone();
-                let waiting =
-                    Waiting { digest, requester, terms: None, approved: BTreeMap::new(), rejected: false };
+                let waiting = Waiting {
+                    digest,
+                    plan: plan.as_ref().clone(),
+                    decided: None,
+                    terms: None,
+                    approved: BTreeMap::new(),
+                    rejected: false,
+                };
                 self.plans.insert(id, waiting);
+            }
+            Body::Decided { facts, .. } => {
+                let plan = self.plan(record)?;
+                let asked = Quorum::asked(&plan.plan, facts).map_or(0, |asked| asked.needed());
+                plan.decided = Some((facts.digest().map_err(|err| err.to_string())?, asked));
             }
             Body::Held { terms } => {
                 let plan = self.plan(record)?;
@@ -186,7 +199,6 @@ impl Audit {
             | Body::Invited { .. }
             | Body::Delegated { .. }
             | Body::Measured { .. }
-            | Body::Decided { .. }
             | Body::Deferred { .. }
             | Body::Expired
             | Body::Voided { .. }
@@ -329,7 +341,7 @@ impl Audit {
         let credentials = self.credentials(&person)?.clone();
         let plan = self.plan(record)?;
         let terms = plan.terms.clone().ok_or("a decision on a plan that is not held")?;
-        let consent = signed.clone().check_signed(&terms, &credentials, &plan.requester);
+        let consent = signed.clone().check_signed(&terms, &credentials, plan.plan.requester());
         let consent = consent.map_err(|err| with_source(&err))?;
         match consent.choice() {
             Choice::Approve => {
@@ -346,7 +358,10 @@ impl Audit {
     fn permitted(&mut self, record: &Record) -> Result<(), String> {
         let plan = self.plan(record)?;
         let Some(terms) = &plan.terms else { return Ok(()) };
-        let needed = needed(terms.tier).max(1);
+        let Some((_, asked)) = plan.decided.filter(|(facts, _)| *facts == terms.facts) else {
+            return Err("a permit for other facts than those that were decided on".to_owned());
+        };
+        let needed = needed(terms.tier).max(1).max(asked);
         let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
         let acts: BTreeSet<_> = plan.approved.values().flatten().collect();
         let strong = terms.tier < Tier::T4 || count(acts.len()) >= needed;

@@ -11,6 +11,7 @@ use crate::{
     facts::{Facts, PlanFacts},
     guardrail::{self, CATALOGUE_TIER, Demand, GUARDRAILS, NO_STANDING},
     id::kind,
+    quorum::Missing,
     trigger::Truth,
 };
 
@@ -248,6 +249,8 @@ impl fmt::Display for Answer {
 pub fn floor(facts: &Facts) -> (Option<Tier>, Vec<Reason>) {
     // T0 is for what changes nothing, whatever was earned or written.
     let lowest = if facts.action.reversibility == Reversibility::ReadOnly { Tier::T0 } else { Tier::T1 };
+    // Whoever is asked for in the catalogue is asked, whatever was earned.
+    let lowest = if facts.action.approvals.is_some() { lowest.max(Tier::T3) } else { lowest };
     let catalogue = facts.earned().unwrap_or(facts.action.tier).max(lowest);
     let mut floor = catalogue;
     let mut denied = false;
@@ -440,6 +443,11 @@ pub enum Worse {
     TriggerGone,
     /// The guardrails deny now, or policy does not allow with the oversight obtained.
     Denied,
+    /// Approvals that the catalogue asks for do not count any more: their people, keys or teams are others now.
+    Approvals {
+        /// What is missing.
+        missing: Missing,
+    },
     /// The tier is above the oversight obtained.
     Tier {
         /// The oversight obtained is enough for this.
@@ -554,6 +562,9 @@ impl fmt::Display for Worse {
             Self::Blast => f.write_str("more would be disturbed than was decided on"),
             Self::TriggerGone => f.write_str("the trigger does not hold any more"),
             Self::Denied => f.write_str("policy or a guardrail denies it now"),
+            Self::Approvals { missing } => {
+                write!(f, "approvals do not count any more; the catalogue asks for {missing}")
+            }
             Self::Tier { obtained, now } => {
                 write!(f, "the tier is {now} now, the oversight obtained is enough for {obtained}")
             }

@@ -21,6 +21,7 @@ use crate::{
     digest::{DigestError, canonical},
     id::kind,
     plan::{MAX_STEPS, PlanError},
+    quorum::Quorum,
     target::{Criticality, Service},
     trigger::{Agreement, Truth},
 };
@@ -130,6 +131,9 @@ pub struct ActionFacts {
     pub touches: std::collections::BTreeMap<State, Effect>,
     /// The catalogue's tier.
     pub tier: Tier,
+    /// Whom the catalogue asks for beyond the people of the tier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvals: Option<Quorum>,
     /// Only adds.
     pub additive: bool,
     /// How it is undone.
@@ -379,6 +383,7 @@ impl ActionFacts {
             idempotent: action.idempotent,
             touches: action.touches.clone(),
             tier: action.tier,
+            approvals: action.approvals.clone(),
             additive: action.additive,
             undo: action.undo,
             cap: action.cap,

@@ -13,6 +13,7 @@ use crate::{
     id::kind,
     plan::Plan,
     proof::Credentials,
+    quorum::{Approver, Missing, Quorum},
     signature::{PublicKey, Signature, Thumbprint},
 };
 
@@ -76,6 +77,10 @@ pub struct GrantParts {
     pub narrative: Commitment,
     /// The head of the ledger.
     pub head: TreeHead,
+    /// Whom the catalogue asks for, beyond the people of the tier.
+    pub asked: Option<Quorum>,
+    /// Who is in which teams now: whoever is not in here is in none.
+    pub teams: BTreeMap<Id<kind::Person>, BTreeSet<Id<kind::Team>>>,
     /// The executors of its steps, and their keys.
     pub executors: BTreeMap<Id<kind::Executor>, Thumbprint>,
     /// The nonce.
@@ -126,15 +131,18 @@ pub enum PermitError {
     #[error("expected a decision to allow or hold, got `{0}`")]
     NotAllowed(Answer),
     /// Too few people.
-    #[error("tier {tier} needs {needed} approvals, got {got}")]
+    #[error("expected {needed} approvals at tier {tier}, got {got}")]
     Approvals {
         /// The tier.
         tier: Tier,
-        /// How many it needs.
+        /// How many are needed.
         needed: u32,
         /// How many count.
         got: u32,
     },
+    /// The people are enough, and not those whom the catalogue asks for.
+    #[error("the catalogue asks for {0}")]
+    Missing(Missing),
     /// One of them rejected.
     #[error("`{0}` rejected the plan")]
     Rejected(Id<kind::Person>),
@@ -227,6 +235,18 @@ impl PermitKeys {
     }
 }
 
+impl GrantParts {
+    /// What of the catalogue's demands these consents leave open.
+    fn missing(&self, consents: &[Consent]) -> Option<Missing> {
+        let nowhere = BTreeSet::new();
+        let people = consents.iter().map(Consent::approver);
+        let approvers: Vec<_> = people
+            .map(|person| Approver { person, teams: self.teams.get(person).unwrap_or(&nowhere) })
+            .collect();
+        self.asked.as_ref()?.missing(&approvers)
+    }
+}
+
 impl Grant {
     /// A grant from a decision and the consents that its tier needs. The only way to one.
     pub fn new(
@@ -260,7 +280,10 @@ impl Grant {
             return Err(PermitError::OtherDecision);
         }
         in_time(terms, parts.granted_at)?;
-        count(decision.tier, needed, consents)?;
+        count(decision.tier, needed.max(parts.asked.as_ref().map_or(0, Quorum::needed)), consents)?;
+        if let Some(missing) = parts.missing(consents) {
+            return Err(PermitError::Missing(missing));
+        }
         Ok(Self {
             id: parts.id,
             plan_id: parts.plan_id,
@@ -417,12 +440,14 @@ impl Permit {
         }
     }
 
-    /// Checks the approvers' statements against credentials pinned apart from the gate, for a plan that needs at least `floor`.
+    /// Checks the approvers' statements against credentials pinned apart from the gate, for a plan that needs at least `floor`, and at
+    /// least `people`.
     /// Returns the oversight that they amount to. A gate whose key was stolen can sign a permit, but not this.
     pub fn check_consents(
         &self,
         plan: &Plan,
         floor: Tier,
+        people: u32,
         credentials: &BTreeMap<Id<kind::Person>, Credentials>,
     ) -> Result<Oversight, PermitError> {
         self.check_plan(plan)?;
@@ -454,7 +479,7 @@ impl Permit {
                     .map_err(PermitError::Approval)?,
             );
         }
-        let Counted { approvals, strong } = count(tier, needed(tier), &consents)?;
+        let Counted { approvals, strong } = count(tier, needed(tier).max(people), &consents)?;
         Ok(Oversight { review_promised: self.grant.tier >= Tier::T2, approvals, strong, fresh: strong })
     }
 }

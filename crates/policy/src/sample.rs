@@ -60,6 +60,7 @@ pub(crate) fn restart() -> Action {
         idempotent: true,
         touches: BTreeMap::new(),
         tier: Tier::T1,
+        approvals: None,
         additive: false,
         undo: UndoKind::SelfHeals,
         undo_window_ms: Millis::secs(600),

@@ -20,6 +20,7 @@ use holdpoint_domain::{
     permit::{MAX_START_MS, Permit, PermitError, PermitKeys},
     plan::{Plan, PlanError, Step, check_params},
     proof::Credentials,
+    quorum::Quorum,
     signature::PublicKey,
 };
 
@@ -178,6 +179,7 @@ impl Refusal {
             Self::Permit(PermitError::OtherPlan { .. }) => "plan",
             Self::Permit(
                 PermitError::Approvals { .. }
+                | PermitError::Missing(_)
                 | PermitError::Rejected(_)
                 | PermitError::NotStrong { .. }
                 | PermitError::OneAct
@@ -249,22 +251,27 @@ impl Pins {
             return Err(Refusal::Life);
         }
         let (mut floor, mut longest) = (Tier::T0, start);
+        let mut asked = Vec::new();
         for step in plan.steps() {
             floor = floor.max(self.floor_of(plan, step)?);
-            longest = self.entry(step)?.undoable_until(longest).map_err(|_| Refusal::Life)?;
+            let entry = self.entry(step)?;
+            longest = entry.undoable_until(longest).map_err(|_| Refusal::Life)?;
+            asked.extend(&entry.approvals);
         }
         // Later steps start until the end of the undo, so it is no longer than the catalogue here gives these steps.
         if end > longest {
             return Err(Refusal::Life);
         }
+        let mut people = Quorum::union(asked).map_or(0, |asked| asked.needed());
         // What people ask for beyond policy has no other floor than two of them, with passkeys.
         if plan.requester().is_emergency() {
-            floor = Tier::T4;
+            (floor, people) = (Tier::T4, 0);
         }
         if grant.tier < floor {
             return Err(Refusal::BelowFloor { tier: grant.tier, floor });
         }
-        permit.check_consents(plan, floor, &self.approvers)?;
+        // Who is in which team is not pinned here: that the right ones approved is the gate's word, that so many did is not.
+        permit.check_consents(plan, floor, people, &self.approvers)?;
         Ok(chain)
     }
 

@@ -343,6 +343,7 @@ impl Life {
                 idempotent: true,
                 touches: BTreeMap::new(),
                 tier: Tier::T1,
+                approvals: None,
                 additive: false,
                 undo: UndoKind::SelfHeals,
                 cap: BlastCap {

@@ -183,6 +183,38 @@ fn inv06_each_check_alone_stops_a_permit_without_people() {
     expect_refused(base, cases);
 }
 
+/// The entry asks for three people, and the executor has a catalogue of its own: a gate that says that fewer are enough, or that an
+/// entry asks for nobody, finds no executor that goes along.
+#[test]
+fn inv06_a_permit_with_fewer_people_than_its_entry_asks_for_is_refused() {
+    let base = || Scene::sound("process.purge", Tier::T3, &["ben", "cleo", "dan"]);
+    let cases: &[(&str, &str, Break)] = &[
+        ("nobody", "approvals", |s| approve(&mut s.grant, &[])),
+        ("one", "approvals", |s| approve(&mut s.grant, &["ben"])),
+        ("two", "approvals", |s| approve(&mut s.grant, &["ben", "cleo"])),
+        ("one of them twice", "approvals", |s| approve(&mut s.grant, &["ben", "cleo", "ben"])),
+        ("the requester's person among them", "approvals", |s| {
+            approve(&mut s.grant, &["ben", "cleo", "ada"]);
+        }),
+        ("a key that is not pinned any more", "approvals", |s| {
+            s.authority.pins.approvers.remove(&id("dan"));
+        }),
+        ("at T4, keys in files", "approvals", |s| {
+            s.grant.tier = Tier::T4;
+            approve(&mut s.grant, &["ben", "cleo"]);
+            let terms = s.grant.terms.clone().unwrap();
+            s.grant.approvals.push(signed_by_key(&terms, "dan"));
+        }),
+        ("a plan of an entry that asks for nobody", "catalogue", |s| {
+            let mut entry = s.authority.pins.catalogue.action(&id("process.purge")).unwrap().clone();
+            entry.approvals = None;
+            s.with_step(|step| step.entry = entry.digest().unwrap());
+            approve(&mut s.grant, &["ben"]);
+        }),
+    ];
+    expect_refused(base, cases);
+}
+
 /// What the executor passes on of the permit in a chain: to the key of a worker, with these bounds.
 fn passed_on(s: &Scene, change: impl FnOnce(&mut Narrowing)) -> String {
     let parent = sign(&s.grant, &s.gate);

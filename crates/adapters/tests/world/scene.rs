@@ -23,6 +23,7 @@ use holdpoint_domain::{
     permit::Grant,
     plan::{Plan, Requester, Step},
     proof::Credentials,
+    quorum::Quorum,
     record::{Body, Record},
     signature::Thumbprint,
     trigger::Condition,
@@ -62,7 +63,10 @@ pub(crate) fn catalogue() -> Arc<Catalogue> {
         ]}))
         .unwrap()
     };
+    let mut purge = action("process.purge", "process", "T3", "irreversible", "none");
+    purge.approvals = Some(Quorum::new(3, Vec::new()).unwrap());
     let actions = vec![
+        purge,
         action("process.restart", "process", "T2", "reversible", "self_heals"),
         action("process.stop", "process", "T2", "reversible", "inverse"),
         action("process.wipe", "process", "T3", "irreversible", "none"),

@@ -164,6 +164,7 @@ fn actions() -> Vec<Action> {
         idempotent: true,
         touches: BTreeMap::new(),
         tier: Tier::T2,
+        approvals: None,
         additive: false,
         undo: UndoKind::SelfHeals,
         undo_window_ms: Millis::secs(600),

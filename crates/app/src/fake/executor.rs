@@ -24,7 +24,7 @@ impl FakeWorld {
         let refused = |why: String| ExecuteError::Refused(why);
         let permit = Permit::open(work.jws, &self.pins.gate).map_err(|err| refused(err.to_string()))?;
         permit
-            .check_consents(work.plan, Tier::T0, &self.pins.approvers)
+            .check_consents(work.plan, Tier::T0, 0, &self.pins.approvers)
             .map_err(|err| refused(err.to_string()))?;
         let grant = permit.grant();
         let step = work.plan.steps().get(work.step).ok_or_else(|| refused("no such step".to_owned()))?;

@@ -200,7 +200,7 @@ fn of_case(book: &Book, outside: &Outside, case: &Case, record: &Record) -> Chec
 /// Invariant 5: enough people, each once, none who answers for the agent, each with their own signature.
 fn consented(outside: &Outside, case: &Case) -> Checked {
     let name = &case.name;
-    let Some((decision, _)) = &case.decided else {
+    let Some((decision, facts)) = &case.decided else {
         return broken("inv01", format!("{name} has a permit and no decision"));
     };
     let wanted = match decision.answer {
@@ -213,6 +213,9 @@ fn consented(outside: &Outside, case: &Case) -> Checked {
             );
         }
     };
+    let entries = facts.steps().filter_map(|step| step.action.approvals.as_ref());
+    let asked = entries.map(holdpoint_domain::quorum::Quorum::needed).max();
+    let wanted = wanted.max(asked.filter(|_| !case.plan.requester().is_emergency()).unwrap_or(0));
     let alone = decision.tier <= Tier::T2 || wanted > 0;
     holds(alone, "inv05", || format!("{name} has tier {} and nobody was asked", decision.tier))?;
     let owner = outside.owners.get(&case.plan.requester().agent);

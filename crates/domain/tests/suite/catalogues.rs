@@ -9,8 +9,10 @@ use holdpoint_domain::{
         MAX_SETTLE_MS, MAX_UNDO_WINDOW_MS, ParamSpec, Reversibility, State, UndoKind,
     },
     decision::{ReasonEffect, floor},
+    digest::canonical,
     facts::{ActionFacts, Facts},
     guardrail::{CATALOGUE_TIER, Demand, GUARDRAILS, static_floors},
+    quorum::Quorum,
     time::MAX_MS,
     trigger::{
         Check, Comparison, Condition, ConditionFault, HttpExpect, MAX_PROBES, Probe, ProcessExpect, TcpExpect,
@@ -54,6 +56,7 @@ pub(crate) fn action(name: &str) -> Action {
         idempotent: true,
         touches: BTreeMap::new(),
         tier: Tier::T1,
+        approvals: None,
         additive: false,
         undo: UndoKind::SelfHeals,
         undo_window_ms: ms(60_000),
@@ -80,6 +83,7 @@ fn word(fault: &CatalogueError) -> &'static str {
         CatalogueError::NoTrigger(_) => "no trigger",
         CatalogueError::BelowGuardrail { .. } => "below guardrail",
         CatalogueError::ReadOnlyMismatch(_) => "read-only mismatch",
+        CatalogueError::ApprovalsUnasked { .. } => "approvals unasked",
         CatalogueError::EmptyParam { .. } => "empty param",
         CatalogueError::Condition { .. } => "condition",
         CatalogueError::Time { .. } => "time",
@@ -113,6 +117,7 @@ fn all_faults_of_a_catalogue_are_reported_together() {
     wrong.guards = BTreeSet::from([id("nothing-there")]);
     wrong.soak_ms = ms(MAX_SETTLE_MS + 1);
     (wrong.undo, wrong.tier) = (UndoKind::None, Tier::T0);
+    wrong.approvals = Some(Quorum::new(1, Vec::new()).unwrap());
     wrong.touches = BTreeMap::from([(State::Rbac, Effect::Grants)]);
     wrong.params = BTreeMap::from([
         (id("upside-down"), ParamSpec::Int { min: 1, max: 0 }),
@@ -134,6 +139,7 @@ fn all_faults_of_a_catalogue_are_reported_together() {
         "unknown condition",
         "no trigger",
         "read-only mismatch",
+        "approvals unasked",
         "time",
         "empty param",
         "empty param",
@@ -145,6 +151,38 @@ fn all_faults_of_a_catalogue_are_reported_together() {
         let text = fault.to_string();
         assert!(!text.contains('\n') && text.contains('`'), "{text}");
     }
+}
+
+/// Below T3 it could run without anybody, and T5 no number of people lifts.
+#[test]
+fn an_entry_asks_for_approvals_only_where_people_are_asked() {
+    for tier in Tier::ALL {
+        let mut action = action("process.restart");
+        (action.tier, action.approvals) = (tier, Some(Quorum::new(3, Vec::new()).unwrap()));
+        let read_only = tier == Tier::T0;
+        action.reversibility = if read_only { Reversibility::ReadOnly } else { Reversibility::Reversible };
+        let refused = CatalogueError::ApprovalsUnasked { action: action.id.clone(), tier };
+        let made = Catalogue::new(vec![action], conditions()).map(drop);
+        let fine = matches!(tier, Tier::T3 | Tier::T4);
+        assert_eq!(made, if fine { Ok(()) } else { Err(vec![refused.clone()]) });
+        let text = refused.to_string();
+        assert!(text.contains("`process.restart`") && text.contains("expected T3 or T4"), "{text}");
+    }
+}
+
+/// An entry from before approvals were there has the digest that plans and ledgers name.
+#[test]
+fn inv13_an_entry_that_asks_for_nobody_has_the_bytes_that_it_had() {
+    let plain = canonical(&action("process.restart")).unwrap();
+    assert!(!String::from_utf8(plain).unwrap().contains("approvals"));
+    let facts = canonical(&ActionFacts::of(&action("process.restart")).unwrap()).unwrap();
+    assert!(!String::from_utf8(facts).unwrap().contains("approvals"));
+    let asked = |needed| {
+        let mut action = action("process.restart");
+        (action.tier, action.approvals) = (Tier::T3, Some(Quorum::new(needed, Vec::new()).unwrap()));
+        action.digest().unwrap()
+    };
+    assert_ne!(asked(2), asked(3), "who asks for more is another entry");
 }
 
 #[test]

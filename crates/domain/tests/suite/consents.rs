@@ -30,7 +30,7 @@ fn broken(err: impl Into<ProofError>) -> ApprovalError {
 
 /// Checks a grant that is signed with the gate's key, as a thief of that key could sign any.
 fn check(grant: &Grant, floor: Tier) -> Result<Oversight, PermitError> {
-    permit(grant).check_consents(&plan(), floor, &pinned())
+    permit(grant).check_consents(&plan(), floor, 0, &pinned())
 }
 
 #[test]
@@ -68,10 +68,24 @@ fn inv06_a_permit_below_the_catalogues_floor_needs_the_floors_people() {
     assert!(!unreviewed.dominates(&Rung::T2.oversight()));
 }
 
+/// The number of people that an executor knows from a catalogue of its own, beside the tier's.
+#[test]
+fn inv06_a_permit_needs_the_people_that_an_executors_own_catalogue_asks_for() {
+    let check = |approvers: &[&str], people| {
+        permit(&grant(Rung::T3, approvers).unwrap()).check_consents(&plan(), Tier::T3, people, &pinned())
+    };
+    let too_few = |needed, got| Err(PermitError::Approvals { tier: Tier::T3, needed, got });
+    assert_eq!(check(&["ada"], 2), too_few(2, 1));
+    assert_eq!(check(&["ada", "ada", "ada"], 2), too_few(2, 1));
+    assert_eq!(check(&["ada", "bob"], 3), too_few(3, 2));
+    assert_eq!(check(&["ada", "bob", "cyd"], 3).map(|oversight| oversight.approvals), Ok(3));
+    assert_eq!(check(&["ada"], 0).map(|oversight| oversight.approvals), Ok(1), "never less than the tier");
+}
+
 #[test]
 fn inv04_approvers_keys_are_pinned_apart_from_the_gate() {
     let permit = permit(&held());
-    let check = |keys: &BTreeMap<_, _>| permit.check_consents(&plan(), Tier::T3, keys).map(drop);
+    let check = |keys: &BTreeMap<_, _>| permit.check_consents(&plan(), Tier::T3, 0, keys).map(drop);
     assert_eq!(check(&pinned()), Ok(()));
     assert_eq!(check(&BTreeMap::new()), Err(PermitError::UnknownApprover(id("ada"))));
     let mut others = pinned();
@@ -179,14 +193,14 @@ fn t03_an_approval_of_one_plan_is_none_of_another() {
     )
     .unwrap();
     forged.plan = other.digest().unwrap();
-    let refusal = permit(&forged).check_consents(&other, Tier::T1, &pinned());
+    let refusal = permit(&forged).check_consents(&other, Tier::T1, 0, &pinned());
     assert_eq!(refusal, Err(PermitError::OtherDecision));
     // The terms are changed along with it: then it is not what ada signed.
     forged.terms.as_mut().unwrap().plan = forged.plan;
-    let refusal = permit(&forged).check_consents(&other, Tier::T1, &pinned());
+    let refusal = permit(&forged).check_consents(&other, Tier::T1, 0, &pinned());
     assert_eq!(refusal, Err(PermitError::Approval(ApprovalError::OtherTerms("plan"))));
     forged.approvals[0].statement.terms.plan = forged.plan;
-    let refusal = permit(&forged).check_consents(&other, Tier::T1, &pinned());
+    let refusal = permit(&forged).check_consents(&other, Tier::T1, 0, &pinned());
     let mismatch = broken(SignatureError::Mismatch);
     assert_eq!(refusal, Err(PermitError::Approval(mismatch)));
 }
@@ -226,22 +240,22 @@ fn inv05_t11_an_executor_counts_passkeys_of_different_acts_only() {
     let act = |act: &str| {
         let mut pinned = pinned();
         pinned.get_mut(&id("bob")).unwrap().passkeys[0].act = id(act);
-        permit(&one).check_consents(&plan(), Tier::T4, &pinned).map(drop)
+        permit(&one).check_consents(&plan(), Tier::T4, 0, &pinned).map(drop)
     };
     assert_eq!(act("act-ada"), Err(PermitError::OneAct));
     assert_eq!(act("act-bob"), Ok(()));
     // Their keys alone are pinned.
-    let refusal = permit(&one).check_consents(&plan(), Tier::T4, &pinned_keys());
+    let refusal = permit(&one).check_consents(&plan(), Tier::T4, 0, &pinned_keys());
     assert_eq!(refusal, Err(PermitError::Approval(ProofError::UnknownPasskey.into())));
     // One person's assertion under the other's name.
     let mut stolen = one.clone();
     stolen.approvals[0].signature = stolen.approvals[1].signature.clone();
-    let refusal = permit(&stolen).check_consents(&plan(), Tier::T4, &pinned());
+    let refusal = permit(&stolen).check_consents(&plan(), Tier::T4, 0, &pinned());
     assert_eq!(refusal, Err(PermitError::Approval(ProofError::UnknownPasskey.into())));
     let mut both: BTreeMap<_, Credentials> = pinned();
     let bobs = both[&id("bob")].passkeys.clone();
     both.get_mut(&id("ada")).unwrap().passkeys.extend(bobs);
-    let refusal = permit(&stolen).check_consents(&plan(), Tier::T4, &both);
+    let refusal = permit(&stolen).check_consents(&plan(), Tier::T4, 0, &both);
     assert_eq!(refusal, Err(PermitError::Approval(broken(PasskeyError::Challenge))));
 }
 

@@ -84,7 +84,7 @@ fn a_compact_permit_is_what_opens() {
 #[test]
 fn inv05_nobody_is_not_strong() {
     let permit = permit(&grant(Rung::T1, &[]).unwrap());
-    let oversight = permit.check_consents(&plan(), permit.grant().tier, &pinned()).unwrap();
+    let oversight = permit.check_consents(&plan(), permit.grant().tier, 0, &pinned()).unwrap();
     assert_eq!(oversight.approvals, 0);
     assert!(!oversight.strong && !oversight.fresh, "{oversight:?}");
 }

@@ -5,12 +5,16 @@ use holdpoint_domain::{
     approval::{ApprovalError, Choice},
     decision::Answer,
     permit::{Grant, GrantParts, MAX_START_MS, PermitError, needed},
+    quorum::Missing,
     time::MAX_MS,
 };
 
-use super::support::{
-    NOW, allow_from, at, commitment, consent, counted, decide_one, decision, digest, facts, grant, head, id,
-    key, parts, pinned, plan, raw_decision, signed, signed_by, terms,
+use super::{
+    quorums::quorum,
+    support::{
+        NOW, allow_from, at, commitment, consent, counted, decide_one, decision, digest, facts, grant, head,
+        id, key, parts, pinned, plan, raw_decision, signed, signed_by, terms,
+    },
 };
 
 #[test]
@@ -56,6 +60,55 @@ fn inv05_t4_needs_strong_authentication() {
     }
     // A key beside two passkeys takes nothing away.
     assert_eq!(granted(&[by_key("ada", 1), by_passkey("bob"), by_passkey("cyd")]), Ok(()));
+}
+
+/// The catalogue asks for more than the tier does: for people, or for some of certain teams.
+#[test]
+fn inv05_a_permit_has_the_people_whom_the_catalogue_asks_for() {
+    let (decision, teams) = (decision(Rung::T3), [("ada", "dba"), ("bob", "security"), ("cyd", "dba")]);
+    let terms = terms(&decision);
+    let granted = |needed, groups: &[&[&str]], who: &[&str]| {
+        let consents: Vec<_> = who.iter().map(|who| consent(&terms, who, Choice::Approve)).collect();
+        let teams = teams.map(|(person, team)| (id(person), [id(team)].into())).into();
+        let parts = GrantParts { asked: Some(quorum(needed, groups)), teams, ..parts() };
+        Grant::new(&decision, &plan(), &consents, parts).map(drop)
+    };
+    let too_few = |needed, got| Err(PermitError::Approvals { tier: Tier::T3, needed, got });
+    assert_eq!(granted(3, &[], &["ada", "bob"]), too_few(3, 2));
+    assert_eq!(granted(3, &[], &["ada", "bob", "ada"]), too_few(3, 2));
+    assert_eq!(granted(3, &[], &["ada", "bob", "cyd"]), Ok(()));
+    let missing = |group: &str| {
+        let groups = quorum(1, &[&[group]]).groups().to_vec();
+        Err(PermitError::Missing(Missing { approvals: 1, groups }))
+    };
+    assert_eq!(granted(1, &[&["security"]], &["ada"]), missing("security"));
+    assert_eq!(granted(1, &[&["security"]], &["ada", "cyd"]), missing("security"));
+    assert_eq!(granted(1, &[&["security"]], &["bob"]), Ok(()));
+    assert_eq!(granted(2, &[&["dba"], &["dba"]], &["ada", "bob"]), missing("dba"));
+    assert_eq!(granted(2, &[&["dba"], &["dba"]], &["ada", "cyd"]), Ok(()));
+    // Whom nobody knows is in no team.
+    let stranger = GrantParts { asked: Some(quorum(1, &[&["dba"]])), ..parts() };
+    let consents = [consent(&terms, "ada", Choice::Approve)];
+    assert_eq!(Grant::new(&decision, &plan(), &consents, stranger).map(drop), missing("dba"));
+}
+
+/// At T4 everybody who is needed has a passkey, and each one of an act of their own.
+#[test]
+fn inv05_t11_at_t4_all_whom_the_catalogue_asks_for_are_strong() {
+    let decision = decision(Rung::T4);
+    let terms = terms(&decision);
+    let asked = || GrantParts { asked: Some(quorum(3, &[])), ..parts() };
+    let granted = |consents: &[_]| Grant::new(&decision, &plan(), consents, asked()).map(drop);
+    let [ada, bob, cyd] = ["ada", "bob", "cyd"].map(|who| consent(&terms, who, Choice::Approve));
+    let by_key = counted(signed_by(&terms, "cyd", Choice::Approve, &key(3)), &terms);
+    assert_eq!(granted(&[ada.clone(), bob.clone(), cyd]), Ok(()));
+    let weak = Err(PermitError::NotStrong { needed: 3, got: 2 });
+    assert_eq!(granted(&[ada.clone(), bob.clone(), by_key]), weak);
+    let mut credentials = pinned()[&id("cyd")].clone();
+    credentials.passkeys[0].act = id("act-ada");
+    let same = signed(&terms, "cyd", Choice::Approve);
+    let same = same.check(&terms, &credentials, plan().requester(), at(NOW)).unwrap();
+    assert_eq!(granted(&[ada, bob, same]), Err(PermitError::OneAct));
 }
 
 /// Two names that one act enrolled can be one person with two names.

@@ -35,7 +35,7 @@ fn inv04_t01_every_change_to_an_approved_plan_is_refused() {
         assert_ne!(other.digest().unwrap(), plan.digest().unwrap(), "{path}: {changed}");
         let refusal = permit.check_plan(&other).unwrap_err();
         assert!(matches!(refusal, PermitError::OtherPlan { .. }), "{path}: {refusal}");
-        let refusal = permit.check_consents(&other, permit.grant().tier, &super::support::pinned());
+        let refusal = permit.check_consents(&other, permit.grant().tier, 0, &super::support::pinned());
         assert!(matches!(refusal, Err(PermitError::OtherPlan { .. })), "{path}: {refusal:?}");
     }
     assert!(parsed > 40 && refused > 100, "{parsed} changed plans, {refused} that are none");

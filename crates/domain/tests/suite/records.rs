@@ -20,6 +20,7 @@ use holdpoint_domain::{
     lease::{LeaseInfo, Scope},
     limits::Footprint,
     narrowing::{Kept, NarrowStatement},
+    quorum::Missing,
     reconcile::{Due, Part},
     record::{AgentContext, Body, DoubtWhy, FailWhy, Record, RecordError, Request, Submitted},
     signature::{Purpose, Signature},
@@ -28,6 +29,7 @@ use holdpoint_domain::{
 
 use super::{
     mutations::mutations,
+    quorums::quorum,
     statements::{change_statement, change_terms, reconcile, resolution, resume, review, stated},
     support::{
         NOW, agreement, at, commitment, decision, digest, facts, gate, grant, id, jws, key, ms, one, passkey,
@@ -351,8 +353,11 @@ fn records_with_less_in_them_are_read_back() {
     };
     let mut over = facts();
     over.brakes.over_budget = Some(OverBudget { budget: id("hourly"), until_ms: None });
+    let short = [vec![], quorum(1, &[&["dba"]]).groups().to_vec()]
+        .map(|groups| Worse::Approvals { missing: Missing { approvals: 1, groups } });
     let bodies = [
         Body::InputRefused { control: Control::Limits, found: None },
+        Body::Voided { worse: short.to_vec() },
         halt(Reach::Soft, None),
         halt(Reach::Soft, Some(id("cyd"))),
         halt(Reach::Hard, None),
@@ -397,6 +402,7 @@ fn records_with_less_in_them_are_read_back() {
         ..least.blast
     };
     let mut most = over.clone();
+    most.action.approvals = Some(quorum(3, &[&["dba", "platform"], &["security"]]));
     most.standing = Standing::Earned(Tier::T1);
     most.trigger.agreement.truth = Truth::Indeterminate;
     most.at_ms = Timestamp::from_ms(holdpoint_domain::digest::MAX_WHOLE).unwrap();

@@ -114,6 +114,7 @@ pub(crate) fn facts() -> Facts {
             idempotent: true,
             touches: BTreeMap::new(),
             tier: Tier::T1,
+            approvals: None,
             additive: false,
             undo: UndoKind::SelfHeals,
             cap: BlastCap {
@@ -366,6 +367,8 @@ pub(crate) fn parts() -> GrantParts {
         plan_id: id("plan-1"),
         narrative: commitment("the worker hangs"),
         head: head(),
+        asked: None,
+        teams: BTreeMap::new(),
         executors: BTreeMap::from([(id("process"), public(&executor()).thumbprint())]),
         nonce: id("nonce-2"),
         epoch: 7,

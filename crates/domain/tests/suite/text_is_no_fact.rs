@@ -33,6 +33,7 @@ fn full() -> Facts {
     facts.blast.critical.insert(id("ghost"));
     facts.standing = holdpoint_domain::facts::Standing::Earned(holdpoint_domain::Tier::T2);
     let touches = holdpoint_domain::action::Effect::Changes;
+    facts.action.approvals = Some(super::quorums::quorum(2, &[&["dba", "platform"], &["security"]]));
     facts.action.touches = BTreeMap::from([(holdpoint_domain::action::State::Observability, touches)]);
     facts
 }
@@ -52,7 +53,16 @@ fn inv10_t35_no_field_of_the_facts_takes_text() {
         }
     }
     // Nor is there room for a field or a key of the attacker's own.
-    let objects = ["", "/principal", "/action", "/action/touches", "/action/cap", "/target", "/trigger"];
+    let objects = [
+        "",
+        "/principal",
+        "/action",
+        "/action/touches",
+        "/action/cap",
+        "/action/approvals",
+        "/target",
+        "/trigger",
+    ];
     let more = [
         "/trigger/agreement",
         "/blast",

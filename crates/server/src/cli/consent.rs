@@ -9,6 +9,7 @@ use holdpoint_domain::{
     decision::{Decision, ReasonEffect},
     facts::{Facts, PlanFacts},
     plan::{ParamValue, Plan},
+    quorum::Quorum,
     text::visible,
     trigger::Truth,
 };
@@ -44,6 +45,7 @@ pub(crate) fn lines(
         }
     }
     lines.push(format!("asked by  {}", plan.requester().words()));
+    lines.push(format!("waits for {}", Quorum::of(decision, plan, facts)));
     lines.push(format!("log       {}", visible(&terms.head.origin)));
     lines.push(format!("plan      {}", terms.plan));
     lines.push(format!("ends      {}; unanswered means no", clock_time(terms.expires_at_ms)));

@@ -143,6 +143,7 @@ fn plan_lines(answer: &Value, plan: &PlanDetail) -> Vec<String> {
         lines.push(line("hold", format_args!("{}, ends {}", hold.id, clock_time(hold.terms.expires_at_ms))));
         let of = format_args!("{} of {}: {approved}", hold.approvals.len(), hold.needed).to_string();
         lines.push(line("approved", of));
+        lines.extend(hold.missing.as_ref().map(|missing| line("missing", missing)));
         lines.push(line("rejected", rejected));
     }
     if let Some(permit) = &plan.permit {
@@ -252,6 +253,7 @@ fn hold_lines(answer: &Value) -> Result<Vec<String>, CliError> {
     let mut lines = consent::lines(answer.get("narrative"), &terms, &plan, &facts, &decision);
     lines.push(format!("state     plan {} is {}", hold.plan_id, hold.state));
     lines.push(format!("approved  {} of {}: {}", hold.approvals.len(), hold.needed, list(&hold.approvals)));
+    lines.extend(hold.missing.map(|missing| format!("missing   {missing}")));
     lines.push(format!("rejected  {}", list(&hold.rejections)));
     Ok(lines)
 }
@@ -268,6 +270,7 @@ pub(crate) fn action_lines(found: &CatalogueAction) -> Vec<String> {
         let text = format!("{}: guardrail {}, {}", floor.tier, plain(&floor.rule), plain(&floor.fact));
         lines.push(line("not below", text));
     }
+    lines.extend(action.approvals.as_ref().map(|asked| line("waits for", asked)));
     lines.push(line("effect", word(&action.reversibility).replace('_', " ")));
     lines.push(line(
         "twice",

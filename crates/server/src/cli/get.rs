@@ -1,7 +1,7 @@
 //! `holdpoint get`: lists, and single things in short.
 
 use clap::Args;
-use holdpoint_domain::permit::needed;
+use holdpoint_domain::quorum::Quorum;
 use serde_json::Value;
 
 use super::{
@@ -172,13 +172,14 @@ pub(crate) async fn holds(client: &Client, limit: Option<u32>, print: &Print) ->
 
 fn hold_row(hold: &HoldDetail, print: &Print) -> Vec<Cell> {
     let step = hold.plan.steps().first();
+    let needed = Quorum::of(&hold.decision, &hold.plan, &hold.facts).needed();
     let mut row = vec![
         Cell::new(&hold.id),
         Cell::new(hold.terms.tier),
         Cell::maybe(step.map(|step| &step.action)),
         Cell::maybe(step.map(|step| &step.target)),
         Cell::new(&hold.plan.requester().agent),
-        Cell::new(format_args!("{}/{}", hold.approvals.len(), needed(hold.terms.tier).max(1))),
+        Cell::new(format_args!("{}/{needed}", hold.approvals.len())),
         Cell::new(clock_time(hold.terms.expires_at_ms)),
     ];
     if print.wide() {

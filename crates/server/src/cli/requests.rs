@@ -11,6 +11,7 @@ use holdpoint_domain::{
     facts::PlanFacts,
     id::kind,
     plan::Plan,
+    quorum::Missing,
 };
 use serde_json::Value;
 
@@ -91,8 +92,11 @@ async fn decide(options: DecideOptions, choice: Choice) -> Result<(), CliError> 
     let signed = SignedStatement { statement, signature: signature.into() };
     let (_, done) = client.post(&format!("/v1/holds/{hold}/decisions"), &signed).await?;
     let field = |name: &str| done.get(name).map(ToString::to_string).unwrap_or_default();
+    let missing = serde_json::from_value::<Option<Missing>>(done.get("missing").cloned().unwrap_or_default());
+    let missing =
+        missing.ok().flatten().map_or_else(String::new, |missing| format!("; it waits for {missing}"));
     say(format_args!(
-        "signed and recorded: plan {} is {} ({} of {} approvals)",
+        "signed and recorded: plan {} is {} ({} of {} approvals){missing}",
         field("plan").trim_matches('"'),
         field("state").trim_matches('"'),
         field("approvals"),

@@ -93,5 +93,6 @@ pub(super) async fn decide(
         state: decided.state,
         approvals: decided.approvals,
         needed: decided.needed,
+        missing: decided.missing,
     }))
 }

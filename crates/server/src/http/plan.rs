@@ -1,17 +1,18 @@
 //! A plan as people and agents see it over HTTP.
 
 use holdpoint_app::{
+    approve,
     gate::Gate,
     port::{Hint, PlanRow},
     view::PlanView,
 };
 use holdpoint_domain::{
     Rung,
-    approval::{Choice, HoldTerms, SignedStatement},
+    approval::{Choice, HoldTerms},
     decision::{Answer, Decision, Reason, ReasonEffect, rule, tier_of},
     facts::PlanFacts,
-    permit::needed,
     plan::Narrative,
+    quorum::Quorum,
     text::visible,
 };
 
@@ -49,7 +50,7 @@ pub(super) async fn detail(gate: &Gate, view: PlanView) -> Result<wire::PlanDeta
         hints,
         plan_digest: view.plan.digest().map_err(|err| Problem::internal(&err))?,
         narrative: narrative(gate, &view).await?,
-        hold: view.terms.clone().map(|terms| hold(terms, &view.statements)),
+        hold: view.terms.clone().map(|terms| hold(gate, terms, &view)),
         permit: view.permit.as_deref().and_then(|jws| permit(gate, jws)),
         run: wire::Run {
             failed: view.failed.map(|why| words::failure(why).to_owned()),
@@ -90,8 +91,9 @@ pub(super) fn allowed_with(gate: &Gate, decision: &Decision, facts: &PlanFacts) 
 /// A plan as those see it who are asked to sign; none when it never waited for anybody.
 pub(super) async fn hold_detail(gate: &Gate, view: PlanView) -> Result<Option<wire::HoldDetail>, Problem> {
     let narrative = narrative(gate, &view).await?;
-    let (Some(terms), Some((decision, facts))) = (view.terms, view.decided) else { return Ok(None) };
-    let wire::Hold { id, terms, needed, approvals, rejections } = hold(terms, &view.statements);
+    let Some(terms) = view.terms.clone() else { return Ok(None) };
+    let wire::Hold { id, terms, needed, groups, missing, approvals, rejections } = hold(gate, terms, &view);
+    let Some((decision, facts)) = view.decided else { return Ok(None) };
     Ok(Some(wire::HoldDetail {
         id,
         plan_id: view.id,
@@ -104,6 +106,8 @@ pub(super) async fn hold_detail(gate: &Gate, view: PlanView) -> Result<Option<wi
         evidence: view.evidence,
         narrative,
         needed,
+        groups,
+        missing,
         approvals,
         rejections,
     }))
@@ -124,15 +128,17 @@ async fn narrative(gate: &Gate, view: &PlanView) -> Result<Option<wire::Words>, 
     }))
 }
 
-fn hold(terms: HoldTerms, statements: &[SignedStatement]) -> wire::Hold {
+fn hold(gate: &Gate, terms: HoldTerms, view: &PlanView) -> wire::Hold {
     let of = |choice: Choice| {
-        let chose = statements.iter().filter(move |signed| signed.statement.choice == choice);
+        let chose = view.statements.iter().filter(move |signed| signed.statement.choice == choice);
         chose.map(|signed| signed.statement.approver.clone()).collect()
     };
+    let quorum = approve::quorum(view);
     wire::Hold {
         id: terms.hold.clone(),
-        // A hold waits for somebody, whatever its tier says.
-        needed: needed(terms.tier).max(1),
+        needed: quorum.as_ref().map_or(1, Quorum::needed),
+        groups: quorum.map_or_else(Vec::new, |quorum| quorum.groups().to_vec()),
+        missing: approve::missing(gate, view),
         approvals: of(Choice::Approve),
         rejections: of(Choice::Reject),
         terms,

@@ -16,6 +16,7 @@ use holdpoint_domain::{
     flow::State,
     id::kind,
     plan::{Narrative, ParamValue, Plan},
+    quorum::{Group, Missing},
     trigger::SignedEvidence,
 };
 use schemars::JsonSchema;
@@ -359,8 +360,14 @@ pub(crate) struct Hold {
     /// What people are asked to sign.
     #[schemars(with = "schema::HoldTerms")]
     pub(crate) terms: HoldTerms,
-    /// Approvals that the tier needs.
+    /// Approvals that the plan needs, by its tier and the catalogue.
     pub(crate) needed: u32,
+    /// Teams of which somebody must be among those who approve: one of each group, and another one for each.
+    #[schemars(with = "Vec<Vec<schema::Name>>")]
+    pub(crate) groups: Vec<Group>,
+    /// What is missing, by keys and teams as they are registered now; none when the plan does not wait.
+    #[schemars(with = "Option<schema::Missing>")]
+    pub(crate) missing: Option<Missing>,
     /// Who approved.
     #[schemars(with = "Vec<schema::Name>")]
     pub(crate) approvals: Vec<Id<kind::Person>>,
@@ -407,8 +414,14 @@ pub(crate) struct HoldDetail {
     pub(crate) evidence: Vec<SignedEvidence>,
     /// The requester's words; none when they were erased.
     pub(crate) narrative: Option<Words>,
-    /// Approvals that the tier needs.
+    /// Approvals that the plan needs, by its tier and the catalogue.
     pub(crate) needed: u32,
+    /// Teams of which somebody must be among those who approve: one of each group, and another one for each.
+    #[schemars(with = "Vec<Vec<schema::Name>>")]
+    pub(crate) groups: Vec<Group>,
+    /// What is missing, by keys and teams as they are registered now; none when the plan does not wait.
+    #[schemars(with = "Option<schema::Missing>")]
+    pub(crate) missing: Option<Missing>,
     /// Who approved.
     #[schemars(with = "Vec<schema::Name>")]
     pub(crate) approvals: Vec<Id<kind::Person>>,
@@ -472,8 +485,11 @@ pub(crate) struct Decided {
     pub(crate) state: State,
     /// Approvals that count.
     pub(crate) approvals: u32,
-    /// How many the tier needs.
+    /// How many the plan needs, by its tier and the catalogue.
     pub(crate) needed: u32,
+    /// What is missing; none when nothing is, or when the plan was rejected.
+    #[schemars(with = "Option<schema::Missing>")]
+    pub(crate) missing: Option<Missing>,
 }
 
 /// A run of ledger entries.

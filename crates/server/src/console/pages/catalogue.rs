@@ -71,6 +71,8 @@ fn one(action: &action::Action) -> Action {
     let touches =
         action.touches.iter().map(|(state, effect)| format!("{} {}", word_of(effect), word_of(state)));
     let params = action.params.iter().map(|(name, spec)| format!("{name}: {spec}"));
+    let asked = action.approvals.as_ref();
+    let waits_for = asked.map_or_else(|| "the people of the tier".to_owned(), ToString::to_string);
     let cap = action.cap;
     let facts = vec![
         ("Executor", action.executor.to_string()),
@@ -87,6 +89,7 @@ fn one(action: &action::Action) -> Action {
             format!("{} for {}, within {}", action.verify, span(action.soak_ms), span(action.settle_ms)),
         ),
         ("Undo armed for", span(action.undo_window_ms)),
+        ("Waits for", waits_for),
         (
             "At most",
             format!(

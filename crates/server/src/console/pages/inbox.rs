@@ -5,7 +5,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::{extract::State, response::Response};
 use holdpoint_app::{
-    change,
+    approve, change,
     gate::Gate,
     port::{PlanFilter, PlanRow},
     projection::{ChangeState, RunRow},
@@ -161,7 +161,7 @@ async fn waits(gate: &Gate, row: &PlanRow, now: Timestamp) -> Result<Held, Probl
         urgent: row.deadline.is_some_and(|end| end.since(now).ms() < URGENT_MS),
         ends: row.deadline.map(|end| When::new(end, now)),
         approvals: view.statements.len(),
-        needed: holdpoint_domain::permit::needed(tier).max(1),
+        needed: approve::quorum(&view).map_or(1, |quorum| quorum.needed()),
         tainted: facts.is_some_and(|facts| facts.steps().any(|step| step.provenance.tainted())),
     })
 }

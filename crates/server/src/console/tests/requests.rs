@@ -1,8 +1,14 @@
 //! What the pages say.
 
-use holdpoint_domain::{Millis, approval::Choice, plan::Narrative};
+use holdpoint_app::fake::controls::ids;
+use holdpoint_domain::{
+    Millis,
+    approval::Choice,
+    plan::Narrative,
+    quorum::{Group, Quorum},
+};
 
-use super::bench::Bench;
+use super::bench::{Bench, parts};
 
 /// A page without its marks, blanks folded: what is read.
 pub(super) fn read(html: &str) -> String {
@@ -101,6 +107,35 @@ async fn whoever_may_not_decide_is_told_why() {
     let text = read(&page.text);
     assert!(text.contains("You cannot decide on this: no rule of the policy permits it."), "{text}");
     assert!(page.text.contains(" disabled"), "{}", page.text);
+}
+
+/// Whom the catalogue asks for, and who of them is missing, before and after somebody approved.
+#[tokio::test]
+async fn the_request_says_whom_it_waits_for() {
+    let mut parts = parts();
+    let group = |teams: &[&str]| Group::try_from(ids(teams)).unwrap();
+    let groups = vec![group(&["dba", "shop-team"]), group(&["security"])];
+    parts.action("cache.drop").approvals = Some(Quorum::new(3, groups).unwrap());
+    let bench = Bench::with(parts).await;
+    let terms = bench.held().await;
+    let cookie = bench.signed_in("bob");
+    let shown = async || read(&bench.page(&format!("/holds/{}", terms.hold), &cookie).await.text);
+    let asked = "Waits for 3 approvals: at least one of dba or shop-team, at least one of security";
+    let says = |text: &str, parts: &[&str]| {
+        for part in parts {
+            assert!(text.contains(part), "{part} is not in:\n{text}");
+        }
+    };
+    let missing = "Missing 3 more approvals: at least one of security, at least one of dba or shop-team";
+    says(&shown().await, &["0 of 3", asked, missing, "If 3 more approvals are not given by then"]);
+    bench.decide("bob", &terms, Choice::Approve).await;
+    let missing = "Missing 2 more approvals: at least one of security";
+    says(&shown().await, &["1 of 3", asked, missing, "If 2 more approvals are not given by then"]);
+    says(&read(&bench.page("/", &cookie).await.text), &["1 of 3"]);
+    let catalogue = read(&bench.page("/catalogue", &cookie).await.text);
+    says(&catalogue, &[asked, "Waits for the people of the tier"]);
+    bench.decide("carol", &terms, Choice::Reject).await;
+    assert!(!shown().await.contains("Missing"), "it waits for nobody any more");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdpoint_domain::{Tier, action, actor, facts, target, trigger};
 use schemars::JsonSchema;
 
-use super::{Blast, BlastCap, Digest, Name, Signature, Span, Time, Words};
+use super::{Blast, BlastCap, Digest, Name, Quorum, Signature, Span, Time, Words};
 
 /// Everything a decision is made from. No text of an agent or of a monitored system is in here.
 #[derive(JsonSchema)]
@@ -87,6 +87,9 @@ pub(in crate::http) struct ActionFacts {
     touches: BTreeMap<String, Words<action::Effect>>,
     /// The catalogue's tier.
     tier: Words<Tier>,
+    /// Whom the catalogue asks for beyond the people of the tier.
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
+    approvals: Option<Quorum>,
     /// Only adds.
     additive: bool,
     /// How it is undone.

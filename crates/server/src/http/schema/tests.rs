@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use holdpoint_domain::{
     action, aftercare, approval, blast, change, decision, facts as domain_facts, halt, limits,
-    plan as domain_plan, reconcile as domain_reconcile, signed::Signed, trigger,
+    plan as domain_plan, quorum, reconcile as domain_reconcile, signed::Signed, trigger,
 };
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde::de::DeserializeOwned;
@@ -69,6 +69,8 @@ fn every_mirror_has_the_fields_of_what_it_mirrors() {
     mirrors::<Blast, blast::Blast>();
     mirrors::<BlastCap, action::BlastCap>();
     mirrors::<Action, action::Action>();
+    mirrors::<Quorum, quorum::Quorum>();
+    mirrors::<Missing, quorum::Missing>();
     mirrors::<Condition, trigger::Condition>();
     mirrors::<Probe, trigger::Probe>();
     mirrors::<ProcessExpect, trigger::ProcessExpect>();

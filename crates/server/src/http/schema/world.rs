@@ -41,6 +41,29 @@ pub(in crate::http) struct BlastCap {
     replica_share_percent: u32,
 }
 
+/// How many people must approve, and of which teams.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::http) struct Quorum {
+    /// How many people, 1 to 9.
+    #[schemars(range(min = 1, max = 9))]
+    needed: u32,
+    /// Of each group somebody of any of its teams, and another one for each.
+    #[schemars(default, skip_serializing_if = "Vec::is_empty")]
+    groups: Vec<BTreeSet<Name>>,
+}
+
+/// What of the approvals that a plan needs is missing.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::http) struct Missing {
+    /// At least so many people more.
+    approvals: u32,
+    /// Groups of teams that nobody speaks for yet.
+    #[schemars(default, skip_serializing_if = "Vec::is_empty")]
+    groups: Vec<BTreeSet<Name>>,
+}
+
 /// An entry of the catalogue: the operator's facts about an action.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -61,6 +84,9 @@ pub(in crate::http) struct Action {
     touches: BTreeMap<String, Words<action::Effect>>,
     /// The lowest tier it runs at.
     tier: Words<Tier>,
+    /// Whom its plans wait for beyond the people of the tier.
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
+    approvals: Option<Quorum>,
     /// Only adds: the named exception to "no undo needs a person".
     additive: bool,
     /// How it is undone.

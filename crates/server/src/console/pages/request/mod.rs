@@ -21,7 +21,6 @@ use holdpoint_domain::{
     Timestamp,
     flow::State as PlanState,
     id::kind,
-    permit::needed,
     plan::{Narrative, Plan},
     text::visible,
 };
@@ -108,8 +107,8 @@ async fn whole(
     let (decision, facts) = view.decided.as_ref().ok_or_else(broken)?;
     let blast = &facts.first().blast;
     let is_open = view.state == PlanState::Held && now < terms.expires_at_ms;
-    let needed = needed(terms.tier).max(1);
     let emergency = view.plan.requester().is_emergency();
+    let missing = approve::missing(gate, &view);
     let words = words(gate, &view).await?;
     let places = facts.steps().filter_map(|step| step.target.as_ref());
     let mut places: Vec<_> =
@@ -130,14 +129,14 @@ async fn whole(
         answer: decision.answer.as_str(),
         ends: Some(When::new(terms.expires_at_ms, now)),
         proposed: view.proposed_at().map(|at| When::new(at, now)),
-        nobody: nobody(needed, view.statements.len(), emergency),
+        nobody: nobody(missing.as_ref().map_or(1, |missing| missing.approvals), emergency),
         emergency,
         outcome: outcome(&view),
         undo: steps::undo_of_all(facts),
         has_undo: facts.steps().all(holdpoint_domain::facts::Facts::has_undo),
         disturbed: disturbed(blast),
         trigger: evidence::Trigger::of(gate, facts.first()),
-        oversight: oversight::Oversight::of(gate, &view, visitor, needed, now),
+        oversight: oversight::Oversight::of(gate, &view, visitor, missing.filter(|_| is_open), now),
         steps: steps::all(gate, &view, facts),
         blast: blast::Blast::of(gate, facts),
         evidence: evidence::all(gate, &view, now),
@@ -162,8 +161,7 @@ pub(in crate::console) fn sentence(gate: &Gate, plan: &Plan) -> String {
 }
 
 /// What happens when nobody answers.
-fn nobody(needed: u32, given: usize, emergency: bool) -> String {
-    let missing = usize::try_from(needed).unwrap_or(usize::MAX).saturating_sub(given);
+fn nobody(missing: u32, emergency: bool) -> String {
     let missing = match missing {
         1 => "one more approval is".to_owned(),
         more => format!("{more} more approvals are"),

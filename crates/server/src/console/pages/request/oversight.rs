@@ -1,12 +1,18 @@
 //! People: who may decide, who has, how many are needed; and how the like of it ended before.
 
 use holdpoint_app::{
+    approve,
     gate::Gate,
     look::{self, Bar},
     port::PlanRow,
     view::PlanView,
 };
-use holdpoint_domain::{Timestamp, approval::Choice, record::Body};
+use holdpoint_domain::{
+    Timestamp,
+    approval::Choice,
+    quorum::{Missing, Quorum},
+    record::Body,
+};
 
 use super::super::inbox::title;
 use crate::{
@@ -24,6 +30,10 @@ const MAX_SIMILAR: usize = 6;
 /// Who decides.
 pub(super) struct Oversight {
     pub(super) needed: u32,
+    /// How many, and of which teams.
+    pub(super) waits_for: String,
+    /// What of that is missing; none where nothing waits.
+    pub(super) missing: Option<String>,
     pub(super) approvals: usize,
     pub(super) said: Vec<Said>,
     pub(super) people: Vec<Person>,
@@ -61,7 +71,17 @@ pub(super) struct Similar {
 
 impl Oversight {
     /// Who may decide on a plan that waits, and who has.
-    pub(super) fn of(gate: &Gate, view: &PlanView, visitor: &Visitor, needed: u32, now: Timestamp) -> Self {
+    pub(super) fn of(
+        gate: &Gate,
+        view: &PlanView,
+        visitor: &Visitor,
+        missing: Option<Missing>,
+        now: Timestamp,
+    ) -> Self {
+        let quorum = approve::quorum(view);
+        let needed = quorum.as_ref().map_or(1, Quorum::needed);
+        let waits_for = quorum.map_or_else(String::new, |quorum| quorum.to_string());
+        let missing = missing.map(|missing| missing.to_string());
         let you = &visitor.session.person;
         let (mut people, mut barred, mut not_you) = (Vec::new(), Vec::new(), None);
         let mut found = false;
@@ -97,7 +117,7 @@ impl Oversight {
         });
         let said: Vec<_> = said.collect();
         let approvals = said.iter().filter(|said| said.word == "approved").count();
-        Self { needed, approvals, said, people, barred, not_you }
+        Self { needed, waits_for, missing, approvals, said, people, barred, not_you }
     }
 }
 
