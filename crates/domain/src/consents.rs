@@ -15,7 +15,7 @@ use crate::{
     id::kind,
     passkey::{CredentialId, Passkey, counter_follows},
     permit::needed,
-    plan::{Plan, Requester},
+    plan::Plan,
     proof::{Credentials, Proof, Proven},
     quorum::Quorum,
     record::{Body, Record},
