@@ -1,6 +1,7 @@
 //! Breaking the glass over four processes: what people release with passkeys, beyond policy and in a halt, is checked by the issuer
 //! and by the executor against what their operators pinned.
 
+use holdpoint_domain::passkey::Authenticator;
 use serde_json::{Map, Value, json};
 
 use super::scene::{OTHERS, Scene};
@@ -51,6 +52,19 @@ async fn broken(console: &Console<Scene>, browsers: [&Browser; 2]) -> (String, S
     let plan = console.released(&held, browsers).await;
     let ended = console.stage.ended(&plan).await;
     (plan, ended)
+}
+
+#[test]
+fn inv05_passkeys_that_people_have_already_are_laid_out_for_the_gate_and_pinned_by_each_role() {
+    let stage = Stage::new();
+    let act = "act-1".parse().unwrap();
+    let passkey = Authenticator::new([1; 32], "http://localhost:7070", act).unwrap().passkey;
+    stage.write("passkeys.yaml", &json!({"people": {"ada": [passkey]}}).to_string());
+    let scene = Scene::of(stage);
+    for name in ["gate/passkeys.yaml", "gate/executor.yaml", "issuer/pins.yaml", "executor/pins.yaml"] {
+        let text = read(&scene.stage, &format!("roles/{name}"));
+        assert!(text.contains(&passkey.id.to_string()), "{name}: {text}");
+    }
 }
 
 #[tokio::test]
