@@ -13,6 +13,7 @@
 
 mod suite {
     mod binding;
+    mod break_glass;
     mod budgets;
     mod changes;
     mod containment;

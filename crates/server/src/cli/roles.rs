@@ -136,8 +136,9 @@ impl Lay<'_> {
         ];
         for (control, roles) in roles {
             for (name, text) in document(self.config, control)?.files {
-                // Beside the registry stand the trust roots, which are for other roles.
-                let is_root = control == Control::Registry && Path::new(&name) != self.config.registry;
+                // Beside the registry and its people's passkeys stand the trust roots, which are for other roles.
+                let own = [&self.config.registry, &self.config.passkeys];
+                let is_root = control == Control::Registry && !own.contains(&&PathBuf::from(&name));
                 if is_builtin(Path::new(&name)) || is_root {
                     continue;
                 }
@@ -210,6 +211,7 @@ impl Lay<'_> {
         line("catalogue", format!("[{}]", names(&config.catalogue)));
         line("inventory", quoted(&config.inventory.display()));
         line("registry", quoted(&config.registry.display()));
+        line("passkeys", quoted(&config.passkeys.display()));
         line("limits", quoted(&config.limits.display()));
         line("executor_pins", "executor.yaml".to_owned());
         if config.identity_sources.is_some() {

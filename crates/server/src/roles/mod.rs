@@ -11,6 +11,8 @@ mod executor;
 mod issuer;
 mod observer;
 mod telling;
+#[cfg(test)]
+mod tests;
 
 use std::{
     path::Path,
@@ -125,8 +127,8 @@ impl Halts {
         self.own.halt().map(|halt| halt.reach)
     }
 
-    /// How far the halt reaches that is in force for one permit: the further of the two. What people asked for beyond policy is stopped by a halt of the gate that came after they
-    /// were granted it, and by any of this role's own.
+    /// How far the halt reaches that is in force for one permit: the further of the two. What people asked for beyond policy is
+    /// stopped by a halt of the gate that came after they were granted it, and by any of this role's own.
     fn reach_for(&self, chain: &Chain, plan: &Plan) -> Option<Reach> {
         let granted = chain.permit().grant().granted_at_ms;
         let emergency = plan.requester().is_emergency();

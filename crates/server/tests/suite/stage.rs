@@ -87,6 +87,11 @@ impl Stage {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
+    /// The gate's configuration.
+    pub(crate) fn config(&self) -> String {
+        self.path(&self.config)
+    }
+
     /// Another gate at the same address, from the next start on.
     pub(crate) fn set_gate(&mut self, config: &str, how: &[&str]) {
         self.config = config.to_owned();
@@ -228,7 +233,7 @@ impl Stage {
     }
 
     pub(crate) fn token(&self, who: &[&str]) -> String {
-        let config = self.path(&self.config);
+        let config = self.config();
         let args: Vec<_> =
             ["identity", "issue", "--config", &config].into_iter().chain(who.iter().copied()).collect();
         self.must(&args).trim().to_owned()

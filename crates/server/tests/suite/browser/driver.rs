@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 
 use crate::suite::stage::PATIENCE;
 
+/// How often a driver looks for a port.
+const TRIES: u32 = 5;
+
 /// A driver that listens, and the folder that its browser writes to.
 pub(super) struct Driver {
     process: Child,
@@ -21,6 +24,16 @@ pub(super) struct Driver {
 impl Driver {
     /// Starts the driver on a port that it chooses itself, and waits until it says which.
     pub(super) async fn start() -> Self {
+        for _ in 0..TRIES {
+            if let Some(driver) = Self::tried().await {
+                return driver;
+            }
+        }
+        panic!("no driver finds a port that is free, in {TRIES} tries");
+    }
+
+    /// None where somebody else took the port that it chose: it wants the same one of IPv4 and of IPv6.
+    async fn tried() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let said = dir.path().join("driver.log");
         let log = fs::File::create(&said).unwrap();
@@ -40,9 +53,12 @@ impl Driver {
         loop {
             let text = fs::read_to_string(&said).unwrap();
             if let Some(port) = port_in(&text) {
-                return Self { process, dir, port };
+                return Some(Self { process, dir, port });
             }
             let gone = process.try_wait().unwrap();
+            if gone.is_some() && text.contains("port not available") {
+                return None;
+            }
             assert!(gone.is_none() && since.elapsed() < PATIENCE, "`{program}` says no port: {text}");
             tokio::time::sleep(super::page::PAUSE).await;
         }

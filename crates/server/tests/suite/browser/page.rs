@@ -119,6 +119,12 @@ impl Browser {
         self.find(css).await.text().await.unwrap_or_default()
     }
 
+    /// What a person reads in the first element of a CSS selector now; nothing where there is none.
+    pub(crate) async fn text_now(&self, css: &str) -> String {
+        let text = "const found = document.querySelector(arguments[0]); return found ? found.innerText : '';";
+        self.run(text, vec![json!(css)]).await.as_str().unwrap_or_default().to_owned()
+    }
+
     /// Runs the body of a function in the page, outside its Content-Security-Policy, and waits for a promise it returns.
     pub(crate) async fn run(&self, script: &str, arguments: Vec<Value>) -> Value {
         self.client.execute(script, arguments).await.unwrap_or_else(|err| panic!("{script}: {err}"))

@@ -2,10 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::scene::{Console, hold, plan};
+use super::scene::{APPROVE, Console, hold, plan};
 use crate::suite::browser::page::Browser;
-
-const APPROVE: &str = "button[data-ceremony=approve]";
 
 /// Posts from the page, as its own script would; the status and the answer.
 async fn post(browser: &Browser, path: &str, body: Value) -> (u64, Value) {
@@ -84,6 +82,38 @@ async fn t10_a_link_that_a_signed_in_approver_opens_decides_nothing() {
     let shown = console.stage.get(&format!("/v1/plans/{plan}"), &console.stage.person("ada")).await;
     assert_eq!(shown["state"], "held");
     assert_eq!(console.stage.get("/v1/halt", &console.stage.person("ada")).await["halt"], Value::Null);
+}
+
+#[tokio::test]
+async fn t10_a_look_without_a_body_and_a_question_what_is_allowed_decide_nothing() {
+    let console = Console::started();
+    let browser = Browser::start().await;
+    let _ada = console.person(&browser, "ada", "ben").await;
+    let proposed = console.propose(&[("process.restart", "sleeper")]).await;
+    let (hold, plan) = (hold(&proposed), plan(&proposed));
+    console.open(&browser, &format!("/holds/{hold}")).await;
+    let before = console.stage.ledger().await.len();
+    let asked =
+        "const [path, method] = arguments; return (await fetch(path, {method, redirect: 'manual'})).status;";
+    // A link checker, a preview and a prefetch ask with the session's cookie, as she does.
+    for (path, has_page) in [
+        (format!("/holds/{hold}"), true),
+        (format!("/holds/{hold}?approve=yes"), true),
+        (format!("/ceremonies?ceremony=approve&hold={hold}"), false),
+        ("/ceremonies/finish".to_owned(), false),
+        ("/break-glass?action=process.restart&target=sleeper&reason=nobody+can+wait".to_owned(), true),
+        ("/halt?reach=soft".to_owned(), false),
+        (format!("/v1/holds/{hold}/decisions"), false),
+    ] {
+        for (method, expected) in [("HEAD", if has_page { 200 } else { 405 }), ("OPTIONS", 405)] {
+            let status = browser.run(asked, vec![json!(path), json!(method)]).await;
+            assert_eq!(status, json!(expected), "{method} {path}");
+        }
+    }
+    let shown = console.stage.get(&format!("/v1/plans/{plan}"), &console.stage.person("ada")).await;
+    assert_eq!(shown["state"], "held");
+    assert_eq!(console.stage.get("/v1/halt", &console.stage.person("ada")).await["halt"], Value::Null);
+    assert_eq!(console.stage.ledger().await.len(), before, "nothing was recorded");
 }
 
 #[tokio::test]

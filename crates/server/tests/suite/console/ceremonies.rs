@@ -1,9 +1,7 @@
 //! What people do in the console, from their invitation on.
 
-use super::scene::{Console, hold, plan};
+use super::scene::{APPROVE, Console, REJECT, hold, plan};
 use crate::suite::browser::page::Browser;
-
-const APPROVE: &str = "button[data-ceremony=approve]";
 
 #[tokio::test]
 async fn inv05_people_enrol_and_approve_exactly_what_they_see() {
@@ -54,7 +52,7 @@ async fn inv05_one_rejection_ends_a_hold() {
     let proposed = console.propose(&[("process.restart", "sleeper")]).await;
     let (hold, plan) = (hold(&proposed), plan(&proposed));
     console.open(&browser, &format!("/holds/{hold}")).await;
-    console.signs(&browser, "button[data-ceremony=reject]", &format!("/plans/{plan}")).await;
+    console.signs(&browser, REJECT, &format!("/plans/{plan}")).await;
     assert_eq!(console.stage.ended(&plan).await, "rejected");
     assert_eq!(console.stage.starts("sleeper"), 1);
 }
@@ -85,19 +83,9 @@ async fn inv05_two_people_break_the_glass_in_a_halt_and_an_agent_never_does() {
     one.click(".halt-switch summary").await;
     one.click(".halt-switch form button").await;
 
-    console.open(&one, "/break-glass").await;
-    one.type_into("input[name=action]", "process.restart").await;
-    one.type_into("input[name=target]", "sleeper").await;
-    one.type_into("textarea[name=reason]", "the sleeper hangs and nobody can wait for the halt to end").await;
-    one.click("form.fields button").await;
-    let held = one.until_url("held", |url| url.contains("/holds/")).await;
+    let held = console.breaks_glass(&one).await;
     assert_eq!(console.stage.starts("sleeper"), 1);
-    for browser in [&one, &two] {
-        browser.goto(&held).await;
-        browser.click(APPROVE).await;
-        browser.until_url("approved", |url| url.contains("/plans/")).await;
-    }
-    let plan = one.url().await.rsplit_once('/').unwrap().1.to_owned();
+    let plan = console.released(&held, [&one, &two]).await;
     assert_eq!(console.stage.ended(&plan).await, "succeeded");
     assert_eq!(console.stage.starts("sleeper"), 2);
     let owed = console.stage.get("/v1/reviews", &console.stage.person("ada")).await;

@@ -2,4 +2,11 @@
 
 mod attacks;
 mod ceremonies;
-mod scene;
+mod halts;
+mod hostile;
+mod judge;
+mod lapses;
+mod races;
+pub(in crate::suite) mod scene;
+mod texts;
+mod world;

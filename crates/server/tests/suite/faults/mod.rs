@@ -9,7 +9,7 @@ mod peer;
 mod peers;
 mod policy;
 mod requests;
-mod shim;
+pub(super) mod shim;
 mod stopped;
 
 use super::stage::{Stage, client};

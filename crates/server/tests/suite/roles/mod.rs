@@ -1,6 +1,7 @@
 //! The four roles in processes of their own. See `scene` for what the tests stand on.
 
 mod doors;
+mod emergency;
 mod halts;
 pub(super) mod scene;
 mod story;

@@ -157,6 +157,12 @@ impl Scene {
     }
 }
 
+impl std::borrow::Borrow<Stage> for Scene {
+    fn borrow(&self) -> &Stage {
+        &self.stage
+    }
+}
+
 impl std::ops::Deref for Scene {
     type Target = Stage;
 
