@@ -23,8 +23,11 @@ const SECRET_LEN: usize = 32;
 #[derive(Default)]
 pub(crate) struct SignInLinks {
     // By the digest of the secret. INVARIANT: at most MAX_LINKS.
-    open: Mutex<BTreeMap<[u8; 32], (Id<kind::Person>, Timestamp)>>,
+    open: Mutex<Open>,
 }
+
+/// Whose each is, and until when it is good.
+type Open = BTreeMap<[u8; 32], (Id<kind::Person>, Timestamp)>;
 
 impl SignInLinks {
     /// Makes a link for a person who is known; returns its secret in base64url, which stands nowhere else.
@@ -54,7 +57,7 @@ impl SignInLinks {
         (now < until).then_some(person)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<[u8; 32], (Id<kind::Person>, Timestamp)>> {
+    fn lock(&self) -> MutexGuard<'_, Open> {
         // Every change is one insert or some removals: a panic leaves nothing half-made.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

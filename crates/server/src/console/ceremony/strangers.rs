@@ -25,10 +25,11 @@ const MAX_USED: usize = 64;
 pub(super) struct SignIns {
     key: [u8; 32],
     // By passkey, with the end of each. INVARIANT: at most MAX_USED a passkey.
-    used: Mutex<BTreeMap<CredentialId, Vec<([u8; NONCE_LEN], Timestamp)>>>,
+    used: Mutex<BTreeMap<CredentialId, Vec<Begun>>>,
 }
 
 /// A sign-in that was begun here, and is not over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Begun {
     nonce: [u8; NONCE_LEN],
     until: Timestamp,
@@ -69,10 +70,10 @@ impl SignIns {
         // Every change is one insert or some removals: a panic leaves nothing half-made.
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let of_passkey = used.entry(passkey.clone()).or_default();
-        of_passkey.retain(|(_, until)| now < *until);
-        let is_new = of_passkey.iter().all(|(nonce, _)| *nonce != begun.nonce) && of_passkey.len() < MAX_USED;
+        of_passkey.retain(|old| now < old.until);
+        let is_new = !of_passkey.contains(begun) && of_passkey.len() < MAX_USED;
         if is_new {
-            of_passkey.push((begun.nonce, begun.until));
+            of_passkey.push(*begun);
         }
         is_new
     }

@@ -218,7 +218,7 @@ fn rules(before: &Outcome, after: &Outcome) -> String {
     else {
         return String::new();
     };
-    list(&before.symmetric_difference(after).cloned().collect::<Vec<_>>())
+    list(before.symmetric_difference(after).cloned())
 }
 
 /// Why the one who looks may not decide on a change; none where they may.
