@@ -91,8 +91,9 @@ const LOSSES: [(&str, Loss, &[&str], &str); 3] = [
     (
         "her passkey",
         |registry, _| [registry.to_owned(), "people: {}\n".to_owned()],
-        &["the passkey is not registered for whoever signed"],
-        "statement-refused",
+        // With the passkey end the sessions that it opened.
+        &["nobody is signed in, or the session has ended"],
+        "",
     ),
     (
         "her place",
