@@ -12,6 +12,7 @@ use crate::{
     actor::Actor,
     approval::{Choice, HoldTerms, SignedStatement},
     change::{Change, ChangeStatement, ChangeTerms, Control},
+    decision::Answer,
     id::kind,
     passkey::{CredentialId, Passkey, counter_follows},
     permit::needed,
@@ -79,12 +80,22 @@ pub struct Audit {
 struct Waiting {
     digest: Digest,
     plan: Plan,
-    // How many people the catalogue asks for, by the facts with this digest.
-    decided: Option<(Digest, u32)>,
+    decided: Option<Asked>,
     terms: Option<HoldTerms>,
     // Who approved, and by which acts their passkeys were enrolled.
     approved: BTreeMap<Id<kind::Person>, Option<Id<kind::Act>>>,
     rejected: bool,
+}
+
+/// What the last decision on a plan asks of people.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    /// The digest of the facts that it was made from.
+    facts: Digest,
+    answer: Answer,
+    tier: Tier,
+    /// How many people the catalogue asks for.
+    people: u32,
 }
 
 impl Audit {
@@ -152,10 +163,12 @@ impl Audit {
                 };
                 self.plans.insert(id, waiting);
             }
-            Body::Decided { facts, .. } => {
+            Body::Decided { decision, facts } => {
                 let plan = self.plan(record)?;
-                let asked = Quorum::asked(&plan.plan, facts).map_or(0, |asked| asked.needed());
-                plan.decided = Some((facts.digest().map_err(|err| err.to_string())?, asked));
+                let people = Quorum::asked(&plan.plan, facts).map_or(0, |asked| asked.needed());
+                let facts = facts.digest().map_err(|err| err.to_string())?;
+                let (answer, tier) = (decision.answer, decision.tier);
+                plan.decided = Some(Asked { facts, answer, tier, people });
             }
             Body::Held { terms } => {
                 let plan = self.plan(record)?;
@@ -344,6 +357,9 @@ impl Audit {
         let consent = signed.clone().check_signed(&terms, &credentials, plan.plan.requester());
         let consent = consent.map_err(|err| with_source(&err))?;
         match consent.choice() {
+            Choice::Approve if record.at_ms >= terms.expires_at_ms => {
+                return Err(format!("`{person}` approved after the hold had ended"));
+            }
             Choice::Approve => {
                 let act = consent.proven().strong().map(|asserted| asserted.act().clone());
                 plan.approved.insert(person.clone(), act);
@@ -357,11 +373,22 @@ impl Audit {
 
     fn permitted(&mut self, record: &Record) -> Result<(), String> {
         let plan = self.plan(record)?;
-        let Some(terms) = &plan.terms else { return Ok(()) };
-        let Some((_, asked)) = plan.decided.filter(|(facts, _)| *facts == terms.facts) else {
-            return Err("a permit for other facts than those that were decided on".to_owned());
+        let emergency = plan.plan.requester().is_emergency();
+        let Some(decided) = plan.decided else {
+            return Err("a permit for what was never decided on".to_owned());
         };
-        let needed = needed(terms.tier).max(1).max(asked);
+        let Some(terms) = &plan.terms else {
+            let alone = decided.answer == Answer::Allow && decided.tier <= Tier::T2 && !emergency;
+            let what = || format!("a permit at {} that nobody was asked about", decided.tier);
+            return if alone { Ok(()) } else { Err(what()) };
+        };
+        if decided.facts != terms.facts {
+            return Err("a permit for other facts than those that were decided on".to_owned());
+        }
+        if terms.tier < decided.tier || (emergency && terms.tier < Tier::T4) {
+            return Err(format!("a hold at {} of what was decided at {}", terms.tier, decided.tier));
+        }
+        let needed = needed(terms.tier).max(1).max(decided.people);
         let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
         let acts: BTreeSet<_> = plan.approved.values().flatten().collect();
         let strong = terms.tier < Tier::T4 || count(acts.len()) >= needed;

@@ -122,7 +122,7 @@ pub const GUARDRAILS: &[Guardrail] = &[
     Guardrail {
         id: "step-up",
         demand: Demand::AtLeast(Tier::T4),
-        fact: "the action rotates a secret, restores data, grants privileges, or takes a value that nobody can inspect",
+        fact: "the action rotates a secret, restores data or grants privileges",
         next: "two people must approve with fresh strong authentication",
         applies: |facts| {
             facts.action.touches.iter().any(|(state, effect)| trust_floor(*state, *effect) == Some(Tier::T4))

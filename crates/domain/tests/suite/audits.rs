@@ -1,22 +1,27 @@
 //! Who consented, from the ledger's records alone: which passkeys count, from when, and until when.
 
 use holdpoint_domain::{
-    Id,
+    Id, Tier,
     actor::Actor,
-    approval::Choice,
+    approval::{Choice, HoldTerms},
     change::{Change, ChangeStatement, ChangeStatementType, ChangeTerms, Control},
     consents::Audit,
+    decision::{Answer, Decision},
     halt::{Halt, Reach, ResumeStatement},
     id::kind,
     passkey::CredentialId,
+    plan::{Plan, Requester},
     reconcile::{Part, ReconcileStatement},
-    record::{Body, Record},
+    record::{AgentContext, Body, Record, Submitted},
     signed::{Signed, Statement},
 };
 
 use super::{
     statements::{change_terms, reconcile, stated},
-    support::{NOW, at, commitment, digest, facts, head, id, key, passkey, pinned},
+    support::{
+        NOW, at, commitment, digest, facts, head, id, key, one, passkey, pinned, plan, raw_decision, signed,
+        terms,
+    },
 };
 
 /// A ledger that grows under an audit.
@@ -44,8 +49,29 @@ impl Log {
 
     /// Adds a record; returns its index.
     fn add(&mut self, who: &str, body: Body) -> u64 {
+        self.take(Record::new(at(NOW), Actor::Person { person: id(who) }, None, body))
+    }
+
+    /// Adds a record of the one plan.
+    fn of_plan(&mut self, body: Body) -> u64 {
+        self.take(Record::new(at(NOW), Actor::Gate, Some(id("plan-1")), body))
+    }
+
+    /// A plan that was proposed and decided on like this.
+    fn decided(&mut self, plan: &Plan, decision: &Decision) {
+        let (narrative, nothing) = (commitment("the worker hangs"), Submitted::Withheld);
+        let context = AgentContext { prompt: nothing, model: nothing, transcript: nothing };
+        self.of_plan(Body::Proposed { plan: Box::new(plan.clone()), narrative, context });
+        let facts = Box::new(one(&facts()));
+        self.of_plan(Body::Decided { decision: Box::new(decision.clone()), facts });
+    }
+
+    fn permitted(&mut self) -> u64 {
+        self.of_plan(Body::Permitted { jws: "a.b.c".to_owned(), nonce: id("nonce-2"), epoch: 7 })
+    }
+
+    fn take(&mut self, record: Record) -> u64 {
         let index = self.size;
-        let record = Record::new(at(NOW), Actor::Person { person: id(who) }, None, body);
         // As it stands in a log: read from its bytes.
         let record = Record::parse(&record.bytes().unwrap()).unwrap();
         self.audit.take(index, &record);
@@ -127,6 +153,57 @@ fn inv05_nobody_elses_passkey_goes_with_it_and_enrolled_anew_it_counts_again() {
     log.bob_signs();
     let indexes: Vec<_> = log.faults().into_iter().map(|(index, _)| index).collect();
     assert_eq!(indexes, [early], "not before others approved it");
+}
+
+#[test]
+fn inv05_a_permit_that_nobody_was_asked_about_is_a_fault() {
+    let by_itself = raw_decision(Answer::Allow, Tier::T2);
+    let mut log = Log::begun();
+    log.decided(&plan(), &by_itself);
+    log.permitted();
+    assert_eq!(log.faults(), [], "what runs by itself asks nobody");
+
+    for decision in [raw_decision(Answer::Hold, Tier::T3), raw_decision(Answer::Allow, Tier::T3)] {
+        let mut log = Log::begun();
+        log.decided(&plan(), &decision);
+        let permit = log.permitted();
+        assert_eq!(log.faults(), [(permit, "a permit at T3 that nobody was asked about")]);
+    }
+    // Whatever the record says of it: what people ask for beyond policy takes two of them.
+    let requester = Requester::in_emergency(id("ada")).unwrap();
+    let emergency = Plan::new(requester, None, id("process.hung"), plan().steps().to_vec()).unwrap();
+    let mut log = Log::begun();
+    log.decided(&emergency, &by_itself);
+    let permit = log.permitted();
+    assert_eq!(log.faults(), [(permit, "a permit at T2 that nobody was asked about")]);
+}
+
+#[test]
+fn inv05_a_hold_is_no_milder_than_its_decision_and_takes_no_late_approval() {
+    let held = |decision: &Decision, edit: &dyn Fn(&mut HoldTerms)| {
+        let mut log = Log::begun();
+        log.decided(&plan(), decision);
+        let mut terms = terms(decision);
+        edit(&mut terms);
+        log.of_plan(Body::Held { terms: Box::new(terms.clone()) });
+        let statement = Box::new(signed(&terms, "ada", Choice::Approve));
+        let approval = log.take(Record::new(
+            at(NOW),
+            Actor::Person { person: id("ada") },
+            Some(id("plan-1")),
+            Body::Approved { statement },
+        ));
+        (approval, log.permitted(), log)
+    };
+    let asks = raw_decision(Answer::Hold, Tier::T3);
+    let (_, _, log) = held(&asks, &|_| {});
+    assert_eq!(log.faults(), []);
+    let two = raw_decision(Answer::Hold, Tier::T4);
+    let (_, permit, log) = held(&two, &|terms| terms.tier = Tier::T3);
+    assert_eq!(log.faults(), [(permit, "a hold at T3 of what was decided at T4")]);
+    let (approval, permit, log) = held(&asks, &|terms| terms.expires_at_ms = at(NOW));
+    let faults: Vec<_> = log.faults().into_iter().map(|(index, _)| index).collect();
+    assert_eq!(faults, [approval, permit], "an approval that came too late is none");
 }
 
 /// Logs of before the record said which: nothing is made up, and the audit says that it does not know.

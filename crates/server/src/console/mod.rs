@@ -28,10 +28,11 @@ use holdpoint_adapters::{
     registration::{Registrar, RegistrationError},
 };
 use holdpoint_domain::Timestamp;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     config::Sitting,
-    http::{Door, Settings, no_such_method},
+    http::{Door, Problem, Settings, no_such_method},
     service::Service,
 };
 
@@ -46,6 +47,8 @@ pub(crate) struct Console {
     ceremonies: Ceremonies,
     registrar: Registrar,
     sitting: Sitting,
+    /// Pages that take long to make: one at a time, so that whoever asks for many of them keeps one core busy and no more.
+    heavy: Semaphore,
     /// Of the provider at which people sign in, if there is one.
     party: Option<RelyingParty>,
 }
@@ -62,12 +65,18 @@ impl Console {
         let sessions = Arc::new(Sessions::new(Arc::clone(&ids), sitting.idle, sitting.absolute));
         let registrar = Registrar::new(sitting.origin.as_str())?;
         let door = Arc::new(Door::new(service, settings));
-        Ok(Arc::new(Self { door, sessions, ceremonies: Ceremonies::new(ids), registrar, sitting, party }))
+        let (ceremonies, heavy) = (Ceremonies::new(ids), Semaphore::new(1));
+        Ok(Arc::new(Self { door, sessions, ceremonies, registrar, sitting, heavy, party }))
     }
 
     /// The ceremonies under way.
     fn ceremonies(&self) -> &Ceremonies {
         &self.ceremonies
+    }
+
+    /// Waits for the turn to make a page that takes long.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        self.heavy.acquire().await.map_err(|err| Problem::internal(&err))
     }
 
     /// Where browsers find the console.

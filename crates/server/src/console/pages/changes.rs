@@ -143,6 +143,7 @@ pub(in crate::console) async fn show(
     PathId(id): PathId<kind::Change>,
 ) -> Result<Response, Problem> {
     let (gate, now) = (console.door.service.gate(), console.now());
+    let _turn = console.turn().await?;
     let change::Shown { row, active, proposed } = change::show(&gate, &id).await?;
     let terms = &row.terms;
     let digests = vec![

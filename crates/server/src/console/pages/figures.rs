@@ -102,7 +102,9 @@ pub(in crate::console) async fn show(
     State(console): State<Arc<Console>>,
     visitor: Visitor,
 ) -> Result<Response, Problem> {
+    let turn = console.turn().await?;
     let figures = audit::figures(&console.door.service.gate()).await?;
+    drop(turn);
     let frame = Frame::new(&console, Some(&visitor), "/figures").await;
     let ran = [figures.succeeded, figures.undone, figures.undo_failed, figures.failed, figures.in_doubt];
     let ran = ran.into_iter().fold(0_u32, u32::saturating_add);

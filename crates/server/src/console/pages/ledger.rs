@@ -95,6 +95,7 @@ pub(in crate::console) async fn verify(
     visitor: Visitor,
     _place: Place,
 ) -> Result<Response, Problem> {
+    let _turn = console.turn().await?;
     let gate = console.door.service.gate();
     let head = gate.ports.store.head();
     let report = match audit::verify(&gate).await? {

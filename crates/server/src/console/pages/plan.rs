@@ -87,6 +87,7 @@ pub(in crate::console) async fn incident(
     PathId(id): PathId<kind::Incident>,
 ) -> Result<Response, Problem> {
     let gate = console.door.service.gate();
+    let _turn = console.turn().await?;
     let (rows, older) = look::of_incident(&gate, &id).await?;
     let outside = of_incident(&gate, &id, console.now()).await?;
     if rows.is_empty() && outside.is_empty() {
