@@ -49,12 +49,12 @@ impl Log {
 
     /// Adds a record; returns its index.
     fn add(&mut self, who: &str, body: Body) -> u64 {
-        self.take(Record::new(at(NOW), Actor::Person { person: id(who) }, None, body))
+        self.take(&Record::new(at(NOW), Actor::Person { person: id(who) }, None, body))
     }
 
     /// Adds a record of the one plan.
     fn of_plan(&mut self, body: Body) -> u64 {
-        self.take(Record::new(at(NOW), Actor::Gate, Some(id("plan-1")), body))
+        self.take(&Record::new(at(NOW), Actor::Gate, Some(id("plan-1")), body))
     }
 
     /// A plan that was proposed and decided on like this.
@@ -70,7 +70,7 @@ impl Log {
         self.of_plan(Body::Permitted { jws: "a.b.c".to_owned(), nonce: id("nonce-2"), epoch: 7 })
     }
 
-    fn take(&mut self, record: Record) -> u64 {
+    fn take(&mut self, record: &Record) -> u64 {
         let index = self.size;
         // As it stands in a log: read from its bytes.
         let record = Record::parse(&record.bytes().unwrap()).unwrap();
@@ -187,7 +187,7 @@ fn inv05_a_hold_is_no_milder_than_its_decision_and_takes_no_late_approval() {
         edit(&mut terms);
         log.of_plan(Body::Held { terms: Box::new(terms.clone()) });
         let statement = Box::new(signed(&terms, "ada", Choice::Approve));
-        let approval = log.take(Record::new(
+        let approval = log.take(&Record::new(
             at(NOW),
             Actor::Person { person: id("ada") },
             Some(id("plan-1")),
