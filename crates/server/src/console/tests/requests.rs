@@ -102,6 +102,10 @@ async fn a_request_that_is_over_says_so_and_offers_nothing() {
 async fn whoever_may_not_decide_is_told_why() {
     let bench = Bench::new().await;
     let terms = bench.held().await;
+    // His passkeys are of another console.
+    let page = bench.page(&format!("/holds/{}", terms.hold), &bench.signed_in("bob")).await;
+    let text = read(&page.text);
+    assert!(text.contains("You cannot decide on this: you have no passkey for this console"), "{text}");
     bench.judge.set_approvers([holdpoint_app::fake::controls::id("carol")].into());
     let page = bench.page(&format!("/holds/{}", terms.hold), &bench.signed_in("bob")).await;
     let text = read(&page.text);

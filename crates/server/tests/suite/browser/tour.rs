@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{page::Browser, pictures::pictures};
-use crate::suite::sso::Scene;
+use crate::suite::{console::scene::Console, sso::Scene, stage::Stage};
 
 /// What has a picture: few, so that each one is looked at.
 const PAGES: [(&str, &str); 5] = [
@@ -30,12 +30,17 @@ const OTHERS: [&str; 10] = [
 /// A gate with a plan that waits, one that ran, and Ada's browser.
 async fn toured() -> (Scene, Browser, [String; 2]) {
     let scene = Scene::start();
-    let (_, waits) = scene.stage.propose("sleeper").await;
-    let (_, ran) = scene.stage.propose("worker").await;
-    scene.stage.ended(ran["id"].as_str().unwrap()).await;
+    let ids = asked(&scene.stage).await;
     let browser = scene.signed_in("sub-ada").await;
-    let ids = [&waits["id"], &waits["hold"]].map(|id| id.as_str().unwrap().to_owned());
     (scene, browser, ids)
+}
+
+/// A plan that waits, and one that ran. Returns the id of the first, and of its hold.
+async fn asked(stage: &Stage) -> [String; 2] {
+    let (_, waits) = stage.propose("sleeper").await;
+    let (_, ran) = stage.propose("worker").await;
+    stage.ended(ran["id"].as_str().unwrap()).await;
+    [&waits["id"], &waits["hold"]].map(|id| id.as_str().unwrap().to_owned())
 }
 
 #[tokio::test]
@@ -48,10 +53,14 @@ async fn t15_no_page_of_the_console_breaks_its_own_content_policy() {
     }
 }
 
-/// Kept where `HOLDPOINT_PICTURES` says, which `cargo xtask screenshots` sets.
+/// Kept where `HOLDPOINT_PICTURES` says, which `cargo xtask screenshots` sets. Ada and Ben have passkeys, as people have.
 #[tokio::test]
 async fn pictures_of_the_console() {
-    let (scene, browser, ids) = toured().await;
+    let scene = Console::started();
+    let (browser, other) = (Browser::start().await, Browser::start().await);
+    let _ada = scene.person(&browser, "ada", "ben").await;
+    let _ben = scene.person(&other, "ben", "ada").await;
+    let ids = asked(&scene.stage).await;
     let dir = tempfile::tempdir().unwrap();
     let folder =
         std::env::var_os("HOLDPOINT_PICTURES").map_or_else(|| dir.path().to_path_buf(), PathBuf::from);

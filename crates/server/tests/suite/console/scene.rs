@@ -23,7 +23,7 @@ pub(in crate::suite) struct Console<S = Stage> {
 
 impl Console {
     /// Restarts run at T1 by the catalogue; of the sleeper, at T3, as nothing undoes them.
-    pub(super) fn started() -> Self {
+    pub(in crate::suite) fn started() -> Self {
         Self::at("T1")
     }
 

@@ -92,11 +92,12 @@ pub(in crate::console) async fn show(
     let gate = console.door.service.gate();
     let view = approve::find(&gate, &id).await?;
     let frame = Frame::new(&console, Some(&visitor), "/").await;
-    page(&whole(&gate, &visitor, view, frame, console.now()).await?)
+    page(&whole(&gate, console.origin(), &visitor, view, frame, console.now()).await?)
 }
 
 async fn whole(
     gate: &Gate,
+    origin: &str,
     visitor: &Visitor,
     view: PlanView,
     frame: Frame,
@@ -136,7 +137,7 @@ async fn whole(
         has_undo: facts.steps().all(holdpoint_domain::facts::Facts::has_undo),
         disturbed: disturbed(blast),
         trigger: evidence::Trigger::of(gate, facts.first()),
-        oversight: oversight::Oversight::of(gate, &view, visitor, missing.filter(|_| is_open), now),
+        oversight: oversight::Oversight::of(origin, gate, &view, visitor, missing.filter(|_| is_open), now),
         steps: steps::all(gate, &view, facts),
         blast: blast::Blast::of(gate, facts),
         evidence: evidence::all(gate, &view, now),

@@ -8,8 +8,9 @@ use holdpoint_app::{
     view::PlanView,
 };
 use holdpoint_domain::{
-    Timestamp,
+    Id, Timestamp,
     approval::Choice,
+    id::kind,
     quorum::{Missing, Quorum},
     record::Body,
 };
@@ -72,6 +73,7 @@ pub(super) struct Similar {
 impl Oversight {
     /// Who may decide on a plan that waits, and who has.
     pub(super) fn of(
+        origin: &str,
         gate: &Gate,
         view: &PlanView,
         visitor: &Visitor,
@@ -98,6 +100,12 @@ impl Oversight {
             }
             if bar.is_none() { &mut people } else { &mut barred }.push(shown);
         }
+        if not_you.is_none() && found && !has_passkey(gate, you, origin) {
+            not_you = Some(
+                "you have no passkey for this console; an administrator invites you, and below T4 the command line signs, too"
+                    .to_owned(),
+            );
+        }
         if !found {
             not_you = Some("you are not in the registry".to_owned());
         }
@@ -119,6 +127,12 @@ impl Oversight {
         let approvals = said.iter().filter(|said| said.word == "approved").count();
         Self { needed, waits_for, missing, approvals, said, people, barred, not_you }
     }
+}
+
+/// Whether somebody has a passkey that signs on this console's pages.
+fn has_passkey(gate: &Gate, person: &Id<kind::Person>, origin: &str) -> bool {
+    let person = gate.controls.registry.person(person);
+    person.is_some_and(|person| person.passkeys.iter().any(|passkey| passkey.origin == origin))
 }
 
 fn told(bar: &Bar) -> String {
