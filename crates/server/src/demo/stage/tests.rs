@@ -110,6 +110,22 @@ fn what_executors_work_on_is_what_the_inventory_has_for_them() {
 }
 
 #[test]
+fn t25_a_hold_waits_for_a_day_at_most() {
+    let dir = tempfile::tempdir().unwrap();
+    let load = |hold_ms: u64| {
+        for (name, text) in setting_in(dir.path()).into_iter().filter(|(name, _)| *name == CONFIG) {
+            let text = text.replace("hold_ms: 600000", &format!("hold_ms: {hold_ms}"));
+            assert!(text.contains(&format!("hold_ms: {hold_ms}")));
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        Config::load(&dir.path().join(CONFIG)).map(|_| ()).map_err(|err| err.to_string())
+    };
+    assert_eq!(load(24 * 60 * 60 * 1000), Ok(()));
+    assert!(load(24 * 60 * 60 * 1000 + 1).unwrap_err().contains("`timings.hold_ms`: expected 1 to"));
+    assert!(load(0).unwrap_err().contains("timings.hold_ms"));
+}
+
+#[test]
 fn administrators_are_there_and_one_answers_for_the_agent() {
     let (_dir, inputs) = loaded();
     let medic = inputs.registry.agent(&id("medic")).unwrap();
