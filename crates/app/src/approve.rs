@@ -183,7 +183,14 @@ async fn eligible(
 }
 
 /// What policy says to a person who would decide on the plan of a hold; a denial for a plan that never waited.
-pub(crate) fn verdict(gate: &Gate, person: &Person, view: &PlanView, strong: bool) -> Verdict {
+/// `approvals` is how many count before theirs.
+pub(crate) fn verdict(
+    gate: &Gate,
+    person: &Person,
+    view: &PlanView,
+    approvals: u32,
+    strong: bool,
+) -> Verdict {
     if view.plan.requester().is_emergency() {
         return gate.ports.judge.may_break_glass(person);
     }
@@ -196,7 +203,7 @@ pub(crate) fn verdict(gate: &Gate, person: &Person, view: &PlanView, strong: boo
         gate.ports.judge.may_approve(ApproveQuestion {
             person,
             tier: terms.tier,
-            approvals: u32::try_from(view.statements.len()).unwrap_or(u32::MAX),
+            approvals,
             owns_agent,
             strong,
             facts,
@@ -217,7 +224,7 @@ pub(crate) fn permitted_by_policy(
         return break_glass::may(gate, registered);
     }
     let person = &registered.id;
-    match verdict(gate, registered, view, strong) {
+    match verdict(gate, registered, view, counted(gate, view), strong) {
         Verdict::Allow { .. } => Ok(()),
         Verdict::Deny { rules } | Verdict::Error { rules } => {
             let rules: Vec<_> = rules.iter().map(|rule| format!("`{rule}`")).collect();
@@ -282,12 +289,21 @@ fn earlier(gate: &Gate, view: &PlanView) -> Vec<Consent> {
         let Some(person) = gate.controls.registry.person(&signed.statement.approver) else { continue };
         if let Ok(consent) =
             signed.clone().check(terms, &person.credentials(), view.plan.requester(), gate.now())
-            && verdict(gate, person, view, consent.proven().strong().is_some()).allows()
+            && verdict(gate, person, view, len(&consents), consent.proven().strong().is_some()).allows()
         {
             consents.push(consent);
         }
     }
     consents
+}
+
+/// How many approvals count now.
+pub(crate) fn counted(gate: &Gate, view: &PlanView) -> u32 {
+    len(&earlier(gate, view))
+}
+
+fn len(consents: &[Consent]) -> u32 {
+    u32::try_from(consents.len()).unwrap_or(u32::MAX)
 }
 
 /// Whoever approved, with the teams that they are in now.

@@ -56,7 +56,7 @@ pub fn bar(gate: &Gate, view: &PlanView, person: &Person) -> Option<Bar> {
     if view.tier().is_some_and(|tier| tier >= Tier::T4) && person.passkeys.is_empty() {
         return Some(Bar::NoPasskey);
     }
-    match approve::verdict(gate, person, view, !person.passkeys.is_empty()) {
+    match approve::verdict(gate, person, view, approve::counted(gate, view), !person.passkeys.is_empty()) {
         Verdict::Allow { .. } => None,
         Verdict::Deny { rules } => Some(Bar::Policy(rules)),
         Verdict::Error { rules } => Some(Bar::PolicyFailed(rules)),

@@ -43,6 +43,8 @@ struct Said {
     policy: Policy,
     approvers: BTreeSet<Id<kind::Person>>,
     owners_may: bool,
+    // They may approve as long as nobody else has.
+    only_first: BTreeSet<Id<kind::Person>>,
     // All when none.
     readers: Option<BTreeSet<Id<kind::Person>>>,
     // All when none.
@@ -56,7 +58,18 @@ impl FakeJudge {
     pub fn new(policy: Policy, approvers: BTreeSet<Id<kind::Person>>) -> Self {
         let digest = Digest::of_bytes(b"fake policy");
         let (readers, visitors) = (None, None);
-        Self { said: Mutex::new(Said { policy, approvers, owners_may: true, readers, visitors, digest }) }
+        let only_first = BTreeSet::new();
+        Self {
+            said: Mutex::new(Said {
+                policy,
+                approvers,
+                owners_may: true,
+                only_first,
+                readers,
+                visitors,
+                digest,
+            }),
+        }
     }
 
     /// From now on the policy is another. Its digest stays: whether a changed file may be loaded is not the judge's matter.
@@ -67,6 +80,11 @@ impl FakeJudge {
     /// From now on only these people may approve.
     pub fn set_approvers(&self, approvers: BTreeSet<Id<kind::Person>>) {
         self.said().approvers = approvers;
+    }
+
+    /// From now on these people may approve as long as nobody else has.
+    pub fn set_only_first(&self, people: BTreeSet<Id<kind::Person>>) {
+        self.said().only_first = people;
     }
 
     /// From now on nobody may approve what an agent asks for that they answer for.
@@ -127,7 +145,10 @@ impl Judge for FakeJudge {
         let said = self.said();
         if said.policy == Policy::Error {
             Verdict::Error { rules: Vec::new() }
-        } else if said.approvers.contains(&question.person.id) && (said.owners_may || !question.owns_agent) {
+        } else if said.approvers.contains(&question.person.id)
+            && (said.owners_may || !question.owns_agent)
+            && (question.approvals == 0 || !said.only_first.contains(&question.person.id))
+        {
             allow()
         } else {
             Verdict::Deny { rules: Vec::new() }

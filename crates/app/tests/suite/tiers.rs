@@ -69,6 +69,20 @@ fn t02_an_approval_of_somebody_whom_policy_lets_no_more_does_not_count() {
     audit(&stage);
 }
 
+/// Policy knows how many approved before; asked again, each is asked with as many as then.
+#[test]
+fn whoever_may_be_the_first_alone_counts_as_the_first() {
+    let stage = started(Setup { policy: Policy::From(Rung::T4), ..Setup::default() });
+    stage.judge.set_only_first([id("alice")].into());
+    let (plan, terms) = held(&stage, "process.restart", "worker-1");
+    approved(&stage, "alice", &terms);
+    assert_eq!(approved(&stage, "bob", &terms).state, State::Permitted);
+    assert_eq!(run_it(&stage, &plan), Ok(State::Succeeded));
+    let (_, terms) = held(&stage, "process.restart", "worker-2");
+    approved(&stage, "bob", &terms);
+    assert_eq!(decide(&stage, "alice", &terms, Choice::Approve).unwrap_err().rule, "may-not-approve");
+}
+
 #[test]
 fn one_no_of_two_ends_it() {
     let stage = started(Setup { policy: Policy::From(Rung::T4), ..Setup::default() });

@@ -124,7 +124,8 @@ pub(super) async fn admit(State(guard): State<Guard>, mut request: Request, next
         request.extensions_mut().insert(Visitor { page, ..visitor });
     }
     match prepare(console, request).await {
-        Ok(request) => next.run(request).await,
+        // The place is kept until there is an answer, whatever its handler does with it.
+        Ok((request, _place)) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
 }
@@ -138,7 +139,7 @@ fn by_itself(request: &Request) -> bool {
 }
 
 /// All of the body, then a place: nobody keeps one by waiting (T30).
-async fn prepare(console: &Console, request: Request) -> Result<Request, Problem> {
+async fn prepare(console: &Console, request: Request) -> Result<(Request, Place), Problem> {
     let mut request = if request.method().is_safe() {
         request
     } else {
@@ -146,8 +147,8 @@ async fn prepare(console: &Console, request: Request) -> Result<Request, Problem
     };
     let identity = request.extensions().get::<Visitor>().map(Visitor::identity);
     let place = console.door.place(identity.as_ref())?;
-    request.extensions_mut().insert::<Place>(place);
-    Ok(request)
+    request.extensions_mut().insert::<Place>(place.clone());
+    Ok((request, place))
 }
 
 /// Whoever the request's session belongs to, if they are still in the registry.

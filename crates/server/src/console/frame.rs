@@ -4,7 +4,7 @@ use holdpoint_app::{
     gate::Gate,
     port::{PlanFilter, PlanRow},
 };
-use holdpoint_domain::{Timestamp, flow::State, halt::Reach};
+use holdpoint_domain::{Digest, Timestamp, flow::State, halt::Reach};
 
 use super::{
     Console,
@@ -82,6 +82,8 @@ pub(super) struct Account {
 
 /// A halt that is in force.
 pub(super) struct Halted {
+    /// The digest of the halt: whoever ends it ends this one.
+    pub(super) digest: String,
     pub(super) hard: bool,
     pub(super) by: String,
     pub(super) at: When,
@@ -186,6 +188,7 @@ async fn in_flight(gate: &Gate) -> Vec<InFlight> {
 
 fn halted(gate: &Gate, now: Timestamp) -> Option<Halted> {
     gate.halted().map(|halt| Halted {
+        digest: Digest::of(&halt).map(|digest| digest.to_string()).unwrap_or_default(),
         hard: halt.reach == Reach::Hard,
         by: halt
             .by

@@ -22,7 +22,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::{Router, http::StatusCode};
 use holdpoint_adapters::{
     identity::oidc::RelyingParty,
     registration::{Registrar, RegistrationError},
@@ -40,6 +40,9 @@ pub(crate) use session::{How, Sessions};
 
 use ceremony::Ceremonies;
 
+/// Most who wait for a page that takes long: far fewer than there are places for people, so that a halt always has one.
+const MAX_QUEUE: usize = 8;
+
 /// What the handlers of the console share.
 pub(crate) struct Console {
     door: Arc<Door>,
@@ -49,6 +52,8 @@ pub(crate) struct Console {
     sitting: Sitting,
     /// Pages that take long to make: one at a time, so that whoever asks for many of them keeps one core busy and no more.
     heavy: Semaphore,
+    /// Those who wait for their turn, and the one whose turn it is.
+    queue: Semaphore,
     /// Of the provider at which people sign in, if there is one.
     party: Option<RelyingParty>,
 }
@@ -65,8 +70,9 @@ impl Console {
         let sessions = Arc::new(Sessions::new(Arc::clone(&ids), sitting.idle, sitting.absolute));
         let registrar = Registrar::new(sitting.origin.as_str())?;
         let door = Arc::new(Door::new(service, settings));
-        let (ceremonies, heavy) = (Ceremonies::new(ids), Semaphore::new(1));
-        Ok(Arc::new(Self { door, sessions, ceremonies, registrar, sitting, heavy, party }))
+        let ceremonies = Ceremonies::new(ids);
+        let (heavy, queue) = (Semaphore::new(1), Semaphore::new(MAX_QUEUE));
+        Ok(Arc::new(Self { door, sessions, ceremonies, registrar, sitting, heavy, queue, party }))
     }
 
     /// The ceremonies under way.
@@ -75,8 +81,13 @@ impl Console {
     }
 
     /// Waits for the turn to make a page that takes long.
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, Problem> {
-        self.heavy.acquire().await.map_err(|err| Problem::internal(&err))
+    async fn turn(&self) -> Result<[SemaphorePermit<'_>; 2], Problem> {
+        let waits = self.queue.try_acquire().map_err(|_| {
+            let detail = "too many pages that take long are asked for at once";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too-busy", detail, "try again in a moment")
+        })?;
+        let turn = self.heavy.acquire().await.map_err(|err| Problem::internal(&err))?;
+        Ok([turn, waits])
     }
 
     /// Where browsers find the console.

@@ -179,6 +179,7 @@ pub(crate) async fn wire(config: &Config, apart: Option<&GateRoles>) -> Result<W
         None => key(GateKey::Evidence)?.signer(),
     };
     let latch = FileLatch::new(config.latch());
+    latch.compare(store.halt().as_ref());
     let latch: Arc<dyn Latch> = match &neighbours {
         Some(neighbours) => Arc::new(TellingLatch::new(latch, neighbours.changed.clone())),
         None => Arc::new(latch),

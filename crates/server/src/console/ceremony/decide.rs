@@ -64,7 +64,9 @@ pub(in crate::console) enum Asked {
         found: Found,
         note: Option<String>,
     },
-    Resume {},
+    Resume {
+        seen: Digest,
+    },
     Reconcile {
         account: Digest,
         part: Part,
@@ -143,8 +145,11 @@ async fn made(gate: &Gate, person: Id<kind::Person>, asked: Asked) -> Result<(Wh
             let statement = ResolutionStatement { r#type, plan, digest, seen, resolver, found };
             with_bytes(statement.signing_bytes(), What::Resolve(Box::new(statement), note))
         }
-        Asked::Resume {} => {
+        Asked::Resume { seen } => {
             let halt = gate.halted().ok_or_else(|| gone("no halt is in force"))?;
+            if Digest::of(&halt).map_err(|err| Problem::internal(&err))? != seen {
+                return Err(gone("another halt is in force than the one on this page"));
+            }
             let origin = gate.ports.store.head().origin.clone();
             let statement = ResumeStatement::new(origin, halt, person);
             with_bytes(statement.signing_bytes(), What::Resume(Box::new(statement)))
@@ -171,7 +176,7 @@ async fn seen_plan(gate: &Gate, plan: &Id<kind::Plan>, seen: u64) -> Result<Dige
     digest_of(&view)
 }
 
-fn digest_of(view: &PlanView) -> Result<holdpoint_domain::Digest, Problem> {
+fn digest_of(view: &PlanView) -> Result<Digest, Problem> {
     view.plan.digest().map_err(|err| Problem::internal(&err))
 }
 

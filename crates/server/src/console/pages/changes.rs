@@ -175,7 +175,11 @@ async fn effect_of(gate: &Gate, id: &Id<kind::Change>, now: Timestamp) -> Result
     let effect::Effect { decisions, moved, older } = match effect::of(gate, id).await {
         Ok(effect) => effect,
         Err(refusal) if refusal.blame == Blame::Conflict => return Ok(Effect::Unknown(tame(&refusal.fact))),
-        Err(refusal) => return Err(refusal.into()),
+        // Whoever decides must still see the difference.
+        Err(refusal) => {
+            tracing::warn!("the effect of change {id} is not known: {refusal}");
+            return Ok(Effect::Unknown("the newest decisions could not be made again".to_owned()));
+        }
     };
     let one = |effect::Moved { row, before, after }: effect::Moved| {
         let (tone, glyph, word) = if rank(&after) > rank(&before) {

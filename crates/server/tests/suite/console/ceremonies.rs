@@ -69,6 +69,20 @@ async fn inv15_anybody_halts_in_two_clicks_and_a_passkey_of_an_administrator_res
     let refused = console.stage.propose("worker").await;
     assert_eq!(refused.0, 403, "{}", refused.1);
 
+    // Ben halts as well, and harder; her page still shows her own.
+    let config = console.stage.path("holdpoint.yaml");
+    console.stage.must(&["halt", "--hard", "--config", &config, "--as", "ben"]);
+    browser.click("button[data-ceremony=resume]").await;
+    let said = browser
+        .until("a refusal", async || {
+            Some(browser.text(".halted [role=alert]").await).filter(|said| !said.is_empty())
+        })
+        .await;
+    assert!(said.contains("another halt is in force than the one on this page"), "{said}");
+    assert_eq!(console.stage.propose("worker").await.0, 403);
+
+    browser.goto(&console.origin).await;
+    assert!(browser.text(".halted").await.contains("ben"));
     browser.click("button[data-ceremony=resume]").await;
     browser.until("resumed", async || (browser.count(".halted").await == 0).then_some(())).await;
     assert_eq!(console.stage.propose("worker").await.0, 201);
