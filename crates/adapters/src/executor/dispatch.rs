@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use async_trait::async_trait;
-use holdpoint_app::port::{ExecuteError, Executor, Observation, ObserveError, Observer, Work};
+use holdpoint_app::port::{ExecuteError, Executor, Observation, ObserveError, Observer, Preview, Work};
 use holdpoint_domain::{
     Digest, Id,
     action::{Action, Catalogue},
     id::kind,
+    plan::Step,
     target::Target,
 };
 
@@ -77,6 +78,17 @@ impl Observer for Dispatch {
         let reader = self.observers.get(&target.executor).filter(|_| action.executor == target.executor);
         let reader = reader.ok_or_else(|| ObserveError::NoReader(action.executor.clone()))?;
         reader.observe(action, target).await
+    }
+
+    async fn preview(
+        &self,
+        action: &Action,
+        target: &Target,
+        step: &Step,
+    ) -> Result<Option<Preview>, ObserveError> {
+        let reader = self.observers.get(&target.executor).filter(|_| action.executor == target.executor);
+        let reader = reader.ok_or_else(|| ObserveError::NoReader(action.executor.clone()))?;
+        reader.preview(action, target, step).await
     }
 }
 

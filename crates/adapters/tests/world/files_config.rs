@@ -85,6 +85,24 @@ fn pool(size: i64) -> Param {
 const SET: &str = "config.set-pool";
 
 #[tokio::test]
+async fn people_see_the_named_settings_before_and_after_and_nothing_else_of_the_file() {
+    for format in [Format::Json, Format::Env] {
+        let stage = stage(format);
+        let bytes = config(&stage);
+        let seen =
+            stage.preview("config.set-all", "app", &[pool(45), ("fast", ParamValue::Bool(true))]).await;
+        assert_eq!(seen.version, stage.observe(SET, "app").await.version);
+        let fields: Vec<_> =
+            seen.fields.iter().map(|field| (field.before.as_str(), field.after.as_str())).collect();
+        assert_eq!((fields, seen.refused.clone()), (vec![("false", "true"), ("30", "45")], None));
+        assert!(!format!("{seen:?}").contains("canary"), "{seen:?}");
+        assert_eq!(config(&stage), bytes, "nothing is written");
+        let refused = stage.preview(SET, "app", &[("nothing", ParamValue::Int(1))]).await;
+        assert!(refused.fields.is_empty() && refused.refused.is_some(), "{refused:?}");
+    }
+}
+
+#[tokio::test]
 async fn exactly_the_named_settings_are_set_and_every_other_byte_stays() {
     let all = [pool(45), ("fast", ParamValue::Bool(true)), ("level", ParamValue::Choice(id("debug")))];
     let changed = |text: &str| text.replace("30", "45").replace("false", "true").replace("info", "debug");

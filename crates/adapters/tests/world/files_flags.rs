@@ -78,6 +78,19 @@ const ON: &str = r#""state" : "ENABLED""#;
 const THEIRS: (&str, &str) = (r#""defaultVariant": "off""#, r#""defaultVariant": "on""#);
 
 #[tokio::test]
+async fn people_see_a_flag_before_and_after() {
+    let stage = stage();
+    let seen = stage.preview("flags.disable", "checkout", &[]).await;
+    let fields: Vec<_> =
+        seen.fields.iter().map(|it| (it.name.as_str(), it.before.as_str(), it.after.as_str())).collect();
+    let expected = [("state", "\"ENABLED\"", "\"DISABLED\""), ("defaultVariant", "\"on\"", "\"on\"")];
+    assert_eq!((fields.as_slice(), seen.refused), (expected.as_slice(), None));
+    assert_eq!(seen.version, stage.observe("flags.disable", "checkout").await.version);
+    let refused = stage.preview("flags.enable", "checkout", &[]).await.refused;
+    assert!(refused.is_some_and(|why| why.contains("already")));
+}
+
+#[tokio::test]
 async fn each_action_changes_one_word_and_no_other_byte() {
     let cases: &[(&str, &[Param], &str, &str)] = &[
         ("flags.disable", &[], ON, OFF),

@@ -14,7 +14,7 @@ use holdpoint_adapters::{
 };
 use holdpoint_app::port::{
     Acted, ActedPhase, Clock as _, ExecuteError, Executor, Issuer as _, Observation, ObserveError, Observer,
-    Work,
+    Preview, Work,
 };
 use holdpoint_domain::{
     Digest, Tier,
@@ -145,6 +145,22 @@ impl Stage {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// What an action would change of a target as it is now.
+    pub(crate) async fn preview(&self, action: &str, target: &str, params: &[Param]) -> Preview {
+        let entry = self.catalogue.action(&id(action)).unwrap();
+        let step = Step {
+            action: id(action),
+            entry: entry.digest().unwrap(),
+            target: id(target),
+            expected_version: Digest::of_bytes(b"any"),
+            params: params.iter().map(|(name, value)| (id(name), value.clone())).collect(),
+            undo: entry.undo,
+        };
+        let target =
+            Target { id: id(target), service: id("web"), executor: id(self.name), endpoints: [].into() };
+        self.observer.preview(entry, &target, &step).await.unwrap().unwrap()
     }
 
     pub(crate) async fn try_observe(&self, action: &str, target: &str) -> Result<Observation, ObserveError> {

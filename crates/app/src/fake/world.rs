@@ -23,7 +23,7 @@ use super::{
     journal::{By, Call, Moment},
     schedule::yield_now,
 };
-use crate::port::{Acted, Observation, ObserveError, Observer, Prober};
+use crate::port::{Acted, Observation, ObserveError, Observer, Preview, Prober};
 
 /// A target, as it really is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,6 +193,7 @@ pub(super) struct State {
     pub(super) calls: Vec<Call>,
     pub(super) moments: Vec<Moment>,
     pub(super) under_way: usize,
+    pub(super) preview: Option<Preview>,
 }
 
 impl FakeWorld {
@@ -219,6 +220,7 @@ impl FakeWorld {
             calls: Vec::new(),
             moments: Vec::new(),
             under_way: 0,
+            preview: None,
         };
         let world = Self { clock, ledger, pins, state: Mutex::new(state) };
         let of = |healthy: bool| {
@@ -231,6 +233,11 @@ impl FakeWorld {
         world.probe("process.healthy", of(true));
         world.probe("process.hung", of(false));
         world
+    }
+
+    /// From now on this is what any step would change.
+    pub fn preview_is(&self, preview: Preview) {
+        self.state().preview = Some(preview);
     }
 
     /// From now on a condition is measured like this.
@@ -423,5 +430,14 @@ impl Observer for FakeWorld {
             undo_computed: true,
             acted: thing.acted,
         })
+    }
+
+    async fn preview(
+        &self,
+        _action: &Action,
+        _target: &Target,
+        _step: &holdpoint_domain::plan::Step,
+    ) -> Result<Option<Preview>, ObserveError> {
+        Ok(self.state().preview.clone())
     }
 }

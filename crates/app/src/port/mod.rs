@@ -16,6 +16,6 @@ pub use store::{
     StoreError, Txn,
 };
 pub use world::{
-    Acted, ActedPhase, Clock, ExecuteError, Executor, Ids, IssueError, Issuer, MeasureError, Observation,
-    ObserveError, Observer, Prober, Signer, Work,
+    Acted, ActedPhase, Clock, ExecuteError, Executor, Field, Ids, IssueError, Issuer, MeasureError,
+    Observation, ObserveError, Observer, Preview, Prober, Signer, Work,
 };

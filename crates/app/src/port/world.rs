@@ -8,7 +8,7 @@ use holdpoint_domain::{
     id::kind,
     lease::{Lease, LeaseInfo, Scope, Terms},
     permit::Permit,
-    plan::Plan,
+    plan::{Plan, Step},
     signature::{PublicKey, Signature},
     target::Target,
     trigger::{Condition, Reading, SignedEvidence},
@@ -82,6 +82,28 @@ pub struct Observation {
     pub acted: Option<Acted>,
 }
 
+/// What a step would change on its target, for people to read. Nothing is decided from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    /// The relevant version now. Where it is the one that a plan expects, the fields before are those that the plan is about.
+    pub version: Digest,
+    /// The fields that the step touches. None holds a secret.
+    pub fields: Vec<Field>,
+    /// Why the executor would refuse the step as the target is now.
+    pub refused: Option<String>,
+}
+
+/// A field of a target, before and after a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    /// What it is called.
+    pub name: String,
+    /// What is there now, as the target has it.
+    pub before: String,
+    /// What would be there.
+    pub after: String,
+}
+
 /// A target's memory of the run that acted on it last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Acted {
@@ -137,6 +159,17 @@ pub enum ObserveError {
 pub trait Observer: Send + Sync {
     /// The target as it is now, as far as `action` depends on it. Safe to repeat.
     async fn observe(&self, action: &Action, target: &Target) -> Result<Observation, ObserveError>;
+
+    /// What a step of `action` would change, with the state now; none where a reader can tell no more than a version. Safe to
+    /// repeat.
+    async fn preview(
+        &self,
+        _action: &Action,
+        _target: &Target,
+        _step: &Step,
+    ) -> Result<Option<Preview>, ObserveError> {
+        Ok(None)
+    }
 }
 
 /// Why no lease was issued, or why it is not revoked yet.

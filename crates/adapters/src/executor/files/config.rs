@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use holdpoint_app::port::Field;
 use holdpoint_domain::{
     Digest, Id,
     action::ParamSpec,
@@ -253,6 +254,18 @@ impl Editable for ConfigTarget {
 
     fn with_part(&self, _: &Content, part: &[u8]) -> Result<Vec<u8>, EditError> {
         Ok(part.to_vec())
+    }
+
+    fn fields(&self, before: &Content, after: &Content, step: &Step) -> Result<Vec<Field>, EditError> {
+        let (before, after) = (json::text(&before.bytes)?, json::text(&after.bytes)?);
+        let touched = step.params.keys().filter_map(|name| self.settings.get_key_value(name));
+        let field = |(name, setting): (&Id<kind::Param>, &Setting)| {
+            // What stands there is of its type, and no type is one of secrets.
+            let before = json::slice(before, &self.find(before, name, setting)?)?.to_owned();
+            let after = json::slice(after, &self.find(after, name, setting)?)?.to_owned();
+            Ok(Field { name: setting.key.clone(), before, after })
+        };
+        touched.map(field).collect()
     }
 
     fn edited(&self, file: &Content, step: &Step) -> Result<Vec<u8>, EditError> {

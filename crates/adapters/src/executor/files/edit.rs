@@ -3,18 +3,17 @@
 use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use holdpoint_app::port::{Clock, ExecuteError, Executor, Observation, ObserveError, Observer, Work};
-use holdpoint_domain::{Digest, Id, action::Action, id::kind, plan, target::Target};
+use holdpoint_app::port::{Clock, ExecuteError, Executor, Field, Work};
+use holdpoint_domain::{Digest, Id, id::kind, plan};
 
 use super::{
-    FileReader, FileTarget, Files, Held,
+    FileTarget, Files, Held,
     place::{Content, Place, PlaceLock, SwapError, room},
     state::{Before, FileState, Pending},
 };
 use crate::{
     executor::{
         authority::{Authority, Use},
-        chain,
         memory::{ActedBy, Fence, Mandate, PhaseWord, blocking, expects, not_done, refused, unknown},
     },
     lease::LeaseTable,
@@ -43,6 +42,9 @@ pub trait Editable: FileTarget {
 
     /// The file with another part; everything else stays.
     fn with_part(&self, file: &Content, part: &[u8]) -> Result<Vec<u8>, EditError>;
+
+    /// The fields that a step touches, in the file before and after it. None holds a secret.
+    fn fields(&self, before: &Content, after: &Content, step: &plan::Step) -> Result<Vec<Field>, EditError>;
 
     /// The file after a step.
     fn edited(&self, file: &Content, step: &plan::Step) -> Result<Vec<u8>, EditError>;
@@ -392,46 +394,4 @@ fn possible<T: Editable>(held: &Held<'_, T>, place: &Place, bytes: usize) -> std
     // Base64 takes four bytes for three, and the old state stays while the new one is written.
     room(&dir, bytes.saturating_mul(4).saturating_add(STATE_ROOM))?;
     held.target.could_settle()
-}
-
-/// Observes files that [`FileExecutor`] edits.
-pub struct FileObserver<T> {
-    reader: FileReader<T>,
-}
-
-impl<T: Editable> FileObserver<T> {
-    /// An observer over a reader.
-    #[must_use]
-    pub const fn new(reader: FileReader<T>) -> Self {
-        Self { reader }
-    }
-}
-
-#[async_trait]
-impl<T: Editable> Observer for FileObserver<T> {
-    async fn observe(&self, action: &Action, target: &Target) -> Result<Observation, ObserveError> {
-        let (reader, id, action) = (self.reader.clone(), target.id.clone(), action.id.clone());
-        let failed = |why: String| ObserveError::Failed { target: target.id.clone(), why };
-        let looked = tokio::task::spawn_blocking(move || look(&reader, &id, &action)).await;
-        let seen = looked.map_err(|err| failed(err.to_string()))?.map_err(failed)?;
-        seen.ok_or_else(|| ObserveError::Unknown(target.id.clone()))
-    }
-}
-
-fn look<T: Editable>(
-    reader: &FileReader<T>,
-    id: &Id<kind::Target>,
-    action: &Id<kind::Action>,
-) -> Result<Option<Observation>, String> {
-    let Some(target) = reader.inner.targets.get(id) else { return Ok(None) };
-    let place = Place::open(target.path()).map_err(|err| chain(&err))?;
-    // The state first: what is announced in it can only have happened by the time the file is read.
-    let state = FileState::load(&reader.inner.dir, id).map_err(|err| chain(&err))?;
-    let now = place.read(T::MAX_BYTES).map_err(|err| chain(&err))?;
-    let version = target.version(&now).map_err(|err| chain(&err))?;
-    let undo_computed = T::knows(action)
-        && target.part(&now).is_ok()
-        && place.could_write(now.bytes.len().saturating_mul(2)).is_ok();
-    let acted = state.acted.as_ref().map(ActedBy::acted);
-    Ok(Some(Observation { version, down: false, undo_computed, acted }))
 }

@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use holdpoint_app::port::Field;
 use holdpoint_domain::{
     Digest, Id,
     id::kind,
@@ -142,6 +143,22 @@ impl Editable for FlagTarget {
     fn with_part(&self, file: &Content, part: &[u8]) -> Result<Vec<u8>, EditError> {
         let (text, at) = self.find(file)?;
         Ok(json::splice(text, &at, json::text(part)?)?.into_bytes())
+    }
+
+    fn fields(&self, before: &Content, after: &Content, _: &Step) -> Result<Vec<Field>, EditError> {
+        let value = |file: &Content, name: &str| -> Result<String, EditError> {
+            let (text, flag) = self.find(file)?;
+            match json::member(text, &flag, name) {
+                Ok(at) => Ok(json::slice(text, &at)?.to_owned()),
+                Err(Missing::Member(_)) => Ok("not there".to_owned()),
+                Err(err) => Err(err.into()),
+            }
+        };
+        let field = |name: &str| {
+            let (before, after) = (value(before, name)?, value(after, name)?);
+            Ok(Field { name: name.to_owned(), before, after })
+        };
+        ["state", "defaultVariant"].map(field).into_iter().collect()
     }
 
     fn edited(&self, file: &Content, step: &Step) -> Result<Vec<u8>, EditError> {

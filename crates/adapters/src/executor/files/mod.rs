@@ -20,6 +20,7 @@ mod config;
 mod edit;
 mod flags;
 mod json;
+mod observe;
 mod place;
 mod secret;
 mod state;
@@ -37,8 +38,9 @@ use holdpoint_domain::{Id, id::kind};
 
 pub use command::{Command, MAX_COMMAND};
 pub use config::{ConfigTarget, Format, Setting};
-pub use edit::{EditError, Editable, FileExecutor, FileObserver};
+pub use edit::{EditError, Editable, FileExecutor};
 pub use flags::FlagTarget;
+pub use observe::FileObserver;
 pub use place::Content;
 pub use secret::{Consumer, MAX_MOVE, SecretExecutor, SecretObserver, SecretTarget};
 

@@ -29,12 +29,15 @@ use std::{
 };
 
 use async_trait::async_trait;
-use holdpoint_app::port::{Clock, ExecuteError, Executor, Observation, ObserveError, Observer, Work};
+use holdpoint_app::port::{
+    Clock, ExecuteError, Executor, Field, Observation, ObserveError, Observer, Preview, Work,
+};
 use holdpoint_domain::{
     Digest, Id,
     action::{Action, UndoKind},
     digest::DigestError,
     id::kind,
+    plan::Step,
     target::Target,
 };
 use serde::{Deserialize, Serialize};
@@ -230,9 +233,36 @@ impl Observer for NginxObserver {
         let seen = looked.map_err(|err| failed(err.to_string()))?.map_err(|err| failed(chain(&err)))?;
         seen.ok_or_else(|| ObserveError::Unknown(target.id.clone()))
     }
+
+    async fn preview(
+        &self,
+        action: &Action,
+        target: &Target,
+        _: &Step,
+    ) -> Result<Option<Preview>, ObserveError> {
+        let (servers, id, action) = (Arc::clone(&self.servers), target.id.clone(), action.clone());
+        let failed = |why: String| ObserveError::Failed { target: target.id.clone(), why };
+        let looked = tokio::task::spawn_blocking(move || servers.preview(&id, &action)).await;
+        looked.map_err(|err| failed(err.to_string()))?.map_err(|err| failed(chain(&err)))
+    }
 }
 
 impl Servers {
+    /// What an action would change of a server as it is now.
+    fn preview(&self, id: &Id<kind::Target>, action: &Action) -> Result<Option<Preview>, LookError> {
+        let (Some(server), Some(operation)) = (self.servers.get(id), Operation::of(&action.id)) else {
+            return Ok(None);
+        };
+        let text = file::read(&server.spec().include)?;
+        let found = server.find(&text.bytes)?;
+        let traffic = |down: bool| if down { "none: marked `down`" } else { "its share" }.to_owned();
+        let (before, after) = (found.is_down(), operation == Operation::Isolate);
+        let fields =
+            vec![Field { name: "Traffic".to_owned(), before: traffic(before), after: traffic(after) }];
+        let refused = (before == after).then(|| "it is so already: nothing would change".to_owned());
+        Ok(Some(Preview { version: server.version(&found)?, fields, refused }))
+    }
+
     /// A server as it is now; none where the operator configured no such server.
     fn look(&self, id: &Id<kind::Target>, action: &Action) -> Result<Option<Observation>, LookError> {
         let Some(server) = self.servers.get(id) else { return Ok(None) };

@@ -18,7 +18,9 @@ mod unit;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use holdpoint_app::port::{Clock, ExecuteError, Executor, Observation, ObserveError, Observer, Work};
+use holdpoint_app::port::{
+    Clock, ExecuteError, Executor, Field, Observation, ObserveError, Observer, Preview, Work,
+};
 use holdpoint_domain::{Digest, Id, action::Action, id::kind, plan, target::Target};
 
 pub use reader::{UnitReader, UnitView};
@@ -259,5 +261,33 @@ impl Observer for ProcessObserver {
             None => false,
         };
         Ok(Observation { version: view.version, down: !view.runs, undo_computed, acted: view.acted })
+    }
+
+    async fn preview(
+        &self,
+        action: &Action,
+        target: &Target,
+        _: &plan::Step,
+    ) -> Result<Option<Preview>, ObserveError> {
+        let Some(operation) = Operation::of(&action.id) else { return Ok(None) };
+        let (reader, id) = (self.reader.clone(), target.id.clone());
+        let failed = |why: String| ObserveError::Failed { target: target.id.clone(), why };
+        let looked = tokio::task::spawn_blocking(move || reader.look(&id)).await;
+        let view = looked.map_err(|err| failed(err.to_string()))?.map_err(|err| failed(err.to_string()))?;
+        let view = view.ok_or_else(|| ObserveError::Unknown(target.id.clone()))?;
+        let before = match (view.runs, view.rss_bytes) {
+            (true, Some(bytes)) => {
+                format!("runs, with {} MiB in memory", bytes.checked_div(1024 * 1024).unwrap_or(0))
+            }
+            (true, None) => "runs".to_owned(),
+            (false, _) if view.stopped => "does not run: a permitted stop left it stopped".to_owned(),
+            (false, _) => "does not run".to_owned(),
+        };
+        let after = match operation {
+            Operation::Restart => "a new one runs; what the old one had in memory is gone",
+            Operation::Stop => "does not run",
+        };
+        let fields = vec![Field { name: "Process".to_owned(), before, after: after.to_owned() }];
+        Ok(Some(Preview { version: view.version, fields, refused: None }))
     }
 }

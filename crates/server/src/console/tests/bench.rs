@@ -10,7 +10,7 @@ use axum::{
 use holdpoint_adapters::cosign::Kept;
 use holdpoint_app::{
     fake::{
-        FakeClock, FakeJudge, MemStore, Setup, Stage,
+        FakeClock, FakeJudge, FakeWorld, MemStore, Setup, Stage,
         controls::{Parts, id},
         statement,
     },
@@ -48,6 +48,7 @@ pub(super) struct Bench {
     pub(super) store: Arc<MemStore>,
     pub(super) clock: Arc<FakeClock>,
     pub(super) judge: Arc<FakeJudge>,
+    pub(super) world: Arc<FakeWorld>,
     pub(super) cell: Arc<GateCell>,
     router: Router,
 }
@@ -117,7 +118,7 @@ impl Bench {
     /// A gate with these control inputs.
     pub(super) async fn with(parts: Parts) -> Self {
         let setup = Setup { parts, ..Setup::default() };
-        let Stage { gate, store, clock, judge, .. } = Stage::new(setup);
+        let Stage { gate, store, clock, judge, world, .. } = Stage::new(setup);
         start::start(&gate).await.unwrap();
         let gate = Arc::new(gate);
         let cell = Arc::new(GateCell::new(Arc::clone(&gate)));
@@ -141,7 +142,7 @@ impl Bench {
                 .unwrap();
         let console = Console::new(Arc::clone(&shared), settings.clone(), sitting, None).unwrap();
         let router = router(&console, http::router(shared, settings));
-        Self { gate, console, store, clock, judge, cell, router }
+        Self { gate, console, store, clock, judge, world, cell, router }
     }
 
     /// The cookie of somebody who signed in.

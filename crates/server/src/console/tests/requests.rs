@@ -1,8 +1,11 @@
 //! What the pages say.
 
-use holdpoint_app::fake::controls::ids;
+use holdpoint_app::{
+    fake::controls::ids,
+    port::{Field, Preview},
+};
 use holdpoint_domain::{
-    Millis,
+    Digest, Millis,
     approval::Choice,
     plan::Narrative,
     quorum::{Group, Quorum},
@@ -111,6 +114,42 @@ async fn whoever_may_not_decide_is_told_why() {
     let text = read(&page.text);
     assert!(text.contains("You cannot decide on this: no rule of the policy permits it."), "{text}");
     assert!(page.text.contains(" disabled"), "{}", page.text);
+}
+
+#[tokio::test]
+async fn t13_before_and_after_are_read_from_the_target_and_say_when_they_are_not_what_was_decided() {
+    let bench = Bench::new().await;
+    let terms = bench.held().await;
+    let path = format!("/holds/{}", terms.hold);
+    let cookie = bench.signed_in("bob");
+    let text = read(&bench.page(&path, &cookie).await.text);
+    assert!(text.contains("not as their text"), "a reader that tells no more than a version: {text}");
+
+    let seen = |version, refused: Option<&str>| {
+        let field = Field {
+            name: "pool_size".to_owned(),
+            before: "8\u{202e}".to_owned(),
+            after: "<b>16</b>".to_owned(),
+        };
+        Preview { version, fields: vec![field], refused: refused.map(str::to_owned) }
+    };
+    let version = bench.world.thing("worker-1").version();
+    bench.world.preview_is(seen(version, None));
+    let page = bench.page(&path, &cookie).await.text;
+    let text = read(&page);
+    assert!(text.contains("pool_size − Before: 8\\u{202E} + After: &lt;b&gt;16&lt;/b&gt;"), "{text}");
+    assert!(!text.contains("would refuse") && text.contains("the plan is bound to it"), "{text}");
+
+    bench.world.preview_is(seen(version, Some("it is so already")));
+    let text = read(&bench.page(&path, &cookie).await.text);
+    assert!(text.contains("As the target is now, the executor would refuse: it is so already."), "{text}");
+    bench.world.preview_is(seen(Digest::of_bytes(b"another state"), None));
+    let text = read(&bench.page(&path, &cookie).await.text);
+    assert!(text.contains("The target has changed since this was decided"), "{text}");
+    // What is over is shown as it was recorded: nobody looks any more.
+    bench.clock.advance(Millis::secs(16 * 60));
+    let text = read(&bench.page(&path, &cookie).await.text);
+    assert!(!text.contains("has changed since"), "{text}");
 }
 
 /// Whom the catalogue asks for, and who of them is missing, before and after somebody approved.

@@ -138,7 +138,7 @@ async fn whole(
         disturbed: disturbed(blast),
         trigger: evidence::Trigger::of(gate, facts.first()),
         oversight: oversight::Oversight::of(origin, gate, &view, visitor, missing.filter(|_| is_open), now),
-        steps: steps::all(gate, &view, facts),
+        steps: steps::all(gate, &view, facts, is_open).await,
         blast: blast::Blast::of(gate, facts),
         evidence: evidence::all(gate, &view, now),
         reasons: why::reasons(gate, decision, facts),

@@ -1,6 +1,6 @@
 //! What would change: each step, before and after, as far as the gate has seen it.
 
-use holdpoint_app::{gate::Gate, view::PlanView};
+use holdpoint_app::{gate::Gate, port::Field, view::PlanView};
 use holdpoint_domain::{
     Id,
     facts::{Facts, PlanFacts},
@@ -9,7 +9,7 @@ use holdpoint_domain::{
 };
 
 use super::{operators, window};
-use crate::console::show::{list, word_of};
+use crate::console::show::{list, tame, word_of};
 
 /// A step.
 pub(super) struct Step {
@@ -24,6 +24,10 @@ pub(super) struct Step {
     pub(super) numbers: Vec<(String, i64)>,
     /// What the observer saw, and what it would be afterwards: name, before, after.
     pub(super) changes: Vec<Change>,
+    /// What the step would change, read from the target as the page was made.
+    pub(super) fields: Vec<Change>,
+    /// What whoever decides must know about that look.
+    pub(super) warning: Option<String>,
     pub(super) effect: String,
     pub(super) twice: &'static str,
     pub(super) touches: String,
@@ -37,7 +41,7 @@ pub(super) struct Step {
 
 /// One line of the difference.
 pub(super) struct Change {
-    pub(super) what: &'static str,
+    pub(super) what: String,
     pub(super) before: String,
     pub(super) after: String,
     /// Both are names of digests: what they stand for, the gate does not know.
@@ -45,10 +49,50 @@ pub(super) struct Change {
     pub(super) same: bool,
 }
 
-/// All steps of a plan, in order.
-pub(super) fn all(gate: &Gate, view: &PlanView, facts: &PlanFacts) -> Vec<Step> {
-    let steps = view.plan.steps().iter().zip(facts.steps()).enumerate();
-    steps.map(|(at, (step, facts))| one(gate, view, at, step, facts)).collect()
+/// All steps of a plan, in order. While it waits, its targets are looked at anew.
+pub(super) async fn all(gate: &Gate, view: &PlanView, facts: &PlanFacts, waits: bool) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for (at, (step, facts)) in view.plan.steps().iter().zip(facts.steps()).enumerate() {
+        let (fields, warning) = if waits { seen(gate, step).await } else { (Vec::new(), None) };
+        steps.push(Step { fields, warning, ..one(gate, view, at, step, facts) });
+    }
+    steps
+}
+
+/// What a step would change of its target as it is now, and what to know about that. Nobody decides from it but people.
+async fn seen(gate: &Gate, step: &holdpoint_domain::plan::Step) -> (Vec<Change>, Option<String>) {
+    let action = gate.controls.catalogue.action(&step.action);
+    let target = gate.controls.inventory.target(&step.target);
+    let (Some(action), Some((target, _))) = (action, target) else { return (Vec::new(), None) };
+    match gate.ports.observer.preview(action, target, step).await {
+        Ok(None) => (Vec::new(), None),
+        Ok(Some(preview)) => {
+            let field = |field: Field| Change {
+                what: tame(&field.name),
+                same: field.before == field.after,
+                before: tame(&field.before),
+                after: tame(&field.after),
+                digest: false,
+            };
+            let stale = preview.version != step.expected_version;
+            let warning = match preview.refused {
+                _ if stale => Some(
+                    "The target has changed since this was decided: what stands here is another state, and the executor would refuse"
+                        .to_owned(),
+                ),
+                Some(why) => Some(format!("As the target is now, the executor would refuse: {}", tame(&why))),
+                None => None,
+            };
+            (preview.fields.into_iter().map(field).collect(), warning)
+        }
+        Err(err) => {
+            let warning = format!(
+                "The target could not be looked at as this page was made: {}",
+                tame(&err.to_string())
+            );
+            (Vec::new(), Some(warning))
+        }
+    }
 }
 
 fn one(gate: &Gate, view: &PlanView, at: usize, step: &holdpoint_domain::plan::Step, facts: &Facts) -> Step {
@@ -76,6 +120,8 @@ fn one(gate: &Gate, view: &PlanView, at: usize, step: &holdpoint_domain::plan::S
         values: serde_json::to_string(&step.params).unwrap_or_default(),
         numbers: step.params.iter().filter_map(number).collect(),
         changes: changes(view, at, step, facts, &title),
+        fields: Vec::new(),
+        warning: None,
         effect: word_of(&facts.action.reversibility),
         twice: if facts.action.idempotent { "the same as once" } else { "not the same as once" },
         touches: list(
@@ -104,7 +150,7 @@ fn changes(
 ) -> Vec<Change> {
     let left = view.left.get(at);
     let version = Change {
-        what: "Version",
+        what: "Version".to_owned(),
         before: step.expected_version.to_string(),
         after: left.map_or_else(
             || "not known before it runs; it is measured and recorded then".to_owned(),
@@ -117,7 +163,7 @@ fn changes(
     if let Some(target) = &facts.target {
         let now = if target.down { "down" } else { "up" };
         changes.push(Change {
-            what: "Observed",
+            what: "Observed".to_owned(),
             before: now.to_owned(),
             after: format!("measured afterwards: {condition}"),
             digest: false,
