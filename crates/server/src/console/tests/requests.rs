@@ -137,7 +137,7 @@ async fn t13_before_and_after_are_read_from_the_target_and_say_when_they_are_not
     bench.world.preview_is(seen(version, None));
     let page = bench.page(&path, &cookie).await.text;
     let text = read(&page);
-    assert!(text.contains("pool_size − Before: 8\\u{202E} + After: &lt;b&gt;16&lt;/b&gt;"), "{text}");
+    assert!(text.contains("pool_size − Before: 8\\u{202E} + After: &#60;b&#62;16&#60;/b&#62;"), "{text}");
     assert!(!text.contains("would refuse") && text.contains("the plan is bound to it"), "{text}");
 
     bench.world.preview_is(seen(version, Some("it is so already")));
