@@ -21,17 +21,18 @@ use holdpoint_domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
-use serde_json::value::RawValue;
 
 use super::schema;
 
 mod leases;
+mod ledger;
 mod people;
 mod reconcile;
 mod trust;
 mod world;
 
 pub(crate) use leases::*;
+pub(crate) use ledger::*;
 pub(crate) use people::*;
 pub(crate) use reconcile::*;
 pub(crate) use trust::*;
@@ -490,36 +491,6 @@ pub(crate) struct Decided {
     /// What is missing; none when nothing is, or when the plan was rejected.
     #[schemars(with = "Option<schema::Missing>")]
     pub(crate) missing: Option<Missing>,
-}
-
-/// A run of ledger entries.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Entries {
-    /// How many entries the ledger has.
-    pub(crate) size: u64,
-    /// The entries, in order.
-    pub(crate) entries: Vec<Entry>,
-}
-
-/// A ledger entry.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Entry {
-    /// Its index.
-    pub(crate) index: u64,
-    /// The record: exactly the entry's bytes, so that its leaf hash can be computed from them.
-    #[schemars(with = "schema::Record")]
-    pub(crate) record: Box<RawValue>,
-}
-
-/// A consistency proof (RFC 6962 section 2.1.2).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Consistency {
-    /// The size of the older tree.
-    pub(crate) old: u64,
-    /// The size of the newer tree.
-    pub(crate) new: u64,
-    /// The hashes, in base64.
-    pub(crate) hashes: Vec<String>,
 }
 
 /// The answer of `GET /healthz`.
