@@ -133,6 +133,11 @@ impl InputsPort for InForce {
             return Err(vec![format!("`{name}` is in the binary: name a copy of it in the configuration")]);
         }
         let inputs = self.inputs_with(control, document)?;
+        if control == Control::Registry {
+            let pins = self.config.executor_pins.display().to_string();
+            let before = before.files.get(&pins).and_then(|text| parse_text(&pins, text).ok());
+            only_registered(before.as_ref(), &inputs)?;
+        }
         let ports = self.roles.ports(&gate.ports, &inputs).map_err(|err| vec![err.to_string()])?;
         let next = gate.under(ports, controls(inputs)).map_err(|err| vec![err.to_string()])?;
         // The ledger says that one input is replaced; what replaces another one with it is no such change.
@@ -170,6 +175,25 @@ impl InputsPort for InForce {
             tracing::error!("the {control} in force is not on disk: {err}; the next start writes it");
         }
     }
+}
+
+/// Refuses passkeys that executors would believe from now on and that the registry does not have: what counts there was enrolled.
+fn only_registered(before: Option<&ExecutorPins>, after: &Inputs) -> Result<(), Vec<String>> {
+    let pinned = after.pins.iter().flat_map(|pins| &pins.approvers);
+    let foreign = pinned.flat_map(|(person, credentials)| {
+        let known = before.and_then(|pins| pins.approvers.get(person));
+        let registered = after.registry.person(person);
+        let is_foreign = move |passkey: &&Passkey| {
+            !known.is_some_and(|known| known.passkeys.contains(passkey))
+                && !registered.is_some_and(|registered| registered.passkeys.contains(passkey))
+        };
+        let fault = move |passkey: &Passkey| {
+            format!("the executors' pins would believe passkey {} of `{person}`, which the registry does not have", passkey.id)
+        };
+        credentials.passkeys.iter().filter(is_foreign).map(fault)
+    });
+    let faults: Vec<_> = foreign.collect();
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
 fn text_of(value: &impl serde::Serialize) -> Result<String, String> {

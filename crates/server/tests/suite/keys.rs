@@ -5,6 +5,7 @@ use std::{
     process::Command,
 };
 
+use holdpoint_domain::{Id, passkey::Authenticator};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::{Value, json};
 
@@ -80,6 +81,27 @@ async fn inv13_a_permit_key_is_rotated_by_an_approved_change_and_without_a_resta
             stage.get(&format!("/v1/plans/{}", plan["id"].as_str().unwrap()), &stage.person("ada")).await;
         assert!(shown["permit"]["id"].is_string(), "{shown}");
     }
+}
+
+#[tokio::test]
+async fn inv05_no_change_has_executors_believe_a_passkey_that_nobody_enrolled() {
+    let stage = Stage::started();
+    let act = Id::parse("act-invented").unwrap();
+    let passkey = Authenticator::new([9; 32], "http://localhost:7070", act).unwrap().passkey;
+    let passkey = serde_json::to_string(&passkey).unwrap();
+    let pins = std::fs::read_to_string(stage.path("executor.yaml")).unwrap();
+    let changed = |line: &str| match line.split_once("ada: ") {
+        Some((before, key)) => format!("{before}ada: {{key: {key}, passkeys: [{passkey}]}}"),
+        None => line.to_owned(),
+    };
+    let changed: Vec<_> = pins.lines().map(changed).collect();
+    std::fs::create_dir(stage.root().join("new")).unwrap();
+    stage.write("new/executor.yaml", &changed.join("\n"));
+    let (file, config) =
+        (format!("executor.yaml={}", stage.path("new/executor.yaml")), stage.path("holdpoint.yaml"));
+    let asked = ["change", "propose", "registry", &file, "--config", &config, "--as", "ben"];
+    let said = String::from_utf8(stage.cli(&asked).stderr).unwrap();
+    assert!(said.contains("which the registry does not have"), "{said}\n{}", changed.join("\n"));
 }
 
 #[test]
