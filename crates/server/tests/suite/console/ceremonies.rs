@@ -1,6 +1,6 @@
 //! What people do in the console, from their invitation on.
 
-use super::scene::{APPROVE, Console, REJECT, hold, plan};
+use super::scene::{APPROVE, Console, REJECT, halts, hold, plan};
 use crate::suite::browser::page::Browser;
 
 #[tokio::test]
@@ -62,8 +62,7 @@ async fn inv15_anybody_halts_in_two_clicks_and_a_passkey_of_an_administrator_res
     let console = Console::started();
     let browser = Browser::start().await;
     let _ada = console.person(&browser, "ada", "ben").await;
-    browser.click(".halt-switch summary").await;
-    browser.click(".halt-switch form button").await;
+    halts(&browser, "soft").await;
     let banner = browser.text(".halted").await;
     assert!(banner.contains("Halted") && banner.contains("ada"), "{banner}");
     let refused = console.stage.propose("worker").await;
@@ -94,8 +93,7 @@ async fn inv05_two_people_break_the_glass_in_a_halt_and_an_agent_never_does() {
     let (one, two) = tokio::join!(Browser::start(), Browser::start());
     let _ada = console.person(&one, "ada", "ben").await;
     let _ben = console.person(&two, "ben", "ada").await;
-    one.click(".halt-switch summary").await;
-    one.click(".halt-switch form button").await;
+    halts(&one, "soft").await;
 
     let held = console.breaks_glass(&one).await;
     assert_eq!(console.stage.starts("sleeper"), 1);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Router, extract::State, routing::get};
 use tokio::sync::watch;
 
-use super::scene::{APPROVE, Console, edit};
+use super::scene::{APPROVE, Console, edit, halts};
 use crate::suite::browser::page::Browser;
 
 /// A page that the gate's probes ask, and that does not answer while it is shut.
@@ -60,22 +60,6 @@ fn watched(page: &Page) -> Console {
         );
         edit(stage, "inventory.yaml", "at: {unit: sleeper}}", &at);
     })
-}
-
-/// Two clicks, or one in the banner of a halt that is in force.
-async fn halts(browser: &Browser, reach: &str) {
-    if browser.count(".halted").await == 0 {
-        browser.click(".halt-switch summary").await;
-    }
-    let mine = format!("form[action='/halt']:has(input[value={reach}]) button");
-    let before = browser.text_now(".halted p").await;
-    browser.click(&mine).await;
-    browser
-        .until("halted", async || {
-            let now = browser.text_now(".halted p").await;
-            Some(now).filter(|now| !now.is_empty() && *now != before)
-        })
-        .await;
 }
 
 #[tokio::test]

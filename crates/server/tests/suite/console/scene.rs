@@ -232,3 +232,20 @@ pub(super) fn hold(proposed: &Value) -> String {
 pub(super) fn plan(proposed: &Value) -> String {
     proposed["id"].as_str().unwrap().to_owned()
 }
+
+/// Halts on whatever page is open, `soft` or `hard`, by two clicks, or one in the banner of a halt that is in force; waits for the page
+/// that says so, for a page that is opened before it would be left for it again.
+pub(in crate::suite) async fn halts(browser: &Browser, reach: &str) {
+    if browser.count(".halted").await == 0 {
+        browser.click(".halt-switch summary").await;
+    }
+    let mine = format!("form[action='/halt']:has(input[value={reach}]) button");
+    let before = browser.text_now(".halted p").await;
+    browser.click(&mine).await;
+    browser
+        .until("halted", async || {
+            let now = browser.text_now(".halted p").await;
+            Some(now).filter(|now| !now.is_empty() && *now != before)
+        })
+        .await;
+}

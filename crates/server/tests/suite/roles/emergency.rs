@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::scene::{OTHERS, Scene};
 use crate::suite::{
     browser::page::Browser,
-    console::scene::{Console, edit, entry, furnish, read},
+    console::scene::{Console, edit, entry, furnish, halts, read},
     stage::Stage,
 };
 
@@ -99,15 +99,7 @@ async fn inv05_inv06_inv15_two_passkeys_act_beyond_policy_and_in_a_halt_where_ea
     );
     // In a soft halt, and in a hard one.
     for (reach, starts) in [("soft", 3), ("hard", 4)] {
-        if one.count(".halted").await == 0 {
-            one.click(".halt-switch summary").await;
-        }
-        one.click(&format!("form[action='/halt']:has(input[value={reach}]) button")).await;
-        one.until("halted", async || {
-            let halted = one.text_now(".halted h2").await;
-            (halted.contains("hard") == (reach == "hard") && !halted.is_empty()).then_some(())
-        })
-        .await;
+        halts(&one, reach).await;
         // The roles know of it, and do not stop what came after.
         for role in ["issuer", "executor"] {
             let latch = format!("roles/{role}/data/halt-of-gate");
