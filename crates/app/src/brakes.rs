@@ -2,7 +2,8 @@
 
 use holdpoint_domain::{
     Timestamp,
-    facts::{Brakes, OverBudget},
+    blast::Blast,
+    facts::Brakes,
     limits::{Footprint, PastRun},
 };
 
@@ -19,7 +20,12 @@ pub(crate) struct Counted {
 }
 
 /// Looks at everything that could hold a run back.
-pub(crate) async fn gather(gate: &Gate, next: &Footprint, now: Timestamp) -> Result<Counted, Refusal> {
+pub(crate) async fn gather(
+    gate: &Gate,
+    next: &Footprint,
+    blast: &Blast,
+    now: Timestamp,
+) -> Result<Counted, Refusal> {
     let limits = &gate.controls.limits;
     // Before the runs: a claim that comes between is counted, and noticed.
     let claims = gate.ports.store.claims();
@@ -33,17 +39,15 @@ pub(crate) async fn gather(gate: &Gate, next: &Footprint, now: Timestamp) -> Res
             && next.agents().any(|agent| run.footprint.agents().any(|other| other == agent))
             && !run.footprint.actions.is_disjoint(&next.actions)
     };
-    let brakes = Brakes {
+    let mut brakes = Brakes {
         halted: gate.halted().is_some(),
-        frozen: limits.freeze(&next.environments, now).is_some(),
         suspended: runs.iter().any(|run| suspends(&run)),
-        over_budget: limits
-            .used_up(next, &past, now)
-            .map(|(budget, until_ms)| OverBudget { budget: budget.id.clone(), until_ms }),
         counterpart_deleted: limits.counterpart_deleted(next, &past, now, |one, other| {
             gate.controls.inventory.are_counterparts(one, other)
         }),
         input_refused: gate.has_refused_input(),
+        ..Brakes::OFF
     };
+    limits.hold_back(next, blast, &past, now, &mut brakes);
     Ok(Counted { brakes, claims })
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use holdpoint_domain::{
     Id, Tier, Timestamp, blast,
     decision::{Answer, Decision, decide},
-    facts::{Facts, OverBudget, PlanFacts, TargetFacts},
+    facts::{Facts, PlanFacts, TargetFacts},
     id::kind,
     limits::PastRun,
     plan::Plan,
@@ -155,14 +155,10 @@ fn facts(
     let (controls, first) = (&gate.controls, recorded.first());
     let targets: BTreeSet<_> = resolved.steps.iter().map(|step| step.target.id.clone()).collect();
     let blast = blast::radius(&controls.inventory, &targets, &BTreeSet::new());
-    let footprint = gather::footprint(&resolved.askers, plan.incident(), &resolved.steps);
+    let footprint = gather::footprint(gate, &resolved.askers, plan.incident(), &resolved.steps, &blast);
     let earlier: Vec<_> = claims.iter().filter(|run| run.claimed_at < first.at_ms).cloned().collect();
     let mut brakes = first.brakes.clone();
-    brakes.frozen = controls.limits.freeze(&footprint.environments, first.at_ms).is_some();
-    brakes.over_budget = controls
-        .limits
-        .used_up(&footprint, &earlier, first.at_ms)
-        .map(|(budget, until_ms)| OverBudget { budget: budget.id.clone(), until_ms });
+    controls.limits.hold_back(&footprint, &blast, &earlier, first.at_ms, &mut brakes);
     let principal = resolved.askers.principal(plan.requester(), resolved.phase);
     let mut steps = Vec::new();
     for (step, recorded) in resolved.steps.iter().zip(recorded.steps()) {

@@ -112,7 +112,9 @@ async fn facts(gate: &Gate, party: &Party, question: &Question) -> Result<Facts,
     let unseen = Digest::of_bytes(b"");
     let replicas = controls.inventory.replicas(&service.id, &target.executor);
     let step = ResolvedStep { action, target, service, no_choice: true };
-    let counted = brakes::gather(gate, &footprint(&askers, None, &[step]), now).await?;
+    let blast = blast::radius(&controls.inventory, &[target.id.clone()].into(), &BTreeSet::new());
+    let footprint = footprint(gate, &askers, None, &[step], &blast);
+    let counted = brakes::gather(gate, &footprint, &blast, now).await?;
     Ok(Facts {
         r#type: FactsType::V1,
         principal: askers.principal(&requester, phase),
@@ -123,7 +125,7 @@ async fn facts(gate: &Gate, party: &Party, question: &Question) -> Result<Facts,
             agreement: trigger::agree(condition.needs, &[]),
             evidence: unseen,
         },
-        blast: blast::radius(&controls.inventory, &BTreeSet::from([target.id.clone()]), &BTreeSet::new()),
+        blast,
         undo: UndoFacts { computed: false },
         provenance: Provenance { target: Origin::Tainted, action: Origin::Tainted, scope: Origin::Tainted },
         standing: Standing::None,

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdpoint_domain::{
     Id, Timestamp,
-    action::{Action, UndoKind},
+    action::{Action, Reversibility, UndoKind},
     actor::Phase,
-    blast,
+    blast::{self, Blast},
     facts::{
         ActionFacts, Facts, FactsType, Origin, PlanFacts, Provenance, Standing, TargetFacts, TriggerFacts,
         UndoFacts,
@@ -67,6 +67,10 @@ pub(crate) fn action_facts(gate: &Gate, action: &Action) -> Result<ActionFacts, 
 pub(crate) struct Look {
     pub(crate) evidence: Vec<SignedEvidence>,
     pub(crate) seen: Vec<Observation>,
+    /// What was measured of error budgets.
+    pub(crate) budgets: Vec<SignedEvidence>,
+    /// The first error budget of which nothing is left, or nobody knows.
+    pub(crate) error_budget: Option<Id<kind::Budget>>,
 }
 
 /// Facts with what they count as, and how many claims there were when budgets were counted.
@@ -190,7 +194,20 @@ pub(crate) async fn look(gate: &Gate, resolved: &Resolved<'_>) -> Result<Look, R
         evidence.push(measure(gate, resolved.condition, step.target).await?);
         seen.push(observe(gate, step.action, step.target).await?);
     }
-    Ok(Look { evidence, seen })
+    let (mut budgets, mut error_budget) = (Vec::new(), None);
+    for budget in gate.controls.limits.error_budgets() {
+        let condition = gate.controls.catalogue.condition(&budget.condition);
+        let condition = condition.ok_or_else(|| internal("an error budget without its condition"))?;
+        let of = |step: &&ResolvedStep<'_>| budget.is_of(&step.service.id, &step.service.environment);
+        for step in resolved.steps.iter().filter(of) {
+            let measured = measure(gate, condition, step.target).await?;
+            if measured.evidence.agreement.truth != Truth::Holds {
+                error_budget.get_or_insert_with(|| budget.id.clone());
+            }
+            budgets.push(measured);
+        }
+    }
+    Ok(Look { evidence, seen, budgets, error_budget })
 }
 
 impl Look {
@@ -201,7 +218,7 @@ impl Look {
             let body = Body::Measured { evidence: Box::new(evidence.clone()) };
             Record::new(now, Actor::Observer, Some(plan.clone()), body)
         };
-        self.evidence.iter().map(record).collect()
+        self.evidence.iter().chain(&self.budgets).map(record).collect()
     }
 }
 
@@ -251,8 +268,9 @@ pub(crate) async fn facts(
         down.extend(unavailable(gate, step.action, step.target).await);
     }
     let blast = blast::radius(&gate.controls.inventory, &targets, &down);
-    let footprint = footprint(askers, incident, steps);
-    let counted = brakes::gather(gate, &footprint, now).await?;
+    let footprint = footprint(gate, askers, incident, steps, &blast);
+    let mut counted = brakes::gather(gate, &footprint, &blast, now).await?;
+    counted.brakes.error_budget.clone_from(&look.error_budget);
     let principal = askers.principal(requester, *phase);
     let mut facts = Vec::new();
     for ((step, evidence), seen) in steps.iter().zip(&look.evidence).zip(&look.seen) {
@@ -291,19 +309,32 @@ pub(crate) async fn facts(
 
 /// What a plan counts as in budgets.
 pub(crate) fn footprint(
+    gate: &Gate,
     askers: &Askers<'_>,
     incident: Option<&Id<kind::Incident>>,
     steps: &[ResolvedStep<'_>],
+    blast: &Blast,
 ) -> Footprint {
     let deleting = steps.iter().filter(|step| step.action.deletes());
+    let direct: BTreeSet<_> = steps.iter().map(|step| step.service.id.clone()).collect();
+    let changing = steps.iter().any(|step| step.action.reversibility != Reversibility::ReadOnly);
+    let neighbourhood = gate.controls.limits.neighbourhood();
+    let area = changing.then(|| neighbourhood.area(&gate.controls.inventory, &direct, blast));
     Footprint {
         agent: askers.agent.id.clone(),
         via: askers.via.iter().map(|agent| agent.id.clone()).collect(),
+        teams: std::iter::once(askers.agent)
+            .chain(askers.via.iter().copied())
+            .map(|agent| agent.team.clone())
+            .collect(),
         incident: incident.cloned(),
+        steps: u32::try_from(steps.len()).unwrap_or(u32::MAX),
         actions: steps.iter().map(|step| step.action.id.clone()).collect(),
         environments: steps.iter().map(|step| step.service.environment.clone()).collect(),
         data_domains: steps.iter().filter_map(|step| step.service.data_domain.clone()).collect(),
         deletes: deleting.map(|step| step.service.id.clone()).collect(),
+        direct,
+        area: area.unwrap_or_default(),
     }
 }
 

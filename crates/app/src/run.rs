@@ -141,7 +141,7 @@ async fn attempt(gate: &Gate, view: &PlanView, permit: &Permit) -> Result<Attemp
     let expect_claims = ended.is_none().then_some(gathered.claims);
     // The last look at the halt: whoever halted before this line has stopped the run.
     if ended.is_none() && gate.halted_for(&view.plan, permit.grant().granted_at_ms).is_some() {
-        return end(gate, view, Body::Voided { worse: vec![Worse::Denied] }, State::Void).await;
+        return end(gate, view, Body::Voided { worse: vec![Worse::held_by("halted")] }, State::Void).await;
     }
     // If we stop before this returns, nothing has started; after it, `recover` finds the intent and ends the run.
     match gate.ports.store.append(Txn { records, expect, expect_claims, ..Txn::default() }).await {

@@ -28,6 +28,7 @@ mod suite {
     mod introspections;
     mod leases;
     mod life;
+    mod neighbourhoods;
     mod notifications;
     mod offboarding;
     mod outcomes;

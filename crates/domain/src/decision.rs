@@ -1,5 +1,7 @@
 //! The decision: facts and the policy's answers in, tier or refusal with its reasons out.
 
+mod worse;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -9,11 +11,12 @@ use crate::{
     action::Reversibility,
     digest::DigestError,
     facts::{Facts, PlanFacts},
-    guardrail::{self, CATALOGUE_TIER, Demand, GUARDRAILS, NO_STANDING},
+    guardrail::{self, CATALOGUE_TIER, Demand, GUARDRAILS, Guardrail, NO_STANDING},
     id::kind,
-    quorum::Missing,
     trigger::Truth,
 };
+
+pub use worse::{Class, Worse};
 
 /// What the policy engine answered on one rung.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -415,48 +418,6 @@ fn highest(reasons: &[Reason]) -> Tier {
     reasons.iter().filter_map(raised).max().unwrap_or(Tier::T5)
 }
 
-/// What is worse at the claim than it was when the decision was taken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Worse {
-    /// The target is not known any more.
-    TargetGone,
-    /// The agent, or somebody whom it acts for, is not in the registry any more, or not in this role.
-    RequesterGone,
-    /// The target's relevant version is another.
-    Version {
-        /// At the decision.
-        decided: Digest,
-        /// Now.
-        now: Digest,
-    },
-    /// The catalogue entry is another.
-    CatalogueEntry {
-        /// At the decision.
-        decided: Digest,
-        /// Now.
-        now: Digest,
-    },
-    /// More would be disturbed.
-    Blast,
-    /// The trigger was proven and is not any more.
-    TriggerGone,
-    /// The guardrails deny now, or policy does not allow with the oversight obtained.
-    Denied,
-    /// Approvals that the catalogue asks for do not count any more: their people, keys or teams are others now.
-    Approvals {
-        /// What is missing.
-        missing: Missing,
-    },
-    /// The tier is above the oversight obtained.
-    Tier {
-        /// The oversight obtained is enough for this.
-        obtained: Tier,
-        /// This is needed now.
-        now: Tier,
-    },
-}
-
 /// Checks at the claim that nothing is worse than what was decided and approved.
 ///
 /// `fresh` are the facts measured at the claim, `verdicts` the policy's answer to each step's with the oversight `obtained`.
@@ -497,16 +458,21 @@ fn other_than(decided: &Facts, fresh: &Facts) -> Vec<Worse> {
             if before.version != now.version {
                 found.push(Worse::Version { decided: before.version, now: now.version });
             }
+            found.extend(worse::higher_class(before, now));
         }
         _ => found.push(Worse::TargetGone),
     }
     if decided.action.entry != fresh.action.entry {
         found.push(Worse::CatalogueEntry { decided: decided.action.entry, now: fresh.action.entry });
     }
-    if !fresh.blast.within(&decided.blast) {
-        found.push(Worse::Blast);
-    }
+    found.extend(worse::more_disturbed(&decided.blast, &fresh.blast));
     found
+}
+
+/// The guardrails that deny.
+fn denying(facts: &Facts) -> Vec<Id<kind::Rule>> {
+    let denies = |row: &&Guardrail| row.demand == Demand::Deny && (row.applies)(facts);
+    GUARDRAILS.iter().filter(denies).filter_map(|row| Id::parse(row.id).ok()).collect()
 }
 
 fn worse_step(decided: &Facts, fresh: &Facts, verdict: &Verdict, obtained: &Oversight) -> Vec<Worse> {
@@ -515,7 +481,7 @@ fn worse_step(decided: &Facts, fresh: &Facts, verdict: &Verdict, obtained: &Over
         found.push(Worse::TriggerGone);
     }
     match floor(fresh).0 {
-        None => found.push(Worse::Denied),
+        None => found.push(Worse::Held { rules: denying(fresh) }),
         Some(now) => {
             let enough = Rung::of(now).is_some_and(|rung| obtained.dominates(&rung.oversight()));
             if !enough {
@@ -534,40 +500,4 @@ fn worse_step(decided: &Facts, fresh: &Facts, verdict: &Verdict, obtained: &Over
 pub fn tier_of(oversight: &Oversight) -> Tier {
     let enough = Rung::ALL.into_iter().filter(|rung| oversight.dominates(&rung.oversight()));
     enough.map(Rung::tier).max().unwrap_or(Tier::T0)
-}
-
-impl fmt::Display for Worse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TargetGone => f.write_str("the target is not in the inventory any more"),
-            Self::RequesterGone => {
-                f.write_str("the agent, or somebody whom it acts for, is not in the registry any more")
-            }
-            Self::Version { decided, now } => {
-                write!(
-                    f,
-                    "the target changed: version {} was decided on, it is {} now",
-                    decided.short(),
-                    now.short()
-                )
-            }
-            Self::CatalogueEntry { decided, now } => {
-                write!(
-                    f,
-                    "the catalogue entry changed: {} was decided on, it is {} now",
-                    decided.short(),
-                    now.short()
-                )
-            }
-            Self::Blast => f.write_str("more would be disturbed than was decided on"),
-            Self::TriggerGone => f.write_str("the trigger does not hold any more"),
-            Self::Denied => f.write_str("policy or a guardrail denies it now"),
-            Self::Approvals { missing } => {
-                write!(f, "approvals do not count any more; the catalogue asks for {missing}")
-            }
-            Self::Tier { obtained, now } => {
-                write!(f, "the tier is {now} now, the oversight obtained is enough for {obtained}")
-            }
-        }
-    }
 }

@@ -246,6 +246,59 @@ pub struct Brakes {
     pub counterpart_deleted: bool,
     /// A control input on disk is not the one in force: broken, or never approved.
     pub input_refused: bool,
+    /// It would disturb more than the operator lets one plan disturb.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_limit: Option<Id<kind::Budget>>,
+    /// Another run is too near.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub neighbour: Option<Neighbour>,
+    /// A run of ours in the same neighbourhood, whose doing this may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_doing: Option<Id<kind::Plan>>,
+    /// The action went badly too often.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<Tripped>,
+    /// An error budget of which nothing is left, or nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_budget: Option<Id<kind::Budget>>,
+}
+
+/// A run that is too near: it is under way where this one would act, or was just now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Neighbour {
+    /// Its plan.
+    pub plan: Id<kind::Plan>,
+    /// The first service that both of them touch; none where one of them touches more services than are listed.
+    pub service: Option<Id<kind::Service>>,
+    /// In which way.
+    pub why: Nearness,
+    /// When it is over; none when that waits for the run to end.
+    pub until_ms: Option<Timestamp>,
+}
+
+/// In which way a run is too near.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Nearness {
+    /// It is under way, or in doubt.
+    Running,
+    /// It ended, and what it touched settles.
+    CoolingDown,
+}
+
+/// An action that went badly too often in an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tripped {
+    /// The action.
+    pub action: Id<kind::Action>,
+    /// The environment.
+    pub environment: Id<kind::Environment>,
+    /// How many bad runs there were.
+    pub bad: u32,
+    /// When so many of them have left the window that it is done again, unless people let it go on before.
+    pub until_ms: Option<Timestamp>,
 }
 
 /// A budget that is used up.
@@ -267,6 +320,11 @@ impl Brakes {
         over_budget: None,
         counterpart_deleted: false,
         input_refused: false,
+        plan_limit: None,
+        neighbour: None,
+        own_doing: None,
+        breaker: None,
+        error_budget: None,
     };
 }
 

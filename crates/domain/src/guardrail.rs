@@ -76,6 +76,27 @@ pub const GUARDRAILS: &[Guardrail] = &[
         applies: |facts| facts.brakes.over_budget.is_some() && changes(facts),
     },
     Guardrail {
+        id: "over-plan-limit",
+        demand: Demand::Deny,
+        fact: "it would disturb more than the operator lets one plan disturb",
+        next: "ask for fewer targets, or for one that less depends on",
+        applies: |facts| facts.brakes.plan_limit.is_some() && changes(facts),
+    },
+    Guardrail {
+        id: "neighbourhood-busy",
+        demand: Demand::Deny,
+        fact: "another run touches the same services, or did just now",
+        next: "wait until it is over and has settled",
+        applies: |facts| facts.brakes.neighbour.is_some() && changes(facts),
+    },
+    Guardrail {
+        id: "breaker-open",
+        demand: Demand::Deny,
+        fact: "the action went badly too often in this environment",
+        next: "wait until people have looked at those runs, or the window is over",
+        applies: |facts| facts.brakes.breaker.is_some() && changes(facts),
+    },
+    Guardrail {
         id: "data-and-its-backup",
         demand: Demand::Deny,
         fact: "the other half of this data, its backup or what it is a backup of, was or would be deleted as well",
@@ -164,6 +185,20 @@ pub const GUARDRAILS: &[Guardrail] = &[
         fact: "T1 and T2 are suspended for this action and agent until a person has looked",
         next: "a person must approve",
         applies: |facts| changes(facts) && facts.brakes.suspended,
+    },
+    Guardrail {
+        id: "own-doing",
+        demand: Demand::AtLeast(Tier::T3),
+        fact: "a run of ours in the same neighbourhood ended just now, and this may be its doing",
+        next: "a person must approve, or the soak of that run must be over",
+        applies: |facts| changes(facts) && facts.brakes.own_doing.is_some(),
+    },
+    Guardrail {
+        id: "error-budget-spent",
+        demand: Demand::AtLeast(Tier::T3),
+        fact: "the error budget of the service is spent, or nobody can tell what is left of it",
+        next: "a person must approve, or budget must be left when it is measured",
+        applies: |facts| changes(facts) && facts.brakes.error_budget.is_some(),
     },
     Guardrail {
         id: "input-refused",

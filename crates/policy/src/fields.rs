@@ -5,7 +5,7 @@ use cedar_policy::pst::{Clause, Expr, Var};
 
 /// The context of a plan but for the oversight: records, and their fields. The order is that of the values that
 /// `request` builds.
-pub(crate) const FIELDS: [(&str, &str); 36] = [
+pub(crate) const FIELDS: [(&str, &str); 41] = [
     ("trigger", "condition"),
     ("trigger", "proven"),
     ("trigger", "refuted"),
@@ -36,6 +36,11 @@ pub(crate) const FIELDS: [(&str, &str); 36] = [
     ("brakes", "overBudget"),
     ("brakes", "counterpartDeleted"),
     ("brakes", "inputRefused"),
+    ("brakes", "planLimit"),
+    ("brakes", "neighbourhoodBusy"),
+    ("brakes", "ownDoing"),
+    ("brakes", "breakerOpen"),
+    ("brakes", "errorBudgetSpent"),
     ("catalogue", "tier"),
     ("catalogue", "reversibility"),
     ("catalogue", "idempotent"),

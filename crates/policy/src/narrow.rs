@@ -17,7 +17,7 @@ use holdpoint_domain::{
 type Value = fn(&Facts, &TargetFacts) -> bool;
 
 /// Yes-or-no facts that a rule may begin with: variable, record (none for the target) and attribute, as in the schema.
-const ATOMS: [(Var, &str, &str, Value); 22] = [
+const ATOMS: [(Var, &str, &str, Value); 27] = [
     (Var::Context, "trigger", "proven", |facts, _| facts.trigger.agreement.truth == Truth::Holds),
     (Var::Context, "trigger", "refuted", |facts, _| facts.trigger.agreement.truth == Truth::DoesNotHold),
     (Var::Context, "trigger", "indeterminate", |facts, _| {
@@ -37,6 +37,11 @@ const ATOMS: [(Var, &str, &str, Value); 22] = [
     (Var::Context, "brakes", "overBudget", |facts, _| facts.brakes.over_budget.is_some()),
     (Var::Context, "brakes", "counterpartDeleted", |facts, _| facts.brakes.counterpart_deleted),
     (Var::Context, "brakes", "inputRefused", |facts, _| facts.brakes.input_refused),
+    (Var::Context, "brakes", "planLimit", |facts, _| facts.brakes.plan_limit.is_some()),
+    (Var::Context, "brakes", "neighbourhoodBusy", |facts, _| facts.brakes.neighbour.is_some()),
+    (Var::Context, "brakes", "ownDoing", |facts, _| facts.brakes.own_doing.is_some()),
+    (Var::Context, "brakes", "breakerOpen", |facts, _| facts.brakes.breaker.is_some()),
+    (Var::Context, "brakes", "errorBudgetSpent", |facts, _| facts.brakes.error_budget.is_some()),
     (Var::Context, "catalogue", "idempotent", |facts, _| facts.action.idempotent),
     (Var::Context, "catalogue", "additive", |facts, _| facts.action.additive),
     (Var::Resource, "", "stateless", |_, target| target.stateless),
@@ -224,6 +229,7 @@ mod tests {
         (other.brakes.halted, other.brakes.frozen, other.brakes.suspended) = (true, true, true);
         other.brakes.over_budget = Some(sample::over_budget());
         (other.brakes.counterpart_deleted, other.brakes.input_refused) = (true, true);
+        sample::hold_back(&mut other.brakes);
         (other.action.idempotent, other.action.additive) = (false, true);
         let target = other.target.as_mut().unwrap();
         (target.stateless, target.down, target.criticality) = (false, true, Criticality::Critical);

@@ -14,8 +14,8 @@ use holdpoint_domain::{
     agent::{Agent, Person, Registry},
     blast::Blast,
     facts::{
-        ActionFacts, Brakes, Facts, FactsType, Inputs, Origin, OverBudget, Principal, Provenance, Standing,
-        TargetFacts, TriggerFacts, UndoFacts,
+        ActionFacts, Brakes, Facts, FactsType, Inputs, Nearness, Neighbour, Origin, OverBudget, Principal,
+        Provenance, Standing, TargetFacts, TriggerFacts, Tripped, UndoFacts,
     },
     id::{Kind, kind},
     signature::PublicKey,
@@ -285,6 +285,21 @@ pub(crate) fn facts_for(action: &Action) -> Facts {
 /// A budget that is used up.
 pub(crate) fn over_budget() -> OverBudget {
     OverBudget { budget: id("hourly"), until_ms: None }
+}
+
+/// Everything that limits hold against a plan beside its budgets.
+pub(crate) fn hold_back(brakes: &mut Brakes) {
+    brakes.plan_limit = Some(id("plans"));
+    brakes.neighbour = Some(Neighbour {
+        plan: id("plan-1"),
+        service: Some(id("web")),
+        why: Nearness::Running,
+        until_ms: None,
+    });
+    brakes.own_doing = Some(id("plan-1"));
+    let (action, environment) = (id("process.restart"), id("prod"));
+    brakes.breaker = Some(Tripped { action, environment, bad: 3, until_ms: None });
+    brakes.error_budget = Some(id("slo"));
 }
 
 /// An id of an action, for tables.

@@ -12,6 +12,7 @@ mod console;
 mod demo;
 mod http;
 mod links;
+mod moment;
 mod roles;
 mod serve;
 mod service;

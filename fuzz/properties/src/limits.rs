@@ -4,8 +4,13 @@ use std::collections::BTreeSet;
 
 use holdpoint_domain::{
     Id, Millis, Timestamp,
+    blast::Blast,
+    facts::Brakes,
     id::kind,
-    limits::{Budget, Footprint, Freeze, Limits, MAX_WINDOW_MS, PastRun, Per, Starts},
+    limits::{
+        Area, Breaker, Budget, Footprint, Freeze, Limits, LimitsSpec, MAX_WINDOW_MS, Neighbourhood, PastRun,
+        Per, Starts,
+    },
     time::MAX_MS,
 };
 
@@ -20,9 +25,12 @@ pub(crate) fn holds(bytes: &[u8]) {
     let now = moment(choices);
     let next = footprint(choices);
     let footprints = choices.several(6, footprint);
-    let past: Vec<PastRun<'_>> = footprints.iter().map(|footprint| run(choices, footprint, now)).collect();
+    let plan = choices.id();
+    let past: Vec<PastRun<'_>> =
+        footprints.iter().map(|footprint| run(choices, &plan, footprint, now)).collect();
     budgets(&limits, &next, &past, now);
     freezes(&limits, &next, now);
+    distances(&limits, &next, &past, now);
     deletions(&limits, &next, &past, now);
 }
 
@@ -68,8 +76,9 @@ fn budgets(limits: &Limits, next: &Footprint, past: &[PastRun<'_>], now: Timesta
     if let Some((budget, Some(until))) = found {
         assert!(until > now, "a budget is used up until {until:?}, which is over");
         // At that time, with nothing else happening, this value of the budget has room; only another value may be full then.
-        let starts = budget.starts.expect("only starts free up with time");
-        assert!(until.since(now) <= starts.window_ms || past.iter().any(|run| run.claimed_at > now));
+        let windows = [budget.starts, budget.steps].into_iter().flatten().map(|starts| starts.window_ms);
+        let window = windows.max().expect("only starts free up with time");
+        assert!(until.since(now) <= window || past.iter().any(|run| run.claimed_at > now));
     }
 }
 
@@ -87,14 +96,17 @@ fn is_full(budget: &Budget, next: &Footprint, past: &[PastRun<'_>], now: Timesta
                 .filter(|run| concerns(run.footprint) && values(budget.per, run.footprint).contains(value))
         };
         let open = counted().filter(|run| run.open).count() as u64;
-        let within = |starts: Starts| {
+        let within = |starts: Starts, of: fn(&Footprint) -> u64| {
             let recent = |run: &&PastRun<'_>| {
                 let age = i128::from(now.ms()) - i128::from(run.claimed_at.ms());
                 age < i128::from(starts.window_ms.ms())
             };
-            counted().filter(recent).count() as u64 >= u64::from(starts.max)
+            let used: u64 = counted().filter(recent).map(|run| of(run.footprint)).sum();
+            used + of(next) > u64::from(starts.max)
         };
-        budget.concurrent.is_some_and(|most| open >= u64::from(most)) || budget.starts.is_some_and(within)
+        budget.concurrent.is_some_and(|most| open >= u64::from(most))
+            || budget.starts.is_some_and(|starts| within(starts, |_| 1))
+            || budget.steps.is_some_and(|starts| within(starts, |run| u64::from(run.steps.max(1))))
     })
 }
 
@@ -103,6 +115,9 @@ fn values(per: Per, run: &Footprint) -> BTreeSet<String> {
         Per::Everything => BTreeSet::from([String::new()]),
         // Whoever acts for another spends what both have.
         Per::Agent => run.via.iter().chain([&run.agent]).map(ToString::to_string).collect(),
+        Per::Team => run.teams.iter().map(ToString::to_string).collect(),
+        Per::Action => run.actions.iter().map(ToString::to_string).collect(),
+        Per::Service => run.direct.iter().map(ToString::to_string).collect(),
         Per::ActionClass => {
             run.actions.iter().map(|id| id.as_str().split('.').next().unwrap().to_owned()).collect()
         }
@@ -119,6 +134,45 @@ fn freezes(limits: &Limits, next: &Footprint, now: Timestamp) {
         concerned && (freeze.from_ms.ms()..freeze.until_ms.ms()).contains(&now.ms())
     });
     assert_eq!(limits.freeze(&next.environments, now).is_some(), slow);
+}
+
+/// One more run never lets a plan go that was held back, and what is held back by an open run waits for it.
+fn distances(limits: &Limits, next: &Footprint, past: &[PastRun<'_>], now: Timestamp) {
+    let blast = Blast {
+        targets: BTreeSet::new(),
+        services: next.area.services.clone(),
+        critical: BTreeSet::new(),
+        unknown: BTreeSet::new(),
+        environments: next.environments.clone(),
+        replica_share_percent: 100,
+    };
+    let held = |past: &[PastRun<'_>]| {
+        let mut brakes = Brakes::OFF;
+        limits.hold_back(next, &blast, past, now, &mut brakes);
+        brakes
+    };
+    let all = held(past);
+    for fewer in 0..past.len() {
+        let some = held(&past[..fewer]);
+        assert!(all.neighbour.is_some() || some.neighbour.is_none(), "one more run freed a neighbourhood");
+        assert!(
+            all.own_doing.is_some() || some.own_doing.is_none(),
+            "one more run made nothing of the last one"
+        );
+        assert!(all.breaker.is_some() || some.breaker.is_none(), "one more run closed the breaker");
+    }
+    let touch = |run: &PastRun<'_>| {
+        let (ours, theirs) = (&next.area, &run.footprint.area);
+        !ours.services.is_disjoint(&theirs.services)
+            || ((ours.everywhere || theirs.everywhere) && !ours.is_empty() && !theirs.is_empty())
+    };
+    let open = past.iter().any(|run| run.open && touch(run));
+    assert_eq!(open, all.neighbour.as_ref().is_some_and(|near| near.until_ms.is_none()));
+    if let Some(until) = all.neighbour.and_then(|near| near.until_ms) {
+        assert!(until > now, "the cool-down is over at {until:?}");
+    }
+    let bad = past.iter().filter(|run| run.bad).count() as u64;
+    assert!(all.breaker.is_none_or(|tripped| u64::from(tripped.bad) <= bad));
 }
 
 /// Whatever else was run, a deletion that was refused stays refused; and within one plan it always is.
@@ -140,6 +194,9 @@ fn limits(choices: &mut Choices<'_>) -> Result<Limits, Vec<holdpoint_domain::lim
         per: choices.one_of(&[
             Per::Everything,
             Per::Agent,
+            Per::Team,
+            Per::Action,
+            Per::Service,
             Per::ActionClass,
             Per::Environment,
             Per::Incident,
@@ -150,6 +207,7 @@ fn limits(choices: &mut Choices<'_>) -> Result<Limits, Vec<holdpoint_domain::lim
         starts: choices
             .yes()
             .then(|| Starts { max: u32::from(choices.byte() % 4), window_ms: span(choices) }),
+        steps: choices.yes().then(|| Starts { max: u32::from(choices.byte() % 8), window_ms: span(choices) }),
     });
     let freezes = choices.several(2, |choices| Freeze {
         id: choices.id(),
@@ -158,10 +216,26 @@ fn limits(choices: &mut Choices<'_>) -> Result<Limits, Vec<holdpoint_domain::lim
         until_ms: moment(choices),
     });
     let window = span(choices);
-    let made = Limits::new(budgets.clone(), freezes.clone(), window);
+    let made = Limits::new(LimitsSpec {
+        budgets,
+        freezes,
+        delete_window_ms: window,
+        neighbourhood: Neighbourhood {
+            apart: true,
+            depth: u32::from(choices.byte() % 3),
+            cool_down_ms: span(choices),
+            soak_ms: span(choices),
+        },
+        breaker: Breaker { bad: u32::from(choices.byte() % 4), window_ms: span(choices) },
+        ..LimitsSpec::default()
+    });
     if let Ok(limits) = &made {
-        let windows =
-            limits.budgets().iter().filter_map(|budget| budget.starts).map(|starts| starts.window_ms);
+        let windows = limits
+            .budgets()
+            .iter()
+            .flat_map(|budget| [budget.starts, budget.steps])
+            .flatten()
+            .map(|starts| starts.window_ms);
         assert!(
             windows.chain([window]).all(|window| window <= limits.horizon()),
             "the store forgets too soon"
@@ -181,21 +255,36 @@ fn moment(choices: &mut Choices<'_>) -> Timestamp {
     Timestamp::from_ms(choices.number() % (MAX_MS + 1)).unwrap()
 }
 
-fn run<'f>(choices: &mut Choices<'_>, footprint: &'f Footprint, now: Timestamp) -> PastRun<'f> {
+fn run<'f>(
+    choices: &mut Choices<'_>,
+    plan: &'f Id<kind::Plan>,
+    footprint: &'f Footprint,
+    now: Timestamp,
+) -> PastRun<'f> {
     // Beside now, on either side, more often than anywhere.
     let near = now.ms().saturating_add(u64::from(choices.byte())).saturating_sub(200).min(MAX_MS);
     let claimed_at = if choices.yes() { Timestamp::from_ms(near).unwrap() } else { moment(choices) };
-    PastRun { footprint, claimed_at, open: choices.yes(), without_effect: choices.yes() }
+    let open = choices.yes();
+    let ended_at = (!open).then(|| claimed_at.plus(span(choices)).unwrap_or(claimed_at));
+    let (without_effect, bad) = (choices.yes(), choices.yes());
+    PastRun { plan, footprint, claimed_at, ended_at, open, without_effect, bad }
 }
 
 fn footprint(choices: &mut Choices<'_>) -> Footprint {
     Footprint {
         agent: choices.id(),
         via: choices.several(2, Choices::id).into_iter().collect(),
+        teams: choices.several(2, Choices::id).into_iter().collect(),
         incident: choices.yes().then(|| choices.id()),
         actions: choices.several(2, Choices::id).into_iter().collect(),
+        steps: u32::from(choices.byte() % 4),
         environments: choices.several(2, Choices::id).into_iter().collect(),
         data_domains: choices.several(2, Choices::id).into_iter().collect(),
         deletes: choices.several(2, Choices::id).into_iter().collect(),
+        direct: choices.several(2, Choices::id).into_iter().collect(),
+        area: Area {
+            services: choices.several(2, Choices::id).into_iter().collect(),
+            everywhere: choices.byte() == 1,
+        },
     }
 }

@@ -19,7 +19,7 @@ use holdpoint_domain::{
     halt::{Halt, ResumeStatement},
     id::Kind,
     lease::{LeaseInfo, Scope},
-    limits::Footprint,
+    limits::{Area, Footprint},
     passkey::Authenticator,
     plan::{Plan, Requester, Step},
     reconcile::{Account, Due, Part, ReconcileStatement},
@@ -229,11 +229,15 @@ impl Life {
         Footprint {
             agent: id("holmes"),
             via: BTreeSet::new(),
+            teams: BTreeSet::new(),
             incident: None,
             actions: BTreeSet::from([id("process.restart")]),
+            steps: 1,
             environments: BTreeSet::from([id("production")]),
             data_domains: BTreeSet::new(),
             deletes: BTreeSet::new(),
+            direct: BTreeSet::new(),
+            area: Area::default(),
         }
     }
 

@@ -19,7 +19,7 @@ use holdpoint_domain::{
     actor::Phase,
     agent::{Agent, Person, Registry},
     id::Kind,
-    limits::Limits,
+    limits::{Limits, LimitsSpec, Neighbourhood},
     passkey::Authenticator,
     target::{Address, Criticality, Endpoint, Inventory, Service, Target},
     trigger::{Check, Condition, HttpExpect, Probe},
@@ -71,9 +71,20 @@ impl Default for Parts {
             ],
             agents: vec![agent("healer", "alice", true), agent("scout", "bob", false)],
             people: PEOPLE.iter().map(|(name, seed)| person(name, *seed)).collect(),
-            limits: Limits::default(),
+            // Tests of what keeps runs apart say so.
+            limits: limits(LimitsSpec::default()),
         }
     }
+}
+
+/// Limits under which runs do not stay apart.
+///
+/// # Panics
+/// Where they do not stand the check.
+#[must_use]
+pub fn limits(spec: LimitsSpec) -> Limits {
+    let spec = LimitsSpec { neighbourhood: Neighbourhood::OFF, ..spec };
+    Limits::new(spec).expect("limits of a test are valid ones")
 }
 
 impl Parts {

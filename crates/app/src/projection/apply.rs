@@ -208,8 +208,10 @@ impl<R: Rows> Step<'_, R> {
                 run.applied = run.applied.saturating_add(1);
             }
             Change::NothingApplied => self.at_step(0, Event::Fail).map(|_| ())?,
-            Change::Unlock => {
-                let run = self.run(Event::Fail)?.clone();
+            Change::Unlock(at) => {
+                let run = self.run(Event::Fail)?;
+                run.ended_at = Some(*at);
+                let run = run.clone();
                 for target in &run.targets {
                     self.rows.unlock(target, &run.plan).map_err(Stop::Rows)?;
                 }

@@ -85,8 +85,8 @@ pub enum Change {
     EndStep(u32),
     /// The run ended without an effect. Guard: no step was applied.
     NothingApplied,
-    /// The plan's run holds nothing any more.
-    Unlock,
+    /// The plan's run is over, and holds nothing any more.
+    Unlock(Timestamp),
     /// A lease is alive.
     LeaseBegins(LeaseInfo),
     /// A lease is proven dead.
@@ -173,6 +173,7 @@ pub fn changes(record: &Record) -> Vec<Change> {
         let run = RunRow {
             plan: plan.clone(),
             claimed_at: record.at_ms,
+            ended_at: None,
             footprint: footprint.as_ref().clone(),
             targets,
             applied: 0,
@@ -233,9 +234,9 @@ pub fn changes(record: &Record) -> Vec<Change> {
             changes.push(Change::LeaseBegins(lease.clone()))
         }
         Body::Revoked { lease } => changes.push(Change::LeaseEnds(lease.clone())),
-        Body::Succeeded { .. } | Body::Resolved { .. } => changes.push(Change::Unlock),
+        Body::Succeeded { .. } | Body::Resolved { .. } => changes.push(Change::Unlock(record.at_ms)),
         Body::Failed { .. } | Body::Undone { .. } | Body::UndoFailed { .. } => {
-            changes.extend([Change::BadOutcome, Change::Unlock]);
+            changes.extend([Change::BadOutcome, Change::Unlock(record.at_ms)]);
         }
         // Nobody knows how the target is: the lock stays until a person has looked.
         Body::InDoubt { .. } => changes.push(Change::BadOutcome),

@@ -21,6 +21,8 @@ pub struct RunRow {
     pub plan: Id<kind::Plan>,
     /// When it was claimed.
     pub claimed_at: Timestamp,
+    /// When it ended; none while it is open.
+    pub ended_at: Option<Timestamp>,
     /// What it counts as.
     pub footprint: Footprint,
     /// The targets that it holds while it is open.
@@ -50,10 +52,13 @@ impl RunRow {
     #[must_use]
     pub fn past(&self) -> PastRun<'_> {
         PastRun {
+            plan: &self.plan,
             footprint: &self.footprint,
             claimed_at: self.claimed_at,
+            ended_at: self.ended_at,
             open: self.state.is_running(),
             without_effect: self.state == State::Failed,
+            bad: self.suspends,
         }
     }
 

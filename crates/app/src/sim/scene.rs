@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use holdpoint_domain::{
     Millis, Rung,
-    limits::{Budget, DEFAULT_DELETE_WINDOW, Limits, Per},
+    limits::{Budget, Limits, LimitsSpec, Per},
     passkey::Passkey,
 };
 
@@ -37,9 +37,15 @@ pub(super) fn stage(rng: &mut Rng, seed: u64) -> Stage {
     }
     if rng.often(300) {
         let per = if rng.often(500) { Per::Everything } else { Per::Agent };
-        let budget =
-            Budget { id: id("all"), per, environments: [].into(), concurrent: Some(2), starts: None };
-        parts.limits = Limits::new(vec![budget], Vec::new(), DEFAULT_DELETE_WINDOW)
+        let budget = Budget {
+            id: id("all"),
+            per,
+            environments: [].into(),
+            concurrent: Some(2),
+            starts: None,
+            steps: None,
+        };
+        parts.limits = Limits::new(LimitsSpec { budgets: vec![budget], ..LimitsSpec::default() })
             .expect("a budget of a simulation is a valid one");
     }
     // Everybody has a passkey of an act of their own, or one act enrolled all of them, or there are none: then T4 is unavailable.

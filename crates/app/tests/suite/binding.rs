@@ -8,7 +8,7 @@ use holdpoint_app::fake::{
 use holdpoint_domain::{
     Digest, Rung, Tier,
     approval::{Choice, HoldTerms},
-    decision::Worse,
+    decision::{Class, Worse},
     flow::State,
     record::Body,
 };
@@ -163,7 +163,13 @@ fn t08_whatever_is_worse_at_the_claim_voids_the_permit_and_is_shown() {
         stage.setup.parts.services.push(needs_it);
         stage.restart();
     });
-    assert_eq!(blast, [Worse::Blast]);
+    let more = Worse::Disturbs {
+        services: ids(&["checkout"]),
+        targets: [].into(),
+        environments: [].into(),
+        replica_share_percent: None,
+    };
+    assert_eq!(blast, [more]);
     assert_eq!(worse_after(|stage| stage.judge.set(Policy::Deny)), [Worse::Denied]);
     assert_eq!(worse_after(|stage| stage.judge.set(Policy::From(Rung::T4))), [Worse::Denied]);
     let healthy = worse_after(|stage| stage.world.change("worker-1", |thing| thing.healthy = true));
@@ -196,5 +202,7 @@ fn t02_a_raised_tier_voids_what_nobody_approved() {
     // Its service turns out to keep state: nothing would undo the restart any more.
     stage.setup.parts.services[0].stateless = false;
     stage.restart();
-    assert_eq!(voided(&stage, &plan), [Worse::Tier { obtained: Tier::T2, now: Tier::T3 }]);
+    let (decided, now) = ("stateless".to_owned(), "stateful".to_owned());
+    let class = Worse::Class { what: Class::State, decided, now };
+    assert_eq!(voided(&stage, &plan), [class, Worse::Tier { obtained: Tier::T2, now: Tier::T3 }]);
 }

@@ -93,7 +93,7 @@ fn inv15_a_halt_after_the_grant_stops_it_before_its_start_whichever_was_in_force
             let (stage, plan) = granted_in(before);
             halted(&stage, reach);
             assert_eq!(run_it(&stage, &plan), Ok(State::Void), "{before:?} {reach}");
-            assert!(wait(stage.view(&plan)).unwrap().worse.contains(&Worse::Denied));
+            assert!(wait(stage.view(&plan)).unwrap().worse.contains(&Worse::held_by("halted")));
             assert!(stage.world.trace().is_empty(), "{before:?} {reach}");
             audit(&stage);
         }

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use holdpoint_app::{
     fake::{
         Deed, Setup, Stage,
-        controls::{id, ids},
+        controls::{id, ids, limits},
         decider,
     },
     propose::{Proposal, Proposed},
@@ -16,7 +16,7 @@ use holdpoint_domain::{
     decision::{Answer, Worse},
     facts::OverBudget,
     flow::State,
-    limits::{Budget, DEFAULT_DELETE_WINDOW, Freeze, Limits, Per, Starts},
+    limits::{Budget, DEFAULT_DELETE_WINDOW, Freeze, Limits, LimitsSpec, Per, Starts},
     record::{DoubtWhy, FailWhy},
 };
 
@@ -29,7 +29,14 @@ const HOUR: Millis = Millis::secs(3_600);
 
 fn windowed(max: u32) -> Budget {
     let starts = Some(Starts { max, window_ms: HOUR });
-    Budget { id: id("hourly"), per: Per::Agent, environments: [].into(), concurrent: None, starts }
+    Budget {
+        id: id("hourly"),
+        per: Per::Agent,
+        environments: [].into(),
+        concurrent: None,
+        starts,
+        steps: None,
+    }
 }
 
 fn limited(limits: Limits) -> Stage {
@@ -59,7 +66,7 @@ fn a_budget_of_runs_at_once_frees_up_when_they_end() {
     assert!(rules(&denied).contains(&"over-budget"));
     assert_eq!(over_budget(&denied), Some(&OverBudget { budget: id("one"), until_ms: None }));
     assert_eq!(run_it(&stage, &second), Ok(State::Void));
-    assert_eq!(wait(stage.view(&second)).unwrap().worse, [Worse::Denied]);
+    assert_eq!(wait(stage.view(&second)).unwrap().worse, [Worse::held_by("over-budget")]);
     assert_eq!(wait(running), Ok(State::Succeeded));
     let third = proposed(&stage, "flag.switch", "worker-3").id;
     assert_eq!(run_it(&stage, &third), Ok(State::Succeeded));
@@ -129,7 +136,7 @@ fn inv02_claims_at_the_same_moment_do_not_share_the_last_place() {
 
 #[test]
 fn several_plans_claimed_at_once_without_a_budget_all_run() {
-    let stage = limited(Limits::default());
+    let stage = limited(limits(LimitsSpec::default()));
     let targets = ["worker-1", "worker-2", "worker-3", "payments-1"];
     let plans: Vec<Plan> = targets.iter().map(|target| proposed(&stage, "flag.switch", target).id).collect();
     let results = wait(join_all(plans.iter().map(|plan| run(&stage.gate, plan))));
@@ -142,7 +149,7 @@ fn frozen(stage: &Stage, after: Millis) -> Limits {
     let from_ms = stage.gate.ports.clock.now().plus(after).unwrap();
     let until_ms = from_ms.plus(HOUR).unwrap();
     let freeze = Freeze { id: id("weekend"), environments: ids(&["production"]), from_ms, until_ms };
-    Limits::new(Vec::new(), vec![freeze], DEFAULT_DELETE_WINDOW).unwrap()
+    limits(LimitsSpec { freezes: vec![freeze], ..LimitsSpec::default() })
 }
 
 #[test]

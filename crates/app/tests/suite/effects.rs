@@ -3,7 +3,11 @@
 use holdpoint_app::{
     change::propose,
     effect::{Outcome, of},
-    fake::{Setup, Stage, controls::id, session},
+    fake::{
+        Setup, Stage,
+        controls::{id, limits},
+        session,
+    },
     gate::Controls,
     port::Clock as _,
 };
@@ -13,7 +17,7 @@ use holdpoint_domain::{
     change::Control,
     decision::Answer,
     id::kind,
-    limits::{Budget, Freeze, Limits, Per, Starts},
+    limits::{Budget, Freeze, LimitsSpec, Per, Starts},
 };
 
 use super::support::{held, proposed, run_it, started, wait};
@@ -62,8 +66,8 @@ fn inv13_a_change_shows_which_decisions_would_have_come_out_differently() {
         from_ms: Timestamp::EPOCH,
         until_ms: now.plus(Millis::secs(1)).unwrap(),
     };
-    let limits = Limits::new(Vec::new(), vec![freeze], Millis::secs(60)).unwrap();
-    let change = change(&stage, Control::Limits, move |controls| controls.limits = limits.clone());
+    let limited = limits(LimitsSpec { freezes: vec![freeze], ..LimitsSpec::default() });
+    let change = change(&stage, Control::Limits, move |controls| controls.limits = limited.clone());
     let moved = moved(&stage, &change);
     assert_eq!(moved.len(), 2, "both were decided when it would have been frozen: {moved:?}");
     assert!(
@@ -89,9 +93,10 @@ fn inv13_a_budget_is_counted_from_what_had_started_by_then() {
         environments: [].into(),
         concurrent: None,
         starts: Some(Starts { max: 1, window_ms: Millis::secs(3_600) }),
+        steps: None,
     };
-    let limits = Limits::new(vec![budget], Vec::new(), Millis::secs(60)).unwrap();
-    let change = change(&stage, Control::Limits, move |controls| controls.limits = limits.clone());
+    let limited = limits(LimitsSpec { budgets: vec![budget], ..LimitsSpec::default() });
+    let change = change(&stage, Control::Limits, move |controls| controls.limits = limited.clone());
     let moved = moved(&stage, &change);
     let targets: Vec<_> = moved.iter().map(|(target, ..)| target.as_str()).collect();
     assert_eq!(targets, ["worker-2"], "the first one had room");

@@ -48,7 +48,7 @@ fn inv15_nothing_is_decided_or_started_under_a_halt() {
         let done = halt_by(&stage, "alice", how_far);
         assert!(done.latched && done.recorded && done.halt.reach == how_far);
         assert_eq!(run_it(&stage, &plan), Ok(State::Void));
-        assert!(wait(stage.view(&plan)).unwrap().worse.contains(&Worse::Denied));
+        assert!(wait(stage.view(&plan)).unwrap().worse.contains(&Worse::held_by("halted")));
         let denied = proposed(&stage, "flag.switch", "worker-2");
         assert_eq!(denied.decision.answer, Answer::Deny);
         assert!(stage.world.trace().is_empty());

@@ -24,7 +24,7 @@ use super::support::{
     started, state, wait,
 };
 
-const YES: Answers = Answers { trigger_was_real: true, did_what_it_should: true, may_go_on: true };
+pub(super) const YES: Answers = Answers { trigger_was_real: true, did_what_it_should: true, may_go_on: true };
 const NO: Answers = Answers { may_go_on: false, ..YES };
 
 /// What a person says who has read the plan as it is now.

@@ -4,7 +4,13 @@ use std::{collections::BTreeMap, future::Future, pin::Pin};
 
 use holdpoint_app::{
     approve::{Decided, decide_hold},
-    fake::{Effect, Setup, Stage, controls::id, decider, schedule::poll_at_most, session, signed, statement},
+    fake::{
+        Effect, Setup, Stage,
+        controls::{id, limits},
+        decider,
+        schedule::poll_at_most,
+        session, signed, statement,
+    },
     port::{Clock as _, Store as _, Txn, store::root_digest},
     propose::{Proposal, Proposed, propose},
     recover,
@@ -21,7 +27,7 @@ use holdpoint_domain::{
     flow::State,
     halt::{Halt, Reach, ResumeStatement},
     id::kind,
-    limits::{Budget, DEFAULT_DELETE_WINDOW, Limits, Per},
+    limits::{Budget, Limits, LimitsSpec, Per},
     record::{Body, Record, Request},
     signed::Signed,
 };
@@ -92,13 +98,13 @@ pub(crate) fn several() -> Setup {
 }
 
 pub(crate) fn budgets(budgets: &[Budget]) -> Limits {
-    Limits::new(budgets.to_vec(), Vec::new(), DEFAULT_DELETE_WINDOW).unwrap()
+    limits(LimitsSpec { budgets: budgets.to_vec(), ..LimitsSpec::default() })
 }
 
 /// A budget of runs at once, over everything.
 pub(crate) fn concurrent(name: &str, max: u32) -> Budget {
     let per = Per::Everything;
-    Budget { id: id(name), per, environments: [].into(), concurrent: Some(max), starts: None }
+    Budget { id: id(name), per, environments: [].into(), concurrent: Some(max), starts: None, steps: None }
 }
 
 /// Terms of a change of the policy that need one approval, as nobody proposed them yet.

@@ -11,7 +11,7 @@ use holdpoint_domain::{
 };
 use serde::de::DeserializeOwned;
 
-use super::support::{agreement, allow, blast, decide_one, digest, facts, id, one, over_budget};
+use super::support::{agreement, allow, blast, decide_one, digest, facts, held_back, id, one, over_budget};
 
 const TABLE: &str = include_str!("../../testdata/decisions.txt");
 
@@ -196,6 +196,11 @@ fn read_around(text: &str, case: &mut Case) {
         "frozen" => facts.brakes.frozen = true,
         "suspended" => facts.brakes.suspended = true,
         "over budget" => facts.brakes.over_budget = Some(over_budget()),
+        "over plan limit" => facts.brakes.plan_limit = held_back().plan_limit,
+        "neighbour" => facts.brakes.neighbour = held_back().neighbour,
+        "breaker open" => facts.brakes.breaker = held_back().breaker,
+        "own doing" => facts.brakes.own_doing = held_back().own_doing,
+        "error budget spent" => facts.brakes.error_budget = held_back().error_budget,
         "counterpart deleted" => facts.brakes.counterpart_deleted = true,
         "input refused" => facts.brakes.input_refused = true,
         "at cap" => {

@@ -20,7 +20,7 @@ use proptest::{
     sample::select,
 };
 
-use super::support::{agreement, allow, blast, decide_one, digest, facts, id, over_budget};
+use super::support::{agreement, allow, blast, decide_one, digest, facts, held_back, id, over_budget};
 
 const STATES: [State; 12] = [
     State::Secrets,
@@ -161,7 +161,7 @@ fn sound_ladder() -> impl Strategy<Value = Ladder> {
 
 /// Ways in which facts get worse, each by itself.
 type Worsening = (&'static str, fn(&mut Facts));
-const WORSENINGS: [Worsening; 25] = [
+const WORSENINGS: [Worsening; 30] = [
     ("tainted target", |facts| facts.provenance.target = Origin::Tainted),
     ("tainted action", |facts| facts.provenance.action = Origin::Tainted),
     ("tainted scope", |facts| facts.provenance.scope = Origin::Tainted),
@@ -169,6 +169,11 @@ const WORSENINGS: [Worsening; 25] = [
     ("frozen", |facts| facts.brakes.frozen = true),
     ("suspended", |facts| facts.brakes.suspended = true),
     ("over budget", |facts| facts.brakes.over_budget = Some(over_budget())),
+    ("over plan limit", |facts| facts.brakes.plan_limit = held_back().plan_limit),
+    ("neighbour", |facts| facts.brakes.neighbour = held_back().neighbour),
+    ("breaker open", |facts| facts.brakes.breaker = held_back().breaker),
+    ("own doing", |facts| facts.brakes.own_doing = held_back().own_doing),
+    ("error budget spent", |facts| facts.brakes.error_budget = held_back().error_budget),
     ("counterpart deleted", |facts| facts.brakes.counterpart_deleted = true),
     ("input refused", |facts| facts.brakes.input_refused = true),
     ("trigger refuted", |facts| {

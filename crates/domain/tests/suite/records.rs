@@ -10,15 +10,15 @@ use holdpoint_domain::{
     approval::Choice,
     blast::Blast,
     change::{Change, Control},
-    decision::{Ladder, Verdict, Worse, decide},
+    decision::{Class, Ladder, Verdict, Worse, decide},
     delegation::{Delegation, Within},
     enrol::Invitation,
-    facts::{OverBudget, PlanFacts, Standing},
+    facts::{Brakes, Nearness, Neighbour, OverBudget, PlanFacts, Standing, Tripped},
     flow::Event,
     halt::{Halt, Reach},
     id::kind,
     lease::{LeaseInfo, Scope},
-    limits::Footprint,
+    limits::{Area, Footprint},
     narrowing::{Kept, NarrowStatement},
     quorum::Missing,
     reconcile::{Due, Part},
@@ -151,10 +151,14 @@ fn bodies() -> Vec<(Actor, Body)> {
         agent: id("holmes"),
         via: BTreeSet::new(),
         incident: Some(id("inc-42")),
+        teams: BTreeSet::from([id("sre")]),
         actions: BTreeSet::from([id("process.restart")]),
+        steps: 1,
         environments: BTreeSet::from([id("production")]),
         data_domains: BTreeSet::from([id("orders")]),
         deletes: BTreeSet::from([id("orders-db")]),
+        direct: BTreeSet::from([id("orders-db")]),
+        area: Area { services: BTreeSet::from([id("orders"), id("orders-db")]), everywhere: true },
     };
     let note = Submitted::Committed(commitment("looked at the graphs"));
     let worse = vec![
@@ -164,6 +168,14 @@ fn bodies() -> Vec<(Actor, Body)> {
         Worse::Blast,
         Worse::TriggerGone,
         Worse::Denied,
+        Worse::held_by("halted"),
+        Worse::Class { what: Class::Criticality, decided: "high".to_owned(), now: "critical".to_owned() },
+        Worse::Disturbs {
+            services: BTreeSet::from([id("web")]),
+            targets: BTreeSet::new(),
+            environments: BTreeSet::new(),
+            replica_share_percent: Some((34, 67)),
+        },
         Worse::Tier { obtained: Tier::T2, now: Tier::T3 },
     ];
     let (before, after) = (digest("version"), digest("after"));
@@ -345,14 +357,36 @@ fn records_with_less_in_them_are_read_back() {
     let empty = Footprint {
         agent: id("holmes"),
         via: BTreeSet::new(),
+        teams: BTreeSet::new(),
         incident: None,
         actions: BTreeSet::new(),
+        steps: 0,
         environments: BTreeSet::new(),
         data_domains: BTreeSet::new(),
         deletes: BTreeSet::new(),
+        direct: BTreeSet::new(),
+        area: Area::default(),
     };
     let mut over = facts();
-    over.brakes.over_budget = Some(OverBudget { budget: id("hourly"), until_ms: None });
+    over.brakes = Brakes {
+        over_budget: Some(OverBudget { budget: id("hourly"), until_ms: None }),
+        plan_limit: Some(id("small")),
+        neighbour: Some(Neighbour {
+            plan: id("plan-2"),
+            service: None,
+            why: Nearness::CoolingDown,
+            until_ms: Some(at(NOW)),
+        }),
+        own_doing: Some(id("plan-2")),
+        breaker: Some(Tripped {
+            action: id("process.restart"),
+            environment: id("production"),
+            bad: 3,
+            until_ms: None,
+        }),
+        error_budget: Some(id("slo")),
+        ..over.brakes
+    };
     let short = [vec![], quorum(1, &[&["dba"]]).groups().to_vec()]
         .map(|groups| Worse::Approvals { missing: Missing { approvals: 1, groups } });
     let bodies = [

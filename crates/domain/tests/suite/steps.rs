@@ -315,9 +315,17 @@ fn t02_what_got_worse_in_any_step_voids_the_plan() {
             |facts| facts.action.entry = digest("other"),
             Worse::CatalogueEntry { decided: digest("entry-2"), now: digest("other") },
         ),
-        (|facts| facts.blast.services.extend([id("one-more")]), Worse::Blast),
-        (|facts| facts.brakes.halted = true, Worse::Denied),
-        (|facts| facts.brakes.counterpart_deleted = true, Worse::Denied),
+        (
+            |facts| facts.blast.services.extend([id("one-more")]),
+            Worse::Disturbs {
+                services: [id("one-more")].into(),
+                targets: [].into(),
+                environments: [].into(),
+                replica_share_percent: None,
+            },
+        ),
+        (|facts| facts.brakes.halted = true, Worse::held_by("halted")),
+        (|facts| facts.brakes.counterpart_deleted = true, Worse::held_by("data-and-its-backup")),
         (|facts| facts.target.as_mut().unwrap().id = id("worker-9"), Worse::TargetGone),
     ];
     for count in 2..=MAX_STEPS {
@@ -333,7 +341,7 @@ fn t02_what_got_worse_in_any_step_voids_the_plan() {
         let brakes = holdpoint_domain::facts::Brakes { halted: true, ..facts.brakes.clone() };
         Facts { brakes, ..facts }
     });
-    assert_eq!(worse_than(&decided, &PlanFacts::new(fresh.collect()).unwrap()), [Worse::Denied]);
+    assert_eq!(worse_than(&decided, &PlanFacts::new(fresh.collect()).unwrap()), [Worse::held_by("halted")]);
     let mut turned = Vec::from(plan_facts(2));
     turned.reverse();
     let found = worse_than(&plan_facts(2), &PlanFacts::new(turned).unwrap());

@@ -12,8 +12,8 @@ use holdpoint_domain::{
     decision::{Answer, Decision, DecisionType, Ladder, Verdict, Worse, decide, worse},
     digest::Salt,
     facts::{
-        ActionFacts, Brakes, Facts, FactsType, Inputs, Origin, OverBudget, PlanFacts, Principal, Provenance,
-        Standing, TargetFacts, TriggerFacts, UndoFacts,
+        ActionFacts, Brakes, Facts, FactsType, Inputs, Nearness, Neighbour, Origin, OverBudget, PlanFacts,
+        Principal, Provenance, Standing, TargetFacts, TriggerFacts, Tripped, UndoFacts,
     },
     id::{Kind, kind},
     passkey::{Assertion, Authenticator},
@@ -245,6 +245,24 @@ pub(crate) fn worse_one(
 /// A budget that is used up for another minute.
 pub(crate) fn over_budget() -> OverBudget {
     OverBudget { budget: id("hourly"), until_ms: Some(at(NOW + 60_000)) }
+}
+
+/// Everything that limits hold against a plan beside its budgets.
+pub(crate) fn held_back() -> Brakes {
+    let (action, environment) = (id("process.restart"), id("production"));
+    Brakes {
+        plan_limit: Some(id("small")),
+        neighbour: Some(Neighbour {
+            plan: id("plan-2"),
+            service: Some(id("web")),
+            why: Nearness::CoolingDown,
+            until_ms: Some(at(NOW)),
+        }),
+        own_doing: Some(id("plan-2")),
+        breaker: Some(Tripped { action, environment, bad: 3, until_ms: Some(at(NOW)) }),
+        error_budget: Some(id("slo")),
+        ..Brakes::OFF
+    }
 }
 
 /// The decision on the plain facts when policy allows from `first`.

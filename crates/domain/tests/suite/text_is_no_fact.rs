@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 
 use holdpoint_domain::{
-    Digest, Rung, decision::Decision, digest::canonical, facts::Facts, plan::Narrative, trigger::Reading,
+    Digest, Rung,
+    decision::Decision,
+    digest::canonical,
+    facts::{Brakes, Facts},
+    plan::Narrative,
+    trigger::Reading,
 };
 use serde_json::Value;
 
 use super::{
     mutations::leaves,
-    support::{allow_from, commitment, decide_one, facts, id, one, over_budget, plan},
+    support::{allow_from, commitment, decide_one, facts, held_back, id, one, over_budget, plan},
 };
 
 /// What attackers put into logs, labels, alerts and summaries.
@@ -27,7 +32,7 @@ const INJECTIONS: [&str; 8] = [
 /// Facts in which every optional field has a value and every list an element.
 fn full() -> Facts {
     let mut facts = facts();
-    facts.brakes.over_budget = Some(over_budget());
+    facts.brakes = Brakes { over_budget: Some(over_budget()), ..held_back() };
     facts.target.as_mut().unwrap().data_domain = Some(id("orders"));
     facts.blast.unknown.insert(id("ghost"));
     facts.blast.critical.insert(id("ghost"));
@@ -71,6 +76,8 @@ fn inv10_t35_no_field_of_the_facts_takes_text() {
         "/standing",
         "/brakes",
         "/brakes/over_budget",
+        "/brakes/neighbour",
+        "/brakes/breaker",
         "/inputs",
     ];
     for path in objects.iter().chain(&more) {

@@ -3,8 +3,9 @@
 use holdpoint_domain::{
     Oversight, Rung, Tier,
     action::{Effect, State, UndoKind},
-    decision::{Verdict, Worse, floor, tier_of},
+    decision::{Class, Verdict, Worse, floor, tier_of},
     facts::{Facts, Origin},
+    target::Criticality,
     trigger::Truth,
 };
 use proptest::prelude::*;
@@ -23,7 +24,7 @@ fn enough() -> Oversight {
 /// Each thing that voids an approval, by itself.
 #[test]
 fn each_thing_that_got_worse_is_found_and_named() {
-    let cases: [(&str, Change, Worse); 13] = [
+    let cases: [(&str, Change, Worse); 18] = [
         ("no target", |facts| facts.target = None, Worse::TargetGone),
         ("another target", |facts| facts.target.as_mut().unwrap().id = id("worker-2"), Worse::TargetGone),
         (
@@ -36,12 +37,63 @@ fn each_thing_that_got_worse_is_found_and_named() {
             |facts| facts.action.entry = digest("other"),
             Worse::CatalogueEntry { decided: digest("entry"), now: digest("other") },
         ),
-        ("another target in the blast", |facts| insert(&mut facts.blast.targets, "worker-2"), Worse::Blast),
-        ("another service", |facts| insert(&mut facts.blast.services, "service-2"), Worse::Blast),
-        ("a critical service", |facts| insert(&mut facts.blast.critical, "service-1"), Worse::Blast),
-        ("an unknown service", |facts| insert(&mut facts.blast.unknown, "ghost"), Worse::Blast),
-        ("another environment", |facts| insert(&mut facts.blast.environments, "staging"), Worse::Blast),
-        ("a larger share", |facts| facts.blast.replica_share_percent += 1, Worse::Blast),
+        (
+            "another target in the blast",
+            |facts| insert(&mut facts.blast.targets, "worker-2"),
+            disturbs(&[], &["worker-2"], &[], None),
+        ),
+        (
+            "another service",
+            |facts| insert(&mut facts.blast.services, "service-2"),
+            disturbs(&["service-2"], &[], &[], None),
+        ),
+        (
+            "a critical service",
+            |facts| insert(&mut facts.blast.critical, "service-1"),
+            disturbs(&["service-1"], &[], &[], None),
+        ),
+        (
+            "an unknown service",
+            |facts| insert(&mut facts.blast.unknown, "ghost"),
+            disturbs(&["ghost"], &[], &[], None),
+        ),
+        (
+            "another environment",
+            |facts| insert(&mut facts.blast.environments, "staging"),
+            disturbs(&[], &[], &["staging"], None),
+        ),
+        (
+            "a larger share",
+            |facts| facts.blast.replica_share_percent += 1,
+            disturbs(&[], &[], &[], Some((34, 35))),
+        ),
+        (
+            "a service that more depends on",
+            |facts| facts.target.as_mut().unwrap().criticality = Criticality::Critical,
+            class(Class::Criticality, "medium", "critical"),
+        ),
+        (
+            "another service's target",
+            |facts| facts.target.as_mut().unwrap().service = id("service-9"),
+            class(Class::Service, "worker", "service-9"),
+        ),
+        (
+            "a target that moved",
+            |facts| facts.target.as_mut().unwrap().environment = id("staging"),
+            class(Class::Environment, "production", "staging"),
+        ),
+        (
+            "a target with data of customers",
+            |facts| {
+                facts.target.as_mut().unwrap().data_classes.insert(id("customer"));
+            },
+            class(Class::DataClasses, "none", "`customer`"),
+        ),
+        (
+            "a target with state",
+            |facts| facts.target.as_mut().unwrap().stateless = false,
+            class(Class::State, "stateless", "stateful"),
+        ),
         (
             "trigger refuted",
             |facts| facts.trigger.agreement = agreement(Truth::DoesNotHold),
@@ -52,18 +104,37 @@ fn each_thing_that_got_worse_is_found_and_named() {
             |facts| facts.trigger.agreement = agreement(Truth::Indeterminate),
             Worse::TriggerGone,
         ),
-        ("halted", |facts| facts.brakes.halted = true, Worse::Denied),
+        ("halted", |facts| facts.brakes.halted = true, Worse::held_by("halted")),
     ];
     for (name, change, expected) in cases {
         let (decided, mut fresh) = (facts(), facts());
         change(&mut fresh);
         let found = worse_one(&decided, &fresh, &allow("permit"), &enough());
         assert!(found.contains(&expected), "{name}: {found:?}");
-        // A target that is gone is denied as well; nothing else may be found.
-        let other: Vec<_> = found.iter().filter(|one| **one != expected && **one != Worse::Denied).collect();
+        // A target that is gone is denied as well, one with state has no undo; nothing else may be found.
+        let is_more = |one: &&Worse| !matches!(one, Worse::Held { .. } | Worse::Tier { .. });
+        let other: Vec<_> = found.iter().filter(|one| **one != expected).filter(is_more).collect();
         assert!(other.is_empty(), "{name}: also {other:?}");
         let text = expected.to_string();
         assert!(!text.is_empty() && !text.contains('\n'), "{name}");
+    }
+}
+
+fn class(what: Class, decided: &str, now: &str) -> Worse {
+    Worse::Class { what, decided: decided.to_owned(), now: now.to_owned() }
+}
+
+fn disturbs(
+    services: &[&str],
+    targets: &[&str],
+    environments: &[&str],
+    replica_share_percent: Option<(u32, u32)>,
+) -> Worse {
+    Worse::Disturbs {
+        services: services.iter().map(|name| id(name)).collect(),
+        targets: targets.iter().map(|name| id(name)).collect(),
+        environments: environments.iter().map(|name| id(name)).collect(),
+        replica_share_percent,
     }
 }
 

@@ -51,6 +51,27 @@ fn many_facts() -> Vec<Facts> {
         },
         |f| f.brakes.counterpart_deleted = true,
         |f| f.brakes.input_refused = true,
+        |f| sample::hold_back(&mut f.brakes),
+        |f| {
+            sample::hold_back(&mut f.brakes);
+            f.brakes = Brakes { plan_limit: f.brakes.plan_limit.take(), ..Brakes::OFF };
+        },
+        |f| {
+            sample::hold_back(&mut f.brakes);
+            f.brakes = Brakes { neighbour: f.brakes.neighbour.take(), ..Brakes::OFF };
+        },
+        |f| {
+            sample::hold_back(&mut f.brakes);
+            f.brakes = Brakes { own_doing: f.brakes.own_doing.take(), ..Brakes::OFF };
+        },
+        |f| {
+            sample::hold_back(&mut f.brakes);
+            f.brakes = Brakes { breaker: f.brakes.breaker.take(), ..Brakes::OFF };
+        },
+        |f| {
+            sample::hold_back(&mut f.brakes);
+            f.brakes = Brakes { error_budget: f.brakes.error_budget.take(), ..Brakes::OFF };
+        },
         |f| {
             f.brakes =
                 Brakes { counterpart_deleted: true, input_refused: true, suspended: true, ..Brakes::OFF };
@@ -149,7 +170,7 @@ fn each_floor_is_lifted_on_its_own_rung() {
         }
         seen.push(guardrail.id);
     }
-    assert_eq!(seen.len(), 11);
+    assert_eq!(seen.len(), 13);
 }
 
 #[test]

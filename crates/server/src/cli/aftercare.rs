@@ -7,12 +7,14 @@ use holdpoint_domain::{
     id::kind,
 };
 
+use crate::moment::clock_time;
+
 use super::{
     CliError, Door,
     client::Client,
     describe::{self, line},
     failed,
-    output::{Cell, Print, Table, clock_time, list, plain, read},
+    output::{Cell, Print, Table, list, plain, read},
     say,
     sign::{self, SignOptions},
     wanted::Wanted,

@@ -17,12 +17,14 @@ use holdpoint_domain::{
 };
 use similar::TextDiff;
 
+use crate::moment::clock_time;
+
 use super::{
     CliError, Door,
     client::Client,
     describe::line,
     failed,
-    output::{Cell, Paint, Print, Table, Tone, clock_time, list, plain, read},
+    output::{Cell, Paint, Print, Table, Tone, list, plain, read},
     say,
     sign::{self, SignOptions},
 };

@@ -15,7 +15,7 @@ use holdpoint_domain::{
 };
 use serde_json::Value;
 
-use super::output::clock_time;
+use crate::moment::clock_time;
 
 /// Widest line of the agent's words: what fits beside their mark on the narrowest terminal.
 const WIDTH: usize = 72;

@@ -2,12 +2,9 @@
 
 use clap::Args;
 
-use super::{
-    CliError, Door,
-    client::Client,
-    output::{clock_time, read},
-    say,
-};
+use crate::moment::clock_time;
+
+use super::{CliError, Door, client::Client, output::read, say};
 use crate::http::wire::{NewSignInLink, SignInLink};
 
 #[derive(Debug, Args)]

@@ -12,11 +12,13 @@ use holdpoint_domain::{
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::moment::clock_time;
+
 use super::{
     CliError, Door,
     client::Client,
     consent,
-    output::{Print, clock_time, list, plain, read},
+    output::{Print, list, plain, read},
     requests, say,
     wanted::Wanted,
     watch,

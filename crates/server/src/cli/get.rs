@@ -4,12 +4,14 @@ use clap::Args;
 use holdpoint_domain::quorum::Quorum;
 use serde_json::Value;
 
+use crate::moment::clock_time;
+
 use super::{
     CliError, Door,
     client::Client,
     describe,
     follow::Follower,
-    output::{Cell, Print, Table, clock_time, list, read},
+    output::{Cell, Print, Table, list, read},
     requests, say,
     wait::{self, WaitOptions},
     wanted::Wanted,

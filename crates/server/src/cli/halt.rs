@@ -11,12 +11,14 @@ use holdpoint_domain::{
     halt::{Halt, Reach, ResumeStatement},
 };
 
+use crate::moment::clock_time;
+
 use super::{
     CliError, Door,
     client::Client,
     describe::line,
     failed,
-    output::{Print, clock_time, list, read},
+    output::{Print, list, read},
     say,
     sign::{self, SignOptions},
 };

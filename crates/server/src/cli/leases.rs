@@ -3,12 +3,14 @@
 use clap::{Args, Subcommand};
 use holdpoint_domain::{Id, id::kind};
 
+use crate::moment::clock_time;
+
 use super::{
     CliError, Door,
     client::Client,
     describe::line,
     failed,
-    output::{Cell, Print, Table, clock_time, list, plain, read},
+    output::{Cell, Print, Table, list, plain, read},
     say,
 };
 use crate::http::wire::{Lease, LeaseScope, Leases, NewRevocation, Revocation};

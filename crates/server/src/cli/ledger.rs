@@ -293,7 +293,7 @@ async fn show(options: ShowOptions) -> Result<(), CliError> {
     for (index, bytes) in entries {
         let record = Record::parse(&bytes).map_err(failed)?;
         let plan = record.plan.as_ref().map_or("-", |plan| plan.as_str());
-        let at = super::output::clock_time(record.at_ms);
+        let at = crate::moment::clock_time(record.at_ms);
         say(format_args!(
             "{index:>6}  {at}  {:<12} {:<24} {plan}",
             record.body.word(),

@@ -7,7 +7,6 @@ use std::{ffi::OsStr, io::IsTerminal as _};
 
 use clap::{Args, ValueEnum};
 use holdpoint_domain::{
-    Timestamp,
     flow::State,
     text::{is_hidden, visible},
 };
@@ -147,13 +146,6 @@ fn show_hidden(value: &mut Value) {
 /// A text for the screen. One that hides nothing stays as it is, so that what the gate made visible is not escaped twice.
 pub(crate) fn plain(text: &str) -> String {
     if text.chars().any(is_hidden) { visible(text) } else { text.to_owned() }
-}
-
-/// A time as people read it, in UTC.
-pub(crate) fn clock_time(at: Timestamp) -> String {
-    let ms = i64::try_from(at.ms()).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_millisecond(ms)
-        .map_or_else(|_| format!("{} ms", at.ms()), |time| format!("{time:.3}"))
 }
 
 /// Words with commas between them.

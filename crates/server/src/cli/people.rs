@@ -5,12 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use holdpoint_adapters::{step::Step, system::durable};
 
-use super::{
-    CliError, Door,
-    client::Client,
-    output::{clock_time, read},
-    say,
-};
+use crate::moment::clock_time;
+
+use super::{CliError, Door, client::Client, output::read, say};
 use crate::http::wire::{Invited, NewInvitation};
 
 /// Commands about people.

@@ -14,12 +14,14 @@ use holdpoint_domain::{
 };
 use serde::Deserialize;
 
+use crate::moment::clock_time;
+
 use super::{
     CliError, Door,
     client::Client,
     describe::line,
     failed,
-    output::{Cell, Print, Table, clock_time, list, plain, read},
+    output::{Cell, Print, Table, list, plain, read},
     say,
     sign::{self, SignOptions},
 };

@@ -7,12 +7,14 @@ use holdpoint_domain::{Id, flow, id::kind};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::moment::clock_time;
+
 use super::{
     CliError, Door,
     client::Client,
     failed,
     follow::{Follower, Seen},
-    output::{Print, clock_time, plain, read},
+    output::{Print, plain, read},
     say, wait,
 };
 use crate::http::{

@@ -11,12 +11,12 @@ use std::{
 
 use holdpoint_app::port::Document;
 use holdpoint_domain::{
-    Digest, Id, Millis,
+    Digest, Id,
     action::{Action, Catalogue},
     agent::{Agent, Person, Registry},
     change::Control,
     id::kind,
-    limits::{Budget, DEFAULT_DELETE_WINDOW, Freeze, Limits},
+    limits::{Limits, LimitsSpec},
     passkey::Passkey,
     target::{Address, Inventory, Service, Target},
     trigger::{Check, Condition, endpoints},
@@ -74,17 +74,6 @@ struct CatalogueFile {
 struct InventoryFile {
     services: Vec<Service>,
     targets: Vec<Target>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LimitsFile {
-    #[serde(default)]
-    budgets: Vec<Budget>,
-    #[serde(default)]
-    freezes: Vec<Freeze>,
-    #[serde(default)]
-    delete_window_ms: Option<Millis>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -203,6 +192,7 @@ pub(crate) fn assemble(config: &Config, documents: Documents) -> Result<Inputs, 
     else {
         return Err(ConfigError(faults));
     };
+    check_error_budgets(&limits, &catalogue)?;
     let schema = Schema::new(&catalogue, &inventory, &registry)
         .map_err(|err| ConfigError::one(format!("policy schema: {err}")))?;
     // In the configuration's order: it is part of the bundle's digest.
@@ -306,9 +296,23 @@ fn limits(config: &Config, document: &Document) -> Result<Limits, ConfigError> {
     checked_limits(file(document, &config.limits)?)
 }
 
-fn checked_limits(file: LimitsFile) -> Result<Limits, ConfigError> {
-    let window = file.delete_window_ms.unwrap_or(DEFAULT_DELETE_WINDOW);
-    Limits::new(file.budgets, file.freezes, window).map_err(|errors| all("limits", &errors))
+fn checked_limits(spec: LimitsSpec) -> Result<Limits, ConfigError> {
+    Limits::new(spec).map_err(|errors| all("limits", &errors))
+}
+
+/// An error budget names a condition of the catalogue.
+fn check_error_budgets(limits: &Limits, catalogue: &Catalogue) -> Result<(), ConfigError> {
+    let unknown =
+        limits.error_budgets().iter().filter(|budget| catalogue.condition(&budget.condition).is_none());
+    let faults: Vec<_> = unknown
+        .map(|budget| {
+            let (id, condition) = (&budget.id, &budget.condition);
+            format!(
+                "limits: error budget `{id}` names condition `{condition}`, which the catalogue does not have"
+            )
+        })
+        .collect();
+    if faults.is_empty() { Ok(()) } else { Err(ConfigError(faults)) }
 }
 
 fn pins(config: &Config, document: &Document) -> Result<Option<ExecutorPins>, ConfigError> {
@@ -428,7 +432,7 @@ mod tests {
     }
 
     fn parse_limits(text: &str) -> Result<Limits, ConfigError> {
-        let file: LimitsFile = parse_text("limits.yaml", text)?;
+        let file: LimitsSpec = parse_text("limits.yaml", text)?;
         checked_limits(file)
     }
 }

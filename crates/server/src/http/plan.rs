@@ -41,6 +41,9 @@ pub(super) async fn detail(gate: &Gate, view: PlanView) -> Result<wire::PlanDeta
     let mut reasons: Vec<_> =
         decision.map_or_else(Vec::new, |decision| decision.reasons.iter().map(words::reason).collect());
     let hints = words::hints(hints(gate, &view), &mut reasons);
+    if let Some((_, facts)) = &view.decided {
+        words::specify(&mut reasons, facts);
+    }
     Ok(wire::PlanDetail {
         state: view.state,
         answer: view.answer(),
@@ -94,6 +97,8 @@ pub(super) async fn hold_detail(gate: &Gate, view: PlanView) -> Result<Option<wi
     let Some(terms) = view.terms.clone() else { return Ok(None) };
     let wire::Hold { id, terms, needed, groups, missing, approvals, rejections } = hold(gate, terms, &view);
     let Some((decision, facts)) = view.decided else { return Ok(None) };
+    let mut reasons: Vec<_> = decision.reasons.iter().map(words::reason).collect();
+    words::specify(&mut reasons, &facts);
     Ok(Some(wire::HoldDetail {
         id,
         plan_id: view.id,
@@ -101,7 +106,7 @@ pub(super) async fn hold_detail(gate: &Gate, view: PlanView) -> Result<Option<wi
         terms,
         plan: view.plan,
         facts,
-        reasons: decision.reasons.iter().map(words::reason).collect(),
+        reasons,
         decision,
         evidence: view.evidence,
         narrative,

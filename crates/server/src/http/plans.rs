@@ -70,13 +70,14 @@ pub(super) async fn propose(
 
 fn answer(gate: &Gate, proposed: Proposed) -> Result<Response, Problem> {
     let decision = &proposed.decision;
-    let reasons: Vec<_> = decision.reasons.iter().map(words::reason).collect();
+    let mut reasons: Vec<_> = decision.reasons.iter().map(words::reason).collect();
     let (status, state) = match decision.answer {
         Answer::Allow => (StatusCode::CREATED, PlanState::Permitted),
         Answer::Hold => (StatusCode::ACCEPTED, PlanState::Held),
         Answer::Defer => (StatusCode::ACCEPTED, PlanState::Deferred),
         Answer::Deny => return Err(denied(gate, proposed, reasons)),
     };
+    words::specify(&mut reasons, &proposed.facts);
     let location = format!("/v1/plans/{}", proposed.id);
     let body = wire::Proposed {
         state,
@@ -95,6 +96,7 @@ fn answer(gate: &Gate, proposed: Proposed) -> Result<Response, Problem> {
 
 fn denied(gate: &Gate, proposed: Proposed, mut reasons: Vec<wire::Reason>) -> Problem {
     let hints = words::hints(proposed.hints, &mut reasons);
+    words::specify(&mut reasons, &proposed.facts);
     let decisive = words::decisive(&reasons);
     let (rule, fact, next) = decisive.map_or(("denied", "the answer is no", "see the reasons"), |reason| {
         (reason.rule.as_str(), reason.fact.as_str(), reason.next.as_str())

@@ -2,14 +2,17 @@
 
 use holdpoint_app::port::Hint;
 use holdpoint_domain::{
+    Timestamp,
     approval::Choice,
     decision::{Reason, ReasonEffect, rule},
+    facts::{Brakes, Nearness, PlanFacts, Tripped},
     guardrail::{CATALOGUE_TIER, GUARDRAILS, NO_STANDING},
     reconcile::Part,
     record::{Body, DoubtWhy, FailWhy, Request},
 };
 
 use super::wire;
+use crate::moment::clock_time;
 
 /// Rules of the gate itself that are no rows of the table of guardrails: rule, fact, what to do next.
 const OWN_RULES: [(&str, &str, &str); 6] = [
@@ -62,6 +65,42 @@ pub(crate) fn reason(reason: &Reason) -> wire::Reason {
         effect: reason.effect,
         fact: fact.to_owned(),
         next: next.to_owned(),
+    }
+}
+
+/// Says which run, budget or limit it is that holds a plan back, and until when.
+pub(crate) fn specify(reasons: &mut [wire::Reason], facts: &PlanFacts) {
+    for reason in reasons {
+        if let Some(which) = which(reason.rule.as_str(), &facts.first().brakes) {
+            reason.fact = format!("{}: {which}", reason.fact);
+        }
+    }
+}
+
+fn which(rule: &str, brakes: &Brakes) -> Option<String> {
+    let until =
+        |time: Option<Timestamp>| time.map_or_else(String::new, |at| format!(", until {}", clock_time(at)));
+    match rule {
+        "over-budget" => {
+            brakes.over_budget.as_ref().map(|over| format!("`{}`{}", over.budget, until(over.until_ms)))
+        }
+        "over-plan-limit" => brakes.plan_limit.as_ref().map(|limit| format!("`{limit}`")),
+        "neighbourhood-busy" => brakes.neighbour.as_ref().map(|near| {
+            let at =
+                near.service.as_ref().map_or_else(String::new, |service| format!(" at service `{service}`"));
+            let why = match near.why {
+                Nearness::Running => "is under way or in doubt",
+                Nearness::CoolingDown => "has to settle",
+            };
+            format!("plan `{}`{at} {why}{}", near.plan, until(near.until_ms))
+        }),
+        "breaker-open" => brakes.breaker.as_ref().map(|tripped| {
+            let Tripped { action, environment, bad, until_ms } = tripped;
+            format!("{bad} bad runs of `{action}` in `{environment}`{}", until(*until_ms))
+        }),
+        "own-doing" => brakes.own_doing.as_ref().map(|plan| format!("plan `{plan}`")),
+        "error-budget-spent" => brakes.error_budget.as_ref().map(|budget| format!("`{budget}`")),
+        _ => None,
     }
 }
 

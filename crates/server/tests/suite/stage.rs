@@ -61,6 +61,7 @@ impl Stage {
         stage.write("inventory.yaml", INVENTORY);
         stage.write("registry.yaml", &REGISTRY.replace("ADA", &key(&ada)).replace("BEN", &key(&ben)));
         stage.write("policy.cedar", POLICY);
+        stage.write("limits.yaml", LIMITS);
         stage.write("units.yaml", &UNITS.replace("DIR", stage.dir.path().to_str().unwrap()));
         stage
     }
@@ -416,6 +417,9 @@ people:
   - {id: ada, teams: [oncall], approval_key: ADA, administrator: true}
   - {id: ben, teams: [oncall], approval_key: BEN, administrator: true}
 ";
+
+/// Tests act on few targets, one right after the other; those of what keeps runs apart say so.
+pub(crate) const LIMITS: &str = "neighbourhood: {apart: false}\n";
 
 pub(crate) const POLICY: &str = "
 @id(\"restart\")

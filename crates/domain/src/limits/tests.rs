@@ -3,38 +3,54 @@
 
 use super::*;
 
-const NOW: u64 = 1_700_000_000_000;
-const HOUR: u64 = 3_600_000;
+pub(super) const NOW: u64 = 1_700_000_000_000;
+pub(super) const HOUR: u64 = 3_600_000;
 
-fn at(ms: u64) -> Timestamp {
+pub(super) fn at(ms: u64) -> Timestamp {
     Timestamp::from_ms(ms).unwrap()
 }
 
-fn ids<K: crate::id::Kind>(names: &[&str]) -> BTreeSet<Id<K>> {
+pub(super) fn ids<K: crate::id::Kind>(names: &[&str]) -> BTreeSet<Id<K>> {
     names.iter().map(|name| Id::parse(name).unwrap()).collect()
 }
 
-fn run(agent: &str, action: &str, environment: &str, incident: Option<&str>) -> Footprint {
+fn plan() -> &'static Id<kind::Plan> {
+    static PLAN: std::sync::OnceLock<Id<kind::Plan>> = std::sync::OnceLock::new();
+    PLAN.get_or_init(|| Id::parse("plan-1").unwrap())
+}
+
+pub(super) fn run(agent: &str, action: &str, environment: &str, incident: Option<&str>) -> Footprint {
     Footprint {
         agent: Id::parse(agent).unwrap(),
         via: BTreeSet::new(),
+        teams: ids(&["sre"]),
         incident: incident.map(|id| Id::parse(id).unwrap()),
         actions: ids(&[action]),
+        steps: 1,
         environments: ids(&[environment]),
         data_domains: BTreeSet::new(),
         deletes: BTreeSet::new(),
+        direct: ids(&["web"]),
+        area: Area::default(),
     }
 }
 
 fn budget(per: Per, concurrent: Option<u32>, starts: Option<u32>) -> Limits {
     let starts = starts.map(|max| Starts { max, window_ms: Millis::new(HOUR).unwrap() });
-    let budget =
-        Budget { id: Id::parse("b").unwrap(), per, environments: BTreeSet::new(), concurrent, starts };
-    Limits::new(vec![budget], Vec::new(), DEFAULT_DELETE_WINDOW).unwrap()
+    let budget = Budget {
+        id: Id::parse("b").unwrap(),
+        per,
+        environments: BTreeSet::new(),
+        concurrent,
+        starts,
+        steps: None,
+    };
+    Limits::new(LimitsSpec { budgets: vec![budget], ..LimitsSpec::default() }).unwrap()
 }
 
-fn past(footprint: &Footprint, ago: u64, open: bool) -> PastRun<'_> {
-    PastRun { footprint, claimed_at: at(NOW - ago), open, without_effect: false }
+pub(super) fn past(footprint: &Footprint, ago: u64, open: bool) -> PastRun<'_> {
+    let (claimed_at, ended_at) = (at(NOW - ago), (!open).then(|| at(NOW - ago)));
+    PastRun { plan: plan(), footprint, claimed_at, ended_at, open, without_effect: false, bad: false }
 }
 
 #[test]
@@ -90,8 +106,7 @@ fn a_window_says_when_it_has_room_again() {
 fn t06_a_clock_that_jumps_back_does_not_empty_a_window() {
     let next = run("a", "process.restart", "prod", None);
     let limits = budget(Per::Agent, None, Some(1));
-    let later =
-        PastRun { footprint: &next, claimed_at: at(NOW + 5 * HOUR), open: false, without_effect: false };
+    let later = PastRun { claimed_at: at(NOW + 5 * HOUR), ..past(&next, 0, false) };
     assert!(limits.used_up(&next, &[later], at(NOW)).is_some());
 }
 
@@ -134,12 +149,14 @@ fn a_freeze_is_in_force_from_its_begin_until_before_its_end() {
         from_ms: at(NOW),
         until_ms: at(NOW + HOUR),
     };
-    let limits = Limits::new(Vec::new(), vec![freeze.clone()], DEFAULT_DELETE_WINDOW).unwrap();
+    let frozen_by =
+        |freeze: Freeze| Limits::new(LimitsSpec { freezes: vec![freeze], ..LimitsSpec::default() }).unwrap();
+    let limits = frozen_by(freeze.clone());
     let frozen = |ms: u64, environment: &str| limits.freeze(&ids(&[environment]), at(ms)).is_some();
     assert!(!frozen(NOW - 1, "prod") && frozen(NOW, "prod") && frozen(NOW + HOUR - 1, "prod"));
     assert!(!frozen(NOW + HOUR, "prod") && !frozen(NOW, "dev"));
     let everywhere = Freeze { environments: BTreeSet::new(), ..freeze };
-    let limits = Limits::new(Vec::new(), vec![everywhere], DEFAULT_DELETE_WINDOW).unwrap();
+    let limits = frozen_by(everywhere);
     assert!(limits.freeze(&ids(&["dev"]), at(NOW)).is_some());
 }
 
@@ -151,6 +168,7 @@ fn t25_faults_are_found_together() {
         environments: BTreeSet::new(),
         concurrent: None,
         starts: Some(Starts { max: 1, window_ms: Millis::secs(0) }),
+        steps: None,
     };
     let none = Budget { starts: None, ..nothing.clone() };
     let freeze = |from: u64, until: u64| Freeze {
@@ -159,8 +177,13 @@ fn t25_faults_are_found_together() {
         from_ms: at(from),
         until_ms: at(until),
     };
-    let faults =
-        Limits::new(vec![nothing, none], vec![freeze(1, 2), freeze(2, 2)], Millis::secs(0)).unwrap_err();
+    let faults = Limits::new(LimitsSpec {
+        budgets: vec![nothing, none],
+        freezes: vec![freeze(1, 2), freeze(2, 2)],
+        delete_window_ms: Millis::secs(0),
+        ..LimitsSpec::default()
+    })
+    .unwrap_err();
     let said: Vec<_> = faults.iter().map(ToString::to_string).collect();
     for want in
         ["stands twice", "limits nothing", "window", "ends before it begins", "freeze `f` stands twice"]
@@ -178,8 +201,12 @@ fn limits_are_shown_as_they_were_written() {
         from_ms: at(NOW),
         until_ms: at(NOW + HOUR),
     };
-    let limits =
-        Limits::new(budgets.budgets().to_vec(), vec![freeze.clone()], DEFAULT_DELETE_WINDOW).unwrap();
+    let limits = Limits::new(LimitsSpec {
+        budgets: budgets.budgets().to_vec(),
+        freezes: vec![freeze.clone()],
+        ..LimitsSpec::default()
+    })
+    .unwrap();
     let [budget] = limits.budgets() else { panic!("expected one budget, got {:?}", limits.budgets()) };
     assert_eq!((budget.per, budget.concurrent), (Per::Agent, Some(1)));
     assert_eq!(limits.freezes(), [freeze]);

@@ -1,0 +1,58 @@
+//! The circuit breaker: an action that went badly often enough is not done any more in that environment, whoever asks.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Footprint, PastRun};
+use crate::{Millis, Timestamp, facts::Tripped};
+
+/// After so many bad runs of an action in an environment within a window, there are no more of it until the window is over or
+/// people have looked at them and let the like go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Breaker {
+    /// How many runs that failed, were undone, could not be undone, or are in doubt.
+    pub bad: u32,
+    /// Within how long.
+    pub window_ms: Millis,
+}
+
+impl Default for Breaker {
+    /// Three within an hour.
+    fn default() -> Self {
+        Self { bad: 3, window_ms: Millis::secs(60 * 60) }
+    }
+}
+
+impl Breaker {
+    /// Whether the operator said nothing.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The first action and environment of a plan for which it is open.
+    pub(super) fn tripped(&self, next: &Footprint, past: &[PastRun<'_>], now: Timestamp) -> Option<Tripped> {
+        let pairs = next
+            .actions
+            .iter()
+            .flat_map(|action| next.environments.iter().map(move |environment| (action, environment)));
+        pairs.into_iter().find_map(|(action, environment)| {
+            let counts = |run: &&PastRun<'_>| {
+                let is_in = run.claimed_at > now || now.since(run.claimed_at) < self.window_ms;
+                run.bad
+                    && is_in
+                    && run.footprint.actions.contains(action)
+                    && run.footprint.environments.contains(environment)
+            };
+            let mut times: Vec<_> = past.iter().filter(counts).map(|run| run.claimed_at).collect();
+            times.sort_unstable();
+            let bad = u32::try_from(times.len()).unwrap_or(u32::MAX);
+            if bad < self.bad {
+                return None;
+            }
+            let leaving = usize::try_from(bad.saturating_sub(self.bad)).unwrap_or(usize::MAX);
+            let until_ms = times.get(leaving).and_then(|time| time.plus(self.window_ms).ok());
+            Some(Tripped { action: action.clone(), environment: environment.clone(), bad, until_ms })
+        })
+    }
+}

@@ -1,0 +1,216 @@
+//! How far runs stay away from each other, and when an action is not done any more.
+#![allow(clippy::arithmetic_side_effects, reason = "small numbers in a test")]
+
+use super::{
+    tests::{HOUR, NOW, at, ids, past, run},
+    *,
+};
+use crate::{
+    facts::{Nearness, Neighbour},
+    target::{Criticality, Inventory, Service},
+};
+
+const SECOND: u64 = 1_000;
+
+fn area(services: &[&str]) -> Area {
+    Area { services: ids(services), everywhere: false }
+}
+
+fn at_work(services: &[&str]) -> Footprint {
+    Footprint { area: area(services), ..run("a", "process.restart", "prod", None) }
+}
+
+fn held(spec: LimitsSpec, next: &Footprint, past: &[PastRun<'_>]) -> Brakes {
+    let blast = Blast {
+        targets: ids(&["web-1", "web-2"]),
+        services: ids(&["web", "shop"]),
+        critical: ids(&["shop"]),
+        unknown: BTreeSet::new(),
+        environments: ids(&["prod"]),
+        replica_share_percent: 50,
+    };
+    let mut brakes = Brakes::OFF;
+    Limits::new(spec).unwrap().hold_back(next, &blast, past, at(NOW), &mut brakes);
+    brakes
+}
+
+#[test]
+fn two_runs_whose_areas_touch_are_never_open_at_once_whoever_asks() {
+    let (web, near, far) = (at_work(&["web", "shop"]), at_work(&["shop", "mail"]), at_work(&["logs"]));
+    let other = Footprint { agent: Id::parse("b").unwrap(), teams: ids(&["others"]), ..near.clone() };
+    let held = |next: &Footprint, past: &[PastRun<'_>]| held(LimitsSpec::default(), next, past).neighbour;
+    assert_eq!(held(&web, &[]), None);
+    for theirs in [&near, &other] {
+        let busy = Neighbour {
+            plan: Id::parse("plan-1").unwrap(),
+            service: Some(Id::parse("shop").unwrap()),
+            why: Nearness::Running,
+            until_ms: None,
+        };
+        assert_eq!(held(&web, &[past(theirs, HOUR, true)]), Some(busy.clone()));
+        assert_eq!(held(theirs, &[past(&web, HOUR, true)]), Some(busy), "in the other order");
+    }
+    assert_eq!(held(&web, &[past(&far, HOUR, true)]), None, "they do not touch");
+    // Whoever disturbs more than is listed touches everybody, but for whom touches nothing.
+    let wide = Footprint { area: Area { everywhere: true, ..area(&["db"]) }, ..far.clone() };
+    assert_eq!(held(&wide, &[past(&web, 1, true)]).unwrap().service, None);
+    assert_eq!(held(&web, &[past(&wide, 1, true)]).unwrap().service, None);
+    let nothing = run("a", "process.look", "prod", None);
+    assert_eq!(held(&nothing, &[past(&wide, 1, true)]), None);
+}
+
+#[test]
+fn what_a_run_touched_cools_down_and_then_soaks() {
+    let web = at_work(&["web"]);
+    let held = |ago: u64| held(LimitsSpec::default(), &web, &[past(&web, ago, false)]);
+    let just_now = held(10 * SECOND);
+    let near = just_now.neighbour.unwrap();
+    assert_eq!((near.why, near.until_ms), (Nearness::CoolingDown, Some(at(NOW + 20 * SECOND))));
+    assert!(held(30 * SECOND - 1).neighbour.is_some() && held(30 * SECOND).neighbour.is_none());
+    // For a longer while, what is seen there may be the doing of that run.
+    assert_eq!(just_now.own_doing.as_ref().map(Id::as_str), Some("plan-1"));
+    assert!(held(300 * SECOND - 1).own_doing.is_some() && held(300 * SECOND).own_doing.is_none());
+}
+
+#[test]
+fn a_run_that_changed_nothing_leaves_nothing_to_settle_and_a_clock_that_jumps_back_ends_nothing() {
+    let web = at_work(&["web"]);
+    let idle = PastRun { without_effect: true, ..past(&web, SECOND, false) };
+    let brakes = held(LimitsSpec::default(), &web, &[idle]);
+    assert_eq!((brakes.neighbour, brakes.own_doing), (None, None));
+    let later = PastRun { ended_at: Some(at(NOW + HOUR)), ..past(&web, 0, false) };
+    let brakes = held(LimitsSpec::default(), &web, &[later]);
+    assert!(brakes.neighbour.is_some() && brakes.own_doing.is_some());
+}
+
+#[test]
+fn an_answer_says_when_the_last_one_that_is_too_near_is_over() {
+    let web = at_work(&["web"]);
+    let (older, newer) = (past(&web, 20 * SECOND, false), past(&web, 5 * SECOND, false));
+    let near = |past: &[PastRun<'_>]| held(LimitsSpec::default(), &web, past).neighbour.unwrap();
+    for both in [[older.clone(), newer.clone()], [newer.clone(), older]] {
+        assert_eq!(near(&both).until_ms, Some(at(NOW + 25 * SECOND)));
+    }
+    assert_eq!(near(&[past(&web, HOUR, true), newer]).why, Nearness::Running);
+}
+
+#[test]
+fn an_area_is_what_is_acted_on_its_dependents_to_a_depth_and_what_is_critical() {
+    let service = |name: &str, needs: &[&str]| Service {
+        id: Id::parse(name).unwrap(),
+        environment: Id::parse("prod").unwrap(),
+        owner: Id::parse("sre").unwrap(),
+        criticality: Criticality::Low,
+        data_classes: BTreeSet::new(),
+        data_domain: None,
+        backup_of: BTreeSet::new(),
+        stateless: true,
+        depends_on: ids(needs),
+        dependents: BTreeSet::new(),
+    };
+    let chain =
+        [service("db", &[]), service("api", &["db"]), service("web", &["api"]), service("pay", &["web"])];
+    let inventory = Inventory::new(chain.into(), Vec::new()).unwrap();
+    let blast = |critical: &[&str]| Blast {
+        targets: BTreeSet::new(),
+        services: ids(&["db", "api", "web", "pay"]),
+        critical: ids(critical),
+        unknown: BTreeSet::new(),
+        environments: BTreeSet::new(),
+        replica_share_percent: 0,
+    };
+    let area = |depth: u32, critical: &[&str]| {
+        let apart = Neighbourhood { depth, ..Neighbourhood::default() };
+        apart.area(&inventory, &ids(&["db"]), &blast(critical))
+    };
+    assert_eq!(area(0, &[]).services, ids(&["db"]));
+    assert_eq!(area(1, &[]).services, ids(&["db", "api"]));
+    assert_eq!(area(2, &[]).services, ids(&["db", "api", "web"]));
+    assert_eq!(area(0, &["pay"]).services, ids(&["db", "pay"]));
+    assert!(Neighbourhood::OFF.area(&inventory, &ids(&["db"]), &blast(&["pay"])).is_empty());
+    let many: Vec<_> = (0..=MAX_AREA).map(|n| service(&format!("s{n}"), &["db"])).collect();
+    let wide = Inventory::new([vec![service("db", &[])], many].concat(), Vec::new()).unwrap();
+    let area = Neighbourhood::default().area(&wide, &ids(&["db"]), &blast(&[]));
+    assert!(area.everywhere && area.services == ids(&["db"]));
+}
+
+#[test]
+fn t38_an_action_that_went_badly_too_often_is_not_done_any_more_in_its_environment() {
+    let restart = |agent: &str| run(agent, "process.restart", "prod", None);
+    let (next, mine, theirs) = (restart("a"), restart("a"), restart("b"));
+    let bad = |footprint, ago: u64| PastRun { bad: true, ..past(footprint, ago, false) };
+    let tripped = |past: &[PastRun<'_>]| held(LimitsSpec::default(), &next, past).breaker;
+    let minute = 60 * SECOND;
+    let three = [bad(&mine, 50 * minute), bad(&theirs, 20 * minute), bad(&mine, minute)];
+    let open = tripped(&three).unwrap();
+    assert_eq!((open.bad, open.until_ms), (3, Some(at(NOW + 10 * minute))));
+    assert_eq!(tripped(&three[1..]), None);
+    // One that people looked at and let go on does not count, nor one that is long over.
+    let forgiven = PastRun { bad: false, ..three[0].clone() };
+    assert_eq!(tripped(&[forgiven, three[1].clone(), three[2].clone()]), None);
+    assert_eq!(tripped(&[bad(&mine, HOUR), three[1].clone(), three[2].clone()]), None);
+    let elsewhere = [run("a", "process.restart", "dev", None), run("a", "process.stop", "prod", None)];
+    for other in &elsewhere {
+        assert_eq!(tripped(&[bad(other, minute), bad(other, minute), bad(other, minute)]), None);
+    }
+    let four = [&[bad(&mine, 55 * minute)], &three[..]].concat();
+    assert_eq!(
+        tripped(&four).unwrap().until_ms,
+        Some(at(NOW + 10 * minute)),
+        "one that leaves is not enough"
+    );
+}
+
+#[test]
+fn a_plan_may_disturb_no_more_than_the_operator_lets_one_plan_disturb() {
+    let limit = PlanLimit {
+        id: Id::parse("small").unwrap(),
+        environments: ids(&["prod"]),
+        targets: None,
+        services: None,
+        critical: None,
+        environments_touched: None,
+        replica_share_percent: None,
+    };
+    let next = at_work(&["web"]);
+    let held = |limit: PlanLimit| {
+        held(LimitsSpec { plans: vec![limit], ..LimitsSpec::default() }, &next, &[]).plan_limit.is_some()
+    };
+    let cases: [fn(u32, &PlanLimit) -> PlanLimit; 5] = [
+        |most, limit| PlanLimit { targets: Some(most + 1), ..limit.clone() },
+        |most, limit| PlanLimit { services: Some(most + 1), ..limit.clone() },
+        |most, limit| PlanLimit { critical: Some(most), ..limit.clone() },
+        |most, limit| PlanLimit { environments_touched: Some(most), ..limit.clone() },
+        |most, limit| PlanLimit { replica_share_percent: Some(most + 49), ..limit.clone() },
+    ];
+    for case in cases {
+        assert!(!held(case(1, &limit)) && held(case(0, &limit)), "{:?}", case(0, &limit));
+    }
+    let elsewhere = PlanLimit { environments: ids(&["dev"]), targets: Some(0), ..limit.clone() };
+    assert!(!held(elsewhere));
+    assert!(
+        Limits::new(LimitsSpec { plans: vec![limit], ..LimitsSpec::default() }).is_err(),
+        "it limits nothing"
+    );
+}
+
+#[test]
+fn a_plan_of_many_steps_takes_as_many_from_a_budget_of_steps() {
+    let window_ms = Millis::new(HOUR).unwrap();
+    let budget = Budget {
+        id: Id::parse("incident").unwrap(),
+        per: Per::Incident,
+        environments: BTreeSet::new(),
+        concurrent: None,
+        starts: None,
+        steps: Some(Starts { max: 5, window_ms }),
+    };
+    let limits = Limits::new(LimitsSpec { budgets: vec![budget], ..LimitsSpec::default() }).unwrap();
+    let steps = |steps: u32| Footprint { steps, ..run("a", "process.restart", "prod", Some("i1")) };
+    let (two, three, six) = (steps(2), steps(3), steps(6));
+    let full =
+        |next: &Footprint, past: &[PastRun<'_>]| limits.used_up(next, past, at(NOW)).map(|(_, until)| until);
+    assert_eq!(full(&two, &[past(&three, 10, false)]), None);
+    assert_eq!(full(&three, &[past(&three, 10, false)]), Some(Some(at(NOW - 10 + HOUR))));
+    assert_eq!(full(&six, &[]), Some(None), "it never fits");
+}

@@ -1,0 +1,119 @@
+//! How far runs stay away from each other, whichever agents ask.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Area, Footprint, PastRun};
+use crate::{
+    Id, Millis, Timestamp,
+    blast::Blast,
+    facts::{Nearness, Neighbour},
+    id::kind,
+    target::Inventory,
+};
+
+/// Most services that an area lists. A run that disturbs more touches every other run.
+pub const MAX_AREA: usize = 512;
+
+/// No two runs at once whose areas touch; none for a while after one; and for a longer while a person looks first, because what the
+/// next one wants to mend may be what the last one did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Neighbourhood {
+    /// Whether runs stay apart at all.
+    pub apart: bool,
+    /// How many dependencies away a service still belongs to the area. Critical ones belong to it at any distance.
+    pub depth: u32,
+    /// For how long after a run nothing else runs in its area.
+    pub cool_down_ms: Millis,
+    /// For how long after a run a plan in its area needs a person.
+    pub soak_ms: Millis,
+}
+
+impl Default for Neighbourhood {
+    /// One dependency away, half a minute of nothing, and five minutes in which a person looks.
+    fn default() -> Self {
+        Self { apart: true, depth: 1, cool_down_ms: Millis::secs(30), soak_ms: Millis::secs(5 * 60) }
+    }
+}
+
+impl Neighbourhood {
+    /// Runs do not stay apart: only one and the same target is acted on by one of them at a time.
+    pub const OFF: Self =
+        Self { apart: false, depth: 0, cool_down_ms: Millis::secs(0), soak_ms: Millis::secs(0) };
+
+    /// Whether the operator said nothing.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The area of a plan that acts on `direct` and disturbs `blast`.
+    #[must_use]
+    pub fn area(&self, inventory: &Inventory, direct: &BTreeSet<Id<kind::Service>>, blast: &Blast) -> Area {
+        if !self.apart {
+            return Area::default();
+        }
+        let mut services: BTreeSet<_> = direct.union(&blast.critical).cloned().collect();
+        let mut seen = direct.clone();
+        let mut queue: VecDeque<_> = direct.iter().map(|service| (service, 0_u32)).collect();
+        while let Some((service, depth)) = queue.pop_front() {
+            if depth >= self.depth || services.len() > MAX_AREA {
+                break;
+            }
+            for dependent in inventory.dependents(service) {
+                if seen.insert(dependent.clone()) {
+                    services.insert(dependent.clone());
+                    queue.push_back((dependent, depth.saturating_add(1)));
+                }
+            }
+        }
+        if services.len() > MAX_AREA {
+            return Area { services: direct.clone(), everywhere: true };
+        }
+        Area { services, everywhere: false }
+    }
+
+    /// The run that is too near: one that is open, or one that ended just now.
+    pub(super) fn neighbour(
+        &self,
+        next: &Footprint,
+        past: &[PastRun<'_>],
+        now: Timestamp,
+    ) -> Option<Neighbour> {
+        let near = |run: &PastRun<'_>| {
+            let shared = next.area.touches(&run.footprint.area)?;
+            let (why, until_ms) = if run.open {
+                (Nearness::Running, None)
+            } else {
+                (Nearness::CoolingDown, Some(within(run, self.cool_down_ms, now)?))
+            };
+            Some(Neighbour { plan: run.plan.clone(), service: shared.cloned(), why, until_ms })
+        };
+        // Those that are open first, then whichever frees up last: the answer says when it is worth trying again.
+        past.iter().filter_map(near).max_by_key(|near| (near.why == Nearness::Running, near.until_ms))
+    }
+
+    /// The run that ended last in the area, where its soak is not over: what is seen there may be its doing.
+    pub(super) fn own_doing(
+        &self,
+        next: &Footprint,
+        past: &[PastRun<'_>],
+        now: Timestamp,
+    ) -> Option<Id<kind::Plan>> {
+        let soaks = |run: &&PastRun<'_>| {
+            !run.open
+                && within(run, self.soak_ms, now).is_some()
+                && next.area.touches(&run.footprint.area).is_some()
+        };
+        past.iter().filter(soaks).max_by_key(|run| run.ended_at).map(|run| run.plan.clone())
+    }
+}
+
+/// The end of a span after a run that had an effect, where it is not over. A clock that was set back ends none.
+fn within(run: &PastRun<'_>, span: Millis, now: Timestamp) -> Option<Timestamp> {
+    let ended_at = run.ended_at.filter(|_| !run.without_effect)?;
+    let until = ended_at.plus(span).ok()?;
+    (now < until).then_some(until)
+}

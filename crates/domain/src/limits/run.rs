@@ -1,0 +1,101 @@
+//! Runs as limits see them.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Id, Timestamp, id::kind};
+
+/// A run as budgets see it: one that was claimed, or one that would be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Footprint {
+    /// Who asked.
+    pub agent: Id<kind::Agent>,
+    /// The agents that it acts for: what is held against one of them is held against the plan.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub via: BTreeSet<Id<kind::Agent>>,
+    /// The teams of all of them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub teams: BTreeSet<Id<kind::Team>>,
+    /// For which incident.
+    pub incident: Option<Id<kind::Incident>>,
+    /// Its actions.
+    pub actions: BTreeSet<Id<kind::Action>>,
+    /// How many steps it has; 0 in records from before steps were counted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub steps: u32,
+    /// Environments of its targets.
+    pub environments: BTreeSet<Id<kind::Environment>>,
+    /// Data domains of its targets.
+    pub data_domains: BTreeSet<Id<kind::DataDomain>>,
+    /// Services whose data it deletes.
+    pub deletes: BTreeSet<Id<kind::Service>>,
+    /// Services that it acts on.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub direct: BTreeSet<Id<kind::Service>>,
+    /// What no other run may touch meanwhile.
+    #[serde(default, skip_serializing_if = "Area::is_empty")]
+    pub area: Area,
+}
+
+/// The dependency neighbourhood of a run: the services that it acts on, those that need them up to the depth that the operator set,
+/// and the critical ones that it reaches at any distance.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Area {
+    /// The services.
+    pub services: BTreeSet<Id<kind::Service>>,
+    /// More services than are listed: it touches every other one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub everywhere: bool,
+}
+
+/// A run that was claimed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastRun<'a> {
+    /// Its plan.
+    pub plan: &'a Id<kind::Plan>,
+    /// What it touches.
+    pub footprint: &'a Footprint,
+    /// When it was claimed.
+    pub claimed_at: Timestamp,
+    /// When it ended; none while it has not.
+    pub ended_at: Option<Timestamp>,
+    /// It has not ended, or nobody knows how.
+    pub open: bool,
+    /// It ended and left nothing changed, so that it deleted nothing.
+    pub without_effect: bool,
+    /// It went badly, or nobody knows, and no person has looked and let the like go on.
+    pub bad: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+const fn is_zero(steps: &u32) -> bool {
+    *steps == 0
+}
+
+impl Footprint {
+    /// Everybody in whose name it is asked for.
+    pub fn agents(&self) -> impl Iterator<Item = &Id<kind::Agent>> {
+        std::iter::once(&self.agent).chain(&self.via)
+    }
+}
+
+impl Area {
+    /// Whether it touches nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty() && !self.everywhere
+    }
+
+    /// Whether two runs would touch, and the first service in which they do: none where one of them is everywhere.
+    #[must_use]
+    pub fn touches<'a>(&'a self, other: &'a Self) -> Option<Option<&'a Id<kind::Service>>> {
+        if let Some(shared) = self.services.intersection(&other.services).next() {
+            return Some(Some(shared));
+        }
+        let both = !self.is_empty() && !other.is_empty();
+        (both && (self.everywhere || other.everywhere)).then_some(None)
+    }
+}
