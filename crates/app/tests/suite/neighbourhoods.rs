@@ -207,7 +207,7 @@ fn t38_a_breaker_stops_what_goes_badly_until_people_let_it_go_on() {
     }
     assert_eq!(open("flag.switch"), (true, Answer::Deny));
     assert!(!open("process.restart").0, "another action");
-    assert_eq!(reviewed(&stage, "alice", &plans[0], super::reviews::YES), Ok(()));
+    assert_eq!(reviewed(&stage, "bob", &plans[0], super::reviews::YES), Ok(()));
     assert!(!open("flag.switch").0, "a person looked at one of them and let it go on");
     audit(&stage);
 }

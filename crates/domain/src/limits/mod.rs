@@ -72,7 +72,7 @@ pub struct LimitsSpec {
 }
 
 /// Limits that were checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Limits {
     // INVARIANT: ids are unique; every budget limits something; windows are within MAX_WINDOW_MS.
@@ -123,12 +123,6 @@ impl Default for LimitsSpec {
             breaker: Breaker::default(),
             error_budgets: Vec::new(),
         }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { spec: LimitsSpec::default() }
     }
 }
 

@@ -87,7 +87,7 @@ fn each_thing_that_got_worse_is_found_and_named() {
             |facts| {
                 facts.target.as_mut().unwrap().data_classes.insert(id("customer"));
             },
-            class(Class::DataClasses, "none", "`customer`"),
+            class(Class::DataClasses, "`telemetry`", "`customer`, `telemetry`"),
         ),
         (
             "a target with state",

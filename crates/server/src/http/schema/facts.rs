@@ -184,6 +184,54 @@ pub(in crate::http) struct Brakes {
     counterpart_deleted: bool,
     /// A control input on disk is not the one in force.
     input_refused: bool,
+    /// The operator's limit for one plan that it exceeds.
+    plan_limit: Option<Name>,
+    /// Another run is too near.
+    neighbour: Option<Neighbour>,
+    /// A run of ours in the same neighbourhood, whose doing this may be.
+    own_doing: Option<Name>,
+    /// The action went badly too often.
+    breaker: Option<Tripped>,
+    /// An error budget of which nothing is left, or nobody knows.
+    error_budget: Option<Name>,
+}
+
+/// A run that is too near.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::http) struct Neighbour {
+    /// Its plan.
+    plan: Name,
+    /// The first service that both of them touch; none where one of them touches more services than are listed.
+    service: Option<Name>,
+    /// In which way.
+    why: Nearness,
+    /// When it is over; none when that waits for the run to end.
+    until_ms: Option<Time>,
+}
+
+/// In which way a run is too near.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+pub(in crate::http) enum Nearness {
+    /// It is under way, or in doubt.
+    Running,
+    /// It ended, and what it touched settles.
+    CoolingDown,
+}
+
+/// An action that went badly too often in an environment.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::http) struct Tripped {
+    /// The action.
+    action: Name,
+    /// The environment.
+    environment: Name,
+    /// How many bad runs there were.
+    bad: u32,
+    /// When so many of them have left the window that it is done again, unless people let it go on before.
+    until_ms: Option<Time>,
 }
 
 /// A budget that is used up.

@@ -62,6 +62,9 @@ fn every_mirror_has_the_fields_of_what_it_mirrors() {
     mirrors::<Brakes, domain_facts::Brakes>();
     mirrors::<Inputs, domain_facts::Inputs>();
     mirrors::<OverBudget, domain_facts::OverBudget>();
+    mirrors::<Neighbour, domain_facts::Neighbour>();
+    mirrors::<Nearness, domain_facts::Nearness>();
+    mirrors::<Tripped, domain_facts::Tripped>();
     mirrors::<Reading, trigger::Reading>();
     mirrors::<Agreement, trigger::Agreement>();
     mirrors::<Evidence, trigger::Evidence>();
