@@ -198,13 +198,25 @@ pub(crate) async fn look(gate: &Gate, resolved: &Resolved<'_>) -> Result<Look, R
     for budget in gate.controls.limits.error_budgets() {
         let condition = gate.controls.catalogue.condition(&budget.condition);
         let condition = condition.ok_or_else(|| internal("an error budget without its condition"))?;
-        let of = |step: &&ResolvedStep<'_>| budget.is_of(&step.service.id, &step.service.environment);
+        let of = |step: &&ResolvedStep<'_>| {
+            step.action.reversibility != Reversibility::ReadOnly
+                && budget.is_of(&step.service.id, &step.service.environment)
+        };
         for step in resolved.steps.iter().filter(of) {
-            let measured = measure(gate, condition, step.target).await?;
+            let is_it = |evidence: &Evidence| {
+                (&evidence.condition, &evidence.target) == (&condition.id, &step.target.id)
+            };
+            let earlier = budgets.iter().find(|signed: &&SignedEvidence| is_it(&signed.evidence)).cloned();
+            let measured = match &earlier {
+                Some(measured) => measured.clone(),
+                None => measure(gate, condition, step.target).await?,
+            };
             if measured.evidence.agreement.truth != Truth::Holds {
                 error_budget.get_or_insert_with(|| budget.id.clone());
             }
-            budgets.push(measured);
+            if earlier.is_none() {
+                budgets.push(measured);
+            }
         }
     }
     Ok(Look { evidence, seen, budgets, error_budget })

@@ -480,6 +480,12 @@ fn worse_step(decided: &Facts, fresh: &Facts, verdict: &Verdict, obtained: &Over
     if decided.trigger.agreement.truth == Truth::Holds && fresh.trigger.agreement.truth != Truth::Holds {
         found.push(Worse::TriggerGone);
     }
+    // Whoever approved before the other run began did not see what it did, nor that the budget is spent since.
+    let of_late = [
+        ("own-doing", fresh.brakes.own_doing.is_some() && fresh.brakes.own_doing != decided.brakes.own_doing),
+        ("error-budget-spent", fresh.brakes.error_budget.is_some() && decided.brakes.error_budget.is_none()),
+    ];
+    found.extend(of_late.into_iter().filter(|(_, is_new)| *is_new).map(|(rule, _)| Worse::held_by(rule)));
     match floor(fresh).0 {
         None => found.push(Worse::Held { rules: denying(fresh) }),
         Some(now) => {

@@ -35,6 +35,7 @@ pub mod passkey;
 pub mod permit;
 pub mod plan;
 pub mod proof;
+pub mod provenance;
 pub mod quorum;
 pub mod reconcile;
 pub mod record;

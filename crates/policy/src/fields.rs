@@ -49,6 +49,9 @@ pub(crate) const FIELDS: [(&str, &str); 41] = [
     ("time", "atMs"),
 ];
 
+/// Those that follow from a measurement, beside the trigger and the undo.
+const MEASURED: [(&str, &str); 2] = [("blast", "replicaSharePercent"), ("brakes", "errorBudgetSpent")];
+
 /// The attributes of a target.
 pub(crate) const TARGET_FIELDS: [&str; 10] = [
     "id",
@@ -106,7 +109,7 @@ impl Fields {
     /// Whether it has a field that follows from what an observer says of the target or its neighbours.
     pub(crate) fn look_at_observed(self) -> bool {
         self.of_the_target().any(|name| name == "down")
-            || self.of_context().any(|field| field == ("blast", "replicaSharePercent"))
+            || self.of_context().any(|field| MEASURED.contains(&field))
     }
 
     pub(crate) fn look_at_time(self) -> bool {

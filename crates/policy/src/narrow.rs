@@ -90,10 +90,12 @@ impl Needs {
         self.met_in(u32::MAX, atoms, action)
     }
 
-    /// Whether all of it may be so, for a target of which nobody knows whether it is down.
+    /// Whether all of it may be so, for a target of which nobody knows whether it is down, or what is left of its error budget.
     pub(crate) fn met_unseen(&self, atoms: Atoms, action: &[EntityUid]) -> bool {
-        let down = ATOMS.iter().zip(0_u32..).filter(|((_, _, name, _), _)| *name == "down");
-        self.met_in(down.fold(u32::MAX, |known, (_, at)| known & !bit(at)), atoms, action)
+        let unseen =
+            |((_, _, name, _), _): &(&(_, _, &str, _), u32)| ["down", "errorBudgetSpent"].contains(name);
+        let unseen = ATOMS.iter().zip(0_u32..).filter(unseen);
+        self.met_in(unseen.fold(u32::MAX, |known, (_, at)| known & !bit(at)), atoms, action)
     }
 
     fn met_in(&self, known: u32, atoms: Atoms, action: &[EntityUid]) -> bool {

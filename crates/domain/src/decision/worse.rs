@@ -214,7 +214,7 @@ impl fmt::Display for Worse {
                     .map_or(Ok(()), |(before, now)| write!(f, "; {now} % of the replicas, it was {before} %"))
             }
             Self::Class { what, decided, now } => {
-                write!(f, "the target's {what} was `{decided}` when it was decided on, it is `{now}` now")
+                write!(f, "the target's {what} was {decided} when it was decided on, it is {now} now")
             }
             Self::TriggerGone => f.write_str("the trigger does not hold any more"),
             Self::Denied => f.write_str("policy denies it now"),

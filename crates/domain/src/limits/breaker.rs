@@ -37,14 +37,17 @@ impl Breaker {
             .iter()
             .flat_map(|action| next.environments.iter().map(move |environment| (action, environment)));
         pairs.into_iter().find_map(|(action, environment)| {
+            // From its end: a run that took an hour to go badly went badly just now. One in doubt has no end yet.
+            let went_badly_at =
+                |run: &PastRun<'_>| if run.open { now } else { run.ended_at.unwrap_or(run.claimed_at) };
             let counts = |run: &&PastRun<'_>| {
-                let is_in = run.claimed_at > now || now.since(run.claimed_at) < self.window_ms;
+                let at = went_badly_at(run);
                 run.bad
-                    && is_in
+                    && (at > now || now.since(at) < self.window_ms)
                     && run.footprint.actions.contains(action)
                     && run.footprint.environments.contains(environment)
             };
-            let mut times: Vec<_> = past.iter().filter(counts).map(|run| run.claimed_at).collect();
+            let mut times: Vec<_> = past.iter().filter(counts).map(went_badly_at).collect();
             times.sort_unstable();
             let bad = u32::try_from(times.len()).unwrap_or(u32::MAX);
             if bad < self.bad {
@@ -52,6 +55,9 @@ impl Breaker {
             }
             let leaving = usize::try_from(bad.saturating_sub(self.bad)).unwrap_or(usize::MAX);
             let until_ms = times.get(leaving).and_then(|time| time.plus(self.window_ms).ok());
+            // One in doubt stays until people say how it ended.
+            let waits = past.iter().filter(counts).filter(|run| run.open).count();
+            let until_ms = until_ms.filter(|_| u32::try_from(waits).map_or(true, |waits| waits < self.bad));
             Some(Tripped { action: action.clone(), environment: environment.clone(), bad, until_ms })
         })
     }

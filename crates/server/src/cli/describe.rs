@@ -6,7 +6,7 @@ use holdpoint_domain::{
     action::BlastCap,
     blast::Blast,
     decision::ReasonEffect,
-    facts::Facts,
+    facts::{Facts, Origin},
     trigger::{Agreement, Check, Condition, Evidence, Reading},
 };
 use serde::Serialize;
@@ -24,7 +24,7 @@ use super::{
     watch,
 };
 use crate::http::wire::{
-    CatalogueAction, HoldDetail, Inventory, InventoryService, InventoryTarget, PlanDetail, Reason,
+    CatalogueAction, HoldDetail, Inventory, InventoryService, InventoryTarget, PlanDetail, Reason, Sourced,
 };
 
 #[derive(Debug, Args)]
@@ -138,6 +138,7 @@ fn plan_lines(answer: &Value, plan: &PlanDetail) -> Vec<String> {
     lines.extend(plan.reasons.iter().map(|reason| line("because", reason_text(reason))));
     if let Some(facts) = &plan.facts {
         lines.extend(facts.steps().flat_map(facts_lines));
+        lines.extend(plan.provenance.iter().filter_map(origin_line));
     }
     lines.extend(plan.evidence.iter().flat_map(|signed| evidence_lines(&signed.evidence)));
     if let Some(hold) = &plan.hold {
@@ -176,6 +177,16 @@ pub(crate) fn reason_text(reason: &Reason) -> String {
         ReasonEffect::Failed => "failed".to_owned(),
     };
     plain(&format!("{} ({effect}): {}", reason.rule, reason.fact))
+}
+
+/// Why a field of the plan is clean or tainted; none for what no agent chose.
+fn origin_line(of: &Sourced) -> Option<String> {
+    let is_chosen = ["target", "action", "scope"].contains(&of.field.as_str());
+    let word = match of.origin.filter(|_| is_chosen)? {
+        Origin::Clean => "clean",
+        Origin::Tainted => "tainted",
+    };
+    Some(line(word, format_args!("{}: {}", of.field, plain(&of.why))))
 }
 
 fn facts_lines(facts: &Facts) -> Vec<String> {

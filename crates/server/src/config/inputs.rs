@@ -4,7 +4,7 @@
 //! beside the ledger and what a change proposes are read by the same code.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -34,6 +34,9 @@ const BUILTIN: [(&str, &str); 5] = [
     ("builtin:nginx", include_str!("../../../../catalog/nginx.yaml")),
     ("builtin:postgres", include_str!("../../../../catalog/postgres.yaml")),
 ];
+
+/// Most conditions of error budgets that one target is measured for: with four steps, what is measured fits into one transaction.
+const MAX_ERROR_BUDGETS: usize = 4;
 
 /// The documents of all control inputs.
 pub(crate) type Documents = BTreeMap<Control, Document>;
@@ -192,7 +195,7 @@ pub(crate) fn assemble(config: &Config, documents: Documents) -> Result<Inputs, 
     else {
         return Err(ConfigError(faults));
     };
-    check_error_budgets(&limits, &catalogue)?;
+    check_error_budgets(&limits, &catalogue, &inventory)?;
     let schema = Schema::new(&catalogue, &inventory, &registry)
         .map_err(|err| ConfigError::one(format!("policy schema: {err}")))?;
     // In the configuration's order: it is part of the bundle's digest.
@@ -300,11 +303,15 @@ fn checked_limits(spec: LimitsSpec) -> Result<Limits, ConfigError> {
     Limits::new(spec).map_err(|errors| all("limits", &errors))
 }
 
-/// An error budget names a condition of the catalogue.
-fn check_error_budgets(limits: &Limits, catalogue: &Catalogue) -> Result<(), ConfigError> {
+/// An error budget names a condition of the catalogue, and no target has more of them than a plan's records have room for.
+fn check_error_budgets(
+    limits: &Limits,
+    catalogue: &Catalogue,
+    inventory: &Inventory,
+) -> Result<(), ConfigError> {
     let unknown =
         limits.error_budgets().iter().filter(|budget| catalogue.condition(&budget.condition).is_none());
-    let faults: Vec<_> = unknown
+    let mut faults: Vec<_> = unknown
         .map(|budget| {
             let (id, condition) = (&budget.id, &budget.condition);
             format!(
@@ -312,6 +319,17 @@ fn check_error_budgets(limits: &Limits, catalogue: &Catalogue) -> Result<(), Con
             )
         })
         .collect();
+    for service in inventory.services() {
+        let of =
+            limits.error_budgets().iter().filter(|budget| budget.is_of(&service.id, &service.environment));
+        let conditions: BTreeSet<_> = of.map(|budget| &budget.condition).collect();
+        if conditions.len() > MAX_ERROR_BUDGETS {
+            let (id, count) = (&service.id, conditions.len());
+            faults.push(format!(
+                "limits: service `{id}` has error budgets of {count} conditions: expected at most {MAX_ERROR_BUDGETS}"
+            ));
+        }
+    }
     if faults.is_empty() { Ok(()) } else { Err(ConfigError(faults)) }
 }
 

@@ -85,6 +85,7 @@ fn answer(gate: &Gate, proposed: Proposed) -> Result<Response, Problem> {
         tier: decision.tier,
         floor: decision.floor,
         reasons,
+        provenance: words::provenance(&proposed.facts),
         plan_digest: proposed.plan.digest().map_err(|err| Problem::internal(&err))?,
         hold: proposed.terms.as_ref().map(|terms| terms.hold.clone()),
         hold_expires_at_ms: proposed.terms.as_ref().map(|terms| terms.expires_at_ms),

@@ -158,6 +158,8 @@ pub(crate) struct Proposed {
     pub(crate) floor: Tier,
     /// Why.
     pub(crate) reasons: Vec<Reason>,
+    /// Whose word each of what it was decided from is, and why a field of the plan is clean or tainted.
+    pub(crate) provenance: Vec<Sourced>,
     /// The plan's digest.
     #[schemars(with = "schema::Digest")]
     pub(crate) plan_digest: Digest,
@@ -323,6 +325,8 @@ pub(crate) struct PlanDetail {
     /// What the last decision was made from.
     #[schemars(with = "Option<Vec<schema::Facts>>")]
     pub(crate) facts: Option<PlanFacts>,
+    /// Whose word each of that is, and why a field of the plan is clean or tainted.
+    pub(crate) provenance: Vec<Sourced>,
     /// What the probes saw last, signed.
     #[schemars(with = "Vec<schema::SignedEvidence>")]
     pub(crate) evidence: Vec<SignedEvidence>,
@@ -405,6 +409,8 @@ pub(crate) struct HoldDetail {
     /// The facts.
     #[schemars(with = "Vec<schema::Facts>")]
     pub(crate) facts: PlanFacts,
+    /// Whose word each of that is, and why a field of the plan is clean or tainted.
+    pub(crate) provenance: Vec<Sourced>,
     /// The decision.
     #[schemars(with = "schema::Decision")]
     pub(crate) decision: Decision,

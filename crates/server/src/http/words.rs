@@ -68,6 +68,11 @@ pub(crate) fn reason(reason: &Reason) -> wire::Reason {
     }
 }
 
+/// Whose word each of what a plan was decided from is.
+pub(crate) fn provenance(facts: &PlanFacts) -> Vec<wire::Sourced> {
+    holdpoint_domain::provenance::of(facts).into_iter().map(Into::into).collect()
+}
+
 /// Says which run, budget or limit it is that holds a plan back, and until when.
 pub(crate) fn specify(reasons: &mut [wire::Reason], facts: &PlanFacts) {
     for reason in reasons {

@@ -185,14 +185,19 @@ pub(in crate::http) struct Brakes {
     /// A control input on disk is not the one in force.
     input_refused: bool,
     /// The operator's limit for one plan that it exceeds.
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
     plan_limit: Option<Name>,
     /// Another run is too near.
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
     neighbour: Option<Neighbour>,
     /// A run of ours in the same neighbourhood, whose doing this may be.
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
     own_doing: Option<Name>,
     /// The action went badly too often.
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
     breaker: Option<Tripped>,
     /// An error budget of which nothing is left, or nobody knows.
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
     error_budget: Option<Name>,
 }
 

@@ -177,6 +177,9 @@ pub(in crate::http) struct Budget {
     /// Runs that start within the window.
     #[schemars(default, skip_serializing_if = "Option::is_none")]
     starts: Option<Starts>,
+    /// Steps of runs that start within the window.
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
+    steps: Option<Starts>,
 }
 
 /// A number of starts within a sliding window.

@@ -6,7 +6,9 @@ use holdpoint_domain::{
     Digest, Id, Tier,
     action::{Action, BlastCap},
     blast::Blast,
+    facts::Origin,
     id::kind,
+    provenance::{self, Integrity},
     target::Criticality,
     trigger::Condition,
 };
@@ -171,4 +173,33 @@ pub(crate) struct NewProbe {
     /// The target.
     #[schemars(with = "schema::Name")]
     pub(crate) target: Id<kind::Target>,
+}
+
+/// A value that a decision is made from, or that people are shown beside it, and whose word it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Sourced {
+    /// What it is.
+    pub(crate) field: String,
+    /// Who could have written it.
+    #[schemars(with = "schema::Words<Integrity>")]
+    pub(crate) integrity: Integrity,
+    /// Whether the decision takes it as it is (`clean`), or as the agent's word alone (`tainted`); none for what no decision is made from.
+    #[schemars(with = "Option<schema::Words<Origin>>")]
+    pub(crate) origin: Option<Origin>,
+    /// Where it comes from.
+    pub(crate) source: String,
+    /// Why it counts as that.
+    pub(crate) why: String,
+}
+
+impl From<provenance::Sourced> for Sourced {
+    fn from(of: provenance::Sourced) -> Self {
+        Self {
+            field: of.field.to_owned(),
+            integrity: of.integrity,
+            origin: of.origin,
+            source: of.source.to_owned(),
+            why: of.why.to_owned(),
+        }
+    }
 }

@@ -5,6 +5,7 @@ use holdpoint_domain::{
     Tier,
     decision::{Decision, ReasonEffect, Verdict},
     facts::{Origin as From, PlanFacts},
+    provenance::{Sourced, of},
     tier,
 };
 
@@ -102,38 +103,9 @@ fn named(rules: &[holdpoint_domain::Id<holdpoint_domain::id::kind::Rule>]) -> St
 
 /// Which fields of the plan the gate derived itself. A field is tainted when it is in any step.
 pub(in crate::console) fn provenance(facts: &PlanFacts) -> Vec<Origin> {
-    let tainted = |of: fn(&holdpoint_domain::facts::Provenance) -> From| {
-        facts.steps().any(|step| of(&step.provenance) == From::Tainted)
+    let chosen = |of: Sourced| {
+        let origin = of.origin.filter(|_| of.is_of_the_plan())?;
+        Some(Origin { field: of.field, tainted: origin == From::Tainted, why: of.why })
     };
-    let (target, action, scope) =
-        (tainted(|from| from.target), tainted(|from| from.action), tainted(|from| from.scope));
-    vec![
-        Origin {
-            field: "Target",
-            tainted: target,
-            why: if target {
-                "only the agent names it: the gate's probes do not prove that this target has the trouble"
-            } else {
-                "the gate's probes prove the trigger on this very target"
-            },
-        },
-        Origin {
-            field: "Action",
-            tainted: action,
-            why: if action {
-                "only the agent chose it: the trigger that the catalogue ties to it is not proven"
-            } else {
-                "the catalogue ties this action to the trigger that is proven"
-            },
-        },
-        Origin {
-            field: "Scope",
-            tainted: scope,
-            why: if scope {
-                "parameters or extent are the agent's choice: nothing that the gate measured leads to them"
-            } else {
-                "there is nothing to choose: the catalogue leaves no parameter open"
-            },
-        },
-    ]
+    of(facts).into_iter().filter_map(chosen).collect()
 }
