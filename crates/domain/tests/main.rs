@@ -28,6 +28,7 @@ mod suite {
     mod passkeys;
     mod plans;
     mod properties;
+    mod queries;
     mod quorums;
     mod records;
     mod statements;

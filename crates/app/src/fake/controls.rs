@@ -226,5 +226,6 @@ fn target(name: &str, service: &str) -> Target {
         service: id(service),
         executor: id(EXECUTOR),
         endpoints: [(id("http"), endpoint("blackbox")), (id("metrics"), endpoint("exporter"))].into(),
+        labels: [].into(),
     }
 }

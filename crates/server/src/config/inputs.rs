@@ -4,7 +4,7 @@
 //! beside the ledger and what a change proposes are read by the same code.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -12,14 +12,14 @@ use std::{
 use holdpoint_app::port::Document;
 use holdpoint_domain::{
     Digest, Id, Millis,
-    action::{Action, Catalogue},
+    action::{Action, Catalogue, CatalogueError},
     agent::{Agent, Person, Registry},
     change::Control,
     id::kind,
     limits::{Budget, DEFAULT_DELETE_WINDOW, Freeze, Limits},
     passkey::Passkey,
-    target::{Address, Inventory, Service, Target},
-    trigger::{Check, Condition, endpoints},
+    target::{Inventory, Service, Target},
+    trigger::{Condition, endpoints},
 };
 use holdpoint_policy::{Bundle, Schema, Source, Warning};
 use serde::{Deserialize, Serialize};
@@ -245,8 +245,10 @@ fn file<T: serde::de::DeserializeOwned>(document: &Document, name: &Path) -> Res
 
 fn catalogue(document: &Document) -> Result<Catalogue, ConfigError> {
     let (mut actions, mut conditions, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+    let mut files = BTreeMap::new();
     for (name, text) in &document.files {
         if let Some(file) = noted(parse_text::<CatalogueFile>(name, text), &mut faults) {
+            files.extend(file.conditions.iter().map(|condition| (condition.id.clone(), name.as_str())));
             actions.extend(file.actions);
             conditions.extend(file.conditions);
         }
@@ -254,7 +256,14 @@ fn catalogue(document: &Document) -> Result<Catalogue, ConfigError> {
     if !faults.is_empty() {
         return Err(ConfigError(faults));
     }
-    Catalogue::new(actions, conditions).map_err(|errors| all("catalogue", &errors))
+    let in_file = |err: &CatalogueError| match err {
+        // Whoever wrote a query wants to know where.
+        CatalogueError::Condition { condition, .. } => {
+            format!("{}: {err}", files.get(condition).unwrap_or(&"catalogue"))
+        }
+        other => format!("catalogue: {other}"),
+    };
+    Catalogue::new(actions, conditions).map_err(|errors| ConfigError(errors.iter().map(in_file).collect()))
 }
 
 /// The catalogue of a role's own files.
@@ -322,39 +331,47 @@ fn all<E: std::fmt::Display>(what: &str, errors: &[E]) -> ConfigError {
     ConfigError(errors.iter().map(|err| format!("{what}: {err}")).collect())
 }
 
-/// Conditions that could never be measured on the targets they are for: an endpoint is missing, or of another kind. Worth a
-/// word at start-up, because such a plan is deferred for ever.
+/// Conditions that could never be measured on the targets they are for: an endpoint or a label is missing, or an endpoint is of another
+/// kind. Worth a word at start-up, because such a plan is deferred for ever.
 pub(crate) fn unmeasurable(inputs: &Inputs) -> Vec<String> {
-    let mut found = Vec::new();
+    let mut found = BTreeSet::new();
     for target in inputs.inventory.targets() {
-        let actions = inputs.catalogue.actions().filter(|action| action.executor == target.executor);
-        let verified =
-            actions.filter_map(|action| inputs.catalogue.condition(&action.verify).map(|it| (action, it)));
-        for (action, condition) in verified {
-            let missing = endpoints(condition).into_iter().find(|name| !target.endpoints.contains_key(*name));
-            if let Some(endpoint) = missing {
-                found.push(format!(
-                    "target `{}` has no endpoint `{endpoint}`, so action `{}` could never be verified on it",
-                    target.id, action.id
-                ));
-            }
-            for probe in &condition.probes {
-                let fits = target.endpoints.get(&probe.endpoint).is_none_or(|endpoint| {
-                    matches!(
-                        (&probe.check, &endpoint.at),
-                        (Check::Http { .. } | Check::Prometheus { .. }, Address::Url(_))
-                            | (Check::Tcp { .. }, Address::Tcp(_))
-                            | (Check::Process { .. }, Address::Unit(_))
+        for action in inputs.catalogue.actions().filter(|action| action.executor == target.executor) {
+            if let Some(condition) = inputs.catalogue.condition(&action.verify) {
+                let missing =
+                    endpoints(condition).into_iter().find(|name| !target.endpoints.contains_key(*name));
+                found.extend(missing.map(|endpoint| {
+                    format!(
+                        "target `{}` has no endpoint `{endpoint}`, so action `{}` could never be verified on it",
+                        target.id, action.id
                     )
-                });
-                if !fits {
-                    found.push(format!(
-                        "endpoint `{}` of target `{}` is of another kind than condition `{}` asks",
-                        probe.endpoint, target.id, condition.id
-                    ));
-                }
+                }));
             }
+            let named = action.triggers.iter().chain([&action.verify]).chain(&action.guards);
+            let conditions = named.filter_map(|name| inputs.catalogue.condition(name));
+            found.extend(conditions.flat_map(|condition| misfits(target, condition)));
         }
+    }
+    found.into_iter().collect()
+}
+
+/// Probes of a condition that ask what an endpoint of the target cannot answer.
+fn misfits(target: &Target, condition: &Condition) -> Vec<String> {
+    let mut found = Vec::new();
+    for (number, probe) in (1..).zip(&condition.probes) {
+        let Some(endpoint) = target.endpoints.get(&probe.endpoint) else { continue };
+        let place = format!("probe {number} of condition `{}`", condition.id);
+        if !probe.check.fits(&endpoint.at) {
+            found.push(format!(
+                "endpoint `{}` of target `{}` is of another kind than {place} asks",
+                probe.endpoint, target.id
+            ));
+        }
+        let missing = probe.check.labels().into_iter().find(|name| !target.labels.contains_key(name));
+        found.extend(
+            missing
+                .map(|label| format!("target `{}` has no label `{label}`, which {place} names", target.id)),
+        );
     }
     found
 }
