@@ -1,5 +1,6 @@
 //! Probes of telemetry against real systems of it, and against doubles of them that fail in ways that real ones cannot be made to.
 
+mod alertmanager;
 mod doubles;
 mod promql;
 mod real;
