@@ -171,6 +171,9 @@ pub mod kind {
     /// A label of a target, which queries may name.
     #[derive(Debug)]
     pub enum Label {}
+    /// A login of the observer, which addresses of databases name.
+    #[derive(Debug)]
+    pub enum Login {}
     /// An incident in somebody's tracker.
     #[derive(Debug)]
     pub enum Incident {}
@@ -261,6 +264,9 @@ pub mod kind {
     }
     impl Kind for Label {
         const WHAT: &'static str = "label name";
+    }
+    impl Kind for Login {
+        const WHAT: &'static str = "login name";
     }
     impl Kind for Incident {
         const WHAT: &'static str = "incident id";

@@ -139,6 +139,10 @@ pub struct Endpoint {
     pub source: Id<kind::Source>,
     /// Where it is.
     pub at: Address,
+    /// The digest of the public key (`SubjectPublicKeyInfo`) that whoever answers there must prove to have. Then nobody else's word
+    /// counts: no authority, no name, no date. Only with `https://`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Digest>,
 }
 
 /// An address.
@@ -151,6 +155,22 @@ pub enum Address {
     Tcp(String),
     /// A unit of the local process supervisor.
     Unit(Id<kind::Target>),
+    /// A PostgreSQL database.
+    Postgres(DatabaseAddress),
+}
+
+/// Where a PostgreSQL database is, and as whom it is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseAddress {
+    /// Name or address of the machine.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The database.
+    pub database: String,
+    /// The name of a login that the observer has, and nobody else.
+    pub login: Id<kind::Login>,
 }
 
 /// Why nobody may ask an address. It is not shown: what is wrong with it may be a secret in it.
@@ -162,15 +182,39 @@ pub enum AddressFault {
     /// A user or a password.
     #[error("expected a URL without user and password: the inventory holds no secret")]
     UserInfo,
+    /// A pin where no key is shown.
+    #[error("expected a `pin` only beside a URL that begins with `https://`")]
+    Pin,
+    /// A database without a name or a place.
+    #[error("expected a host, a port above 0, and a database's name of 1 to 63 bytes")]
+    Database,
     /// What parsers read differently.
     #[error("expected a URL without spaces, control characters and backslashes")]
     Characters,
 }
 
+impl Endpoint {
+    /// Refuses an address that nobody may ask, and a pin that nothing is checked with.
+    pub fn check(&self) -> Result<(), AddressFault> {
+        self.at.check()?;
+        let is_tls = |url: &str| url.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://"));
+        let shows_key = matches!(&self.at, Address::Url(url) if is_tls(url));
+        if self.pin.is_some() && !shows_key { Err(AddressFault::Pin) } else { Ok(()) }
+    }
+}
+
 impl Address {
     /// Refuses a URL that holds a secret, or that two parsers may read differently.
     pub fn check(&self) -> Result<(), AddressFault> {
-        let Self::Url(url) = self else { return Ok(()) };
+        let url = match self {
+            Self::Url(url) => url,
+            Self::Postgres(DatabaseAddress { host, port, database, .. }) => {
+                let is_name = |text: &str| !text.is_empty() && !text.chars().any(char::is_control);
+                let is_sound = is_name(host) && *port > 0 && is_name(database) && database.len() <= 63;
+                return if is_sound { Ok(()) } else { Err(AddressFault::Database) };
+            }
+            Self::Tcp(_) | Self::Unit(_) => return Ok(()),
+        };
         if url.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
             return Err(AddressFault::Characters);
         }
@@ -297,7 +341,7 @@ impl Inventory {
                 faults.push(InventoryError::Labels { target: target.id.clone(), got: target.labels.len() });
             }
             for (endpoint, it) in &target.endpoints {
-                if let Err(fault) = it.at.check() {
+                if let Err(fault) = it.check() {
                     let (target, endpoint) = (target.id.clone(), endpoint.clone());
                     faults.push(InventoryError::Address { target, endpoint, fault });
                 }

@@ -8,6 +8,7 @@ pub mod alerts;
 pub mod check;
 pub mod promql;
 pub mod template;
+pub mod values;
 
 pub use alerts::{AlertExpect, AlertMatcher, AlertmanagerCheck};
 pub use check::{
@@ -15,6 +16,7 @@ pub use check::{
 };
 pub use promql::Promql;
 pub use template::{Param, QueryFault, Subject};
+pub use values::{Expected, HttpJsonCheck, JsonPath, Scalar, SqlCheck};
 
 use crate::{Digest, Id, Millis, Timestamp, digest::DigestError, id::kind, signature::Signature};
 
@@ -145,6 +147,8 @@ pub enum Why {
     Rejected,
     /// An answer, but not of a kind that can be compared: a histogram, a string, a range.
     WrongType,
+    /// The login that would ask could change what it reads: nobody asks with it.
+    MayWrite,
     /// An alert is there, and is silenced or inhibited.
     Suppressed,
     /// Over the time that is looked at, samples are missing.

@@ -139,11 +139,13 @@ impl Asked<'_> {
         let request = self.client.get(url).header(header::ACCEPT, "application/json");
         let fetched = fetch::whole_answer(request, MAX_ANSWER).await;
         let now = ms(self.clock.now());
-        let date_ms = match &fetched {
-            Fetched::Answer { date_ms, status, .. } if status.is_success() => *date_ms,
-            Fetched::Answer { status, .. } if status.is_client_error() => return Err(Why::Rejected),
-            _ => None,
-        };
+        let mut date_ms = None;
+        if let Fetched::Answer { status, date_ms: date, .. } = &fetched {
+            if status.is_client_error() {
+                return Err(Why::Rejected);
+            }
+            date_ms = *date;
+        }
         let body = match whole(fetched)? {
             (true, body) => body,
             (false, _) => return Err(Why::Broken),

@@ -2,8 +2,11 @@
 
 use std::{error::Error as _, io, net::SocketAddr, time::Duration};
 
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, header, redirect, retry};
+use holdpoint_domain::Digest;
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode, Url, header, redirect, retry};
 use tokio::{net::TcpStream, time::timeout};
+
+use crate::tls;
 
 /// How long the question may take whether a port still takes connections, after an answer did not come.
 const SECOND_LOOK: Duration = Duration::from_millis(400);
@@ -36,6 +39,15 @@ pub(super) enum Fetched {
 /// A client that neither follows redirects nor asks proxies nor keeps connections nor tries twice: each probe is one
 /// measurement of its own.
 pub(super) fn client() -> reqwest::Result<Client> {
+    builder().build()
+}
+
+/// As [`client`], for whoever has this key.
+pub(super) fn client_of(pin: Digest) -> Option<Client> {
+    builder().tls_backend_preconfigured(tls::by_key(pin).ok()?).https_only(true).build().ok()
+}
+
+fn builder() -> ClientBuilder {
     Client::builder()
         .redirect(redirect::Policy::none())
         .retry(retry::never())
@@ -44,7 +56,6 @@ pub(super) fn client() -> reqwest::Result<Client> {
         .pool_max_idle_per_host(0)
         .referer(false)
         .user_agent(concat!("holdpoint-observer/", env!("CARGO_PKG_VERSION")))
-        .build()
 }
 
 /// GETs `url`, with a body of at most `max_body` bytes, within `limit`.

@@ -28,7 +28,9 @@
 mod alerts;
 mod exposition;
 mod fetch;
+mod json;
 mod promql;
+mod sql;
 mod vector;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
@@ -39,7 +41,7 @@ use holdpoint_app::port::{Clock, Prober};
 use holdpoint_domain::{
     Id, Millis, Timestamp,
     id::kind,
-    target::Address,
+    target::{Address, Endpoint},
     trigger::{
         Check, Comparison, Condition, HttpExpect, Probe, ProcessExpect, Reading, Subject, TcpExpect, Truth,
         Why,
@@ -50,6 +52,7 @@ use tokio::{net::TcpStream, time::timeout};
 
 use crate::executor::process::UnitReader;
 use fetch::Fetched;
+pub use sql::{ProbeLogin, ProbeLogins};
 
 /// Largest answer of a health check.
 const MAX_HTTP_BODY: usize = 1024 * 1024;
@@ -64,6 +67,7 @@ const SLACK: Duration = Duration::from_millis(900);
 pub struct WorldProber {
     client: Client,
     units: Option<UnitReader>,
+    logins: ProbeLogins,
     clock: Arc<dyn Clock>,
 }
 
@@ -98,7 +102,13 @@ pub struct ProberError(#[from] reqwest::Error);
 impl WorldProber {
     /// A prober. Without a reader of units, probes of processes are indeterminate.
     pub fn new(clock: Arc<dyn Clock>, units: Option<UnitReader>) -> Result<Self, ProberError> {
-        Ok(Self { client: fetch::client()?, units, clock })
+        Ok(Self { client: fetch::client()?, units, logins: ProbeLogins::new(), clock })
+    }
+
+    /// The same, with logins for databases. Without them, probes of databases are indeterminate.
+    #[must_use]
+    pub fn with_logins(self, logins: ProbeLogins) -> Self {
+        Self { logins, ..self }
     }
 
     /// One reading a probe. Always there: an endpoint's name is a source's name as well, by the grammar of ids.
@@ -109,34 +119,51 @@ impl WorldProber {
             return Some(reading(probe, source, Finding::unknown(Why::NoEndpoint)));
         };
         let limit = Duration::from_millis(probe.timeout_ms.ms());
-        let asked = self.ask(&probe.check, &endpoint.at, limit, subject);
+        let asked = self.ask(&probe.check, endpoint, limit, subject);
         // Each way of asking has its own limit; this one is for what nobody thought of.
         let finding = timeout(limit.saturating_add(SLACK), asked).await;
         Some(reading(probe, endpoint.source.clone(), finding.unwrap_or(Finding::unknown(Why::TimedOut))))
     }
 
-    async fn ask(&self, check: &Check, at: &Address, limit: Duration, subject: Subject<'_>) -> Finding {
-        match (check, at) {
+    async fn ask(
+        &self,
+        check: &Check,
+        endpoint: &Endpoint,
+        limit: Duration,
+        subject: Subject<'_>,
+    ) -> Finding {
+        let client = match endpoint.pin {
+            None => Some(self.client.clone()),
+            Some(pin) => fetch::client_of(pin),
+        };
+        let Some(client) = &client else { return Finding::unknown(Why::OurFault) };
+        match (check, &endpoint.at) {
             (Check::Http { expect }, Address::Url(url)) => {
-                http(*expect, &fetch::get(&self.client, url, limit, MAX_HTTP_BODY).await)
+                http(*expect, &fetch::get(client, url, limit, MAX_HTTP_BODY).await)
             }
             (Check::Tcp { expect }, Address::Tcp(address)) => tcp(*expect, address, limit).await,
             (Check::Process { expect }, Address::Unit(unit)) => self.process(expect, unit, limit).await,
             (Check::Prometheus { metric, labels, is, max_age_ms }, Address::Url(url)) => {
-                let fetched = fetch::get(&self.client, url, limit, MAX_EXPOSITION).await;
+                let fetched = fetch::get(client, url, limit, MAX_EXPOSITION).await;
                 // The time after the answer: an answer that took long is an older one.
                 let sample = Sample { metric, labels, is: *is, max_age: *max_age_ms, now: self.clock.now() };
                 sample.find(fetched, &subject.target.id)
             }
             (Check::Promql(check), Address::Url(url)) => {
-                let asked =
-                    promql::Asked { client: &self.client, clock: self.clock.as_ref(), check, subject };
+                let asked = promql::Asked { client, clock: self.clock.as_ref(), check, subject };
                 timeout(limit, asked.at(url)).await.unwrap_or(Finding::unknown(Why::TimedOut))
             }
             (Check::Alertmanager(check), Address::Url(url)) => {
-                let asked =
-                    alerts::Asked { client: &self.client, clock: self.clock.as_ref(), check, subject };
+                let asked = alerts::Asked { client, clock: self.clock.as_ref(), check, subject };
                 timeout(limit, asked.at(url)).await.unwrap_or(Finding::unknown(Why::TimedOut))
+            }
+            (Check::HttpJson(check), Address::Url(url)) => {
+                let asked = json::value(client, check, url);
+                timeout(limit, asked).await.unwrap_or(Finding::unknown(Why::TimedOut))
+            }
+            (Check::Sql(check), Address::Postgres(database)) => {
+                let asked = sql::value(&self.logins, check, subject, database, limit);
+                timeout(limit, asked).await.unwrap_or(Finding::unknown(Why::TimedOut))
             }
             (
                 Check::Http { .. }
@@ -144,8 +171,10 @@ impl WorldProber {
                 | Check::Process { .. }
                 | Check::Prometheus { .. }
                 | Check::Promql(_)
-                | Check::Alertmanager(_),
-                Address::Url(_) | Address::Tcp(_) | Address::Unit(_),
+                | Check::Alertmanager(_)
+                | Check::HttpJson(_)
+                | Check::Sql(_),
+                Address::Url(_) | Address::Tcp(_) | Address::Unit(_) | Address::Postgres(_),
             ) => Finding::unknown(Why::NoEndpoint),
         }
     }

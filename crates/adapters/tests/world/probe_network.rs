@@ -25,7 +25,7 @@ pub(crate) fn prober() -> &'static WorldProber {
 
 pub(crate) fn target(endpoints: &[(&str, &str, Address)]) -> Target {
     let endpoint = |(name, source, at): &(&str, &str, Address)| {
-        (id(name), Endpoint { source: id(source), at: at.clone() })
+        (id(name), Endpoint { source: id(source), at: at.clone(), pin: None })
     };
     Target {
         id: id("web-1"),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AlertMatcher, AlertmanagerCheck, Param, Promql, QueryFault};
+use super::{AlertMatcher, AlertmanagerCheck, HttpJsonCheck, Param, Promql, QueryFault, SqlCheck};
 use crate::{Id, Millis, id::kind, target::Address};
 
 /// What a probe asks.
@@ -42,6 +42,10 @@ pub enum Check {
     Promql(PromqlCheck),
     /// Alerts of the Alertmanager at the endpoint's URL.
     Alertmanager(AlertmanagerCheck),
+    /// One value of the PostgreSQL database at the endpoint's address.
+    Sql(SqlCheck),
+    /// One value of the JSON document at the endpoint's URL.
+    HttpJson(HttpJsonCheck),
 }
 
 /// What a Prometheus is asked, and what must come back.
@@ -135,6 +139,27 @@ pub enum CheckFault {
         /// How many.
         got: usize,
     },
+    /// No text, or a long one.
+    #[error("`is`: expected a text of 1 to 256 bytes, got {0}")]
+    Text(usize),
+    /// A text of a database.
+    #[error(
+        "`is`: expected `above`, `below`, `equals` or `bool`: a database answers with a number or yes or no"
+    )]
+    SqlText,
+    /// An empty or overlong statement.
+    #[error("`statement`: expected 1 to 4096 bytes without NUL, got {0}")]
+    Statement(usize),
+    /// Parameters that do not fit the statement.
+    #[error(
+        "`params`: expected at most 16, each as `$1`, `$2` … in the statement, and no `${{…}}` in it, got {0}"
+    )]
+    Params(usize),
+    /// A path that is none, or may mean several places.
+    #[error(
+        "`path`: expected names and indexes alone, as in `$.checks['db'][0].ok`, got {0} bytes of something else"
+    )]
+    Path(usize),
     /// No series, or too many.
     #[error("expected `at_most_series` of 1 to {MAX_SERIES}, got {0}")]
     Series(u32),
@@ -152,7 +177,7 @@ pub(super) fn age(max_age: Millis) -> Result<(), CheckFault> {
     if max_age.ms() == 0 || max_age.ms() > MAX_AGE_MS { Err(CheckFault::Age(max_age)) } else { Ok(()) }
 }
 
-fn finite(is: Comparison, what: &str) -> Result<(), CheckFault> {
+pub(super) fn finite(is: Comparison, what: &str) -> Result<(), CheckFault> {
     let (Comparison::Above(limit) | Comparison::Below(limit) | Comparison::Equals(limit)) = is;
     if limit.is_finite() { Ok(()) } else { Err(CheckFault::NotFinite(what.to_owned())) }
 }
@@ -165,6 +190,8 @@ impl Check {
             Self::Prometheus { metric, is, .. } => finite(*is, metric),
             Self::Promql(check) => check.check(),
             Self::Alertmanager(check) => check.check(),
+            Self::Sql(check) => check.check(),
+            Self::HttpJson(check) => check.check(),
         }
     }
 
@@ -172,9 +199,12 @@ impl Check {
     #[must_use]
     pub const fn fits(&self, at: &Address) -> bool {
         match self {
-            Self::Http { .. } | Self::Prometheus { .. } | Self::Promql(_) | Self::Alertmanager(_) => {
-                matches!(at, Address::Url(_))
-            }
+            Self::Http { .. }
+            | Self::Prometheus { .. }
+            | Self::Promql(_)
+            | Self::Alertmanager(_)
+            | Self::HttpJson(_) => matches!(at, Address::Url(_)),
+            Self::Sql(_) => matches!(at, Address::Postgres(_)),
             Self::Tcp { .. } => matches!(at, Address::Tcp(_)),
             Self::Process { .. } => matches!(at, Address::Unit(_)),
         }
@@ -187,6 +217,8 @@ impl Check {
             Self::Http { .. } | Self::Tcp { .. } | Self::Process { .. } | Self::Prometheus { .. } => {
                 Vec::new()
             }
+            Self::HttpJson(_) => Vec::new(),
+            Self::Sql(SqlCheck { params, .. }) => params.clone(),
             Self::Promql(PromqlCheck { query, data, .. }) => {
                 let queries = [query, data].into_iter().filter_map(|query| Promql::parse(query).ok());
                 queries.flat_map(|query| query.params().cloned().collect::<Vec<_>>()).collect()

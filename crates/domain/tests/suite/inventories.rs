@@ -73,7 +73,7 @@ fn all_faults_of_an_inventory_are_reported_together() {
     let targets = vec![target("api-1", "api"), target("api-1", "api"), target("db-1", "db")];
     let mut odd = target("odd-1", "api");
     let secret = Address::Url("http://user:word@host".into());
-    odd.endpoints = BTreeMap::from([(id("health"), Endpoint { source: id("s"), at: secret })]);
+    odd.endpoints = BTreeMap::from([(id("health"), Endpoint { source: id("s"), at: secret, pin: None })]);
     let value = LabelValue::try_from("v".to_owned()).unwrap();
     odd.labels = (0..=MAX_LABELS).map(|number| (id(&format!("l{number}")), value.clone())).collect();
     let targets = [targets, vec![odd]].concat();

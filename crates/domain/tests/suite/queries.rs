@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 
 use holdpoint_domain::{
-    target::{Address, AddressFault, Criticality, LabelValue, MAX_LABEL, Service, Target},
+    Digest,
+    target::{
+        Address, AddressFault, Criticality, DatabaseAddress, Endpoint, LabelValue, MAX_LABEL, Service, Target,
+    },
     trigger::{
-        Check, CheckFault, Comparison, Param, Promql, PromqlCheck, QueryFault, Subject, template::MAX_QUERY,
+        AlertExpect, AlertMatcher, AlertmanagerCheck, Check, CheckFault, Comparison, Expected, JsonPath,
+        Param, Promql, PromqlCheck, QueryFault, Scalar, SqlCheck, Subject, Why, template::MAX_QUERY,
     },
 };
 use proptest::prelude::*;
@@ -199,6 +203,128 @@ fn limits_of_a_promql_check() {
 }
 
 #[test]
+fn a_matcher_of_alerts_is_one_matcher() {
+    let subject = |label: &str| {
+        AlertMatcher::parse("a=\"${label.node}\"")
+            .unwrap()
+            .about(Subject { target: &target(label), service: &service() })
+    };
+    assert_eq!(subject("n\"1").as_deref(), Some("a=\"n\\\"1\""));
+    for good in ["alertname=\"A\"", " a != \"${target}\" ", "a=~\"b|c\"", "a!~\"${label.node}.*\"", "a=\"}\""]
+    {
+        assert!(AlertMatcher::parse(good).is_ok(), "{good}");
+    }
+    let bad = [
+        "a",
+        "a=",
+        "a=b",
+        "a='b'",
+        "a=`b`",
+        "=\"b\"",
+        "a==\"b\"",
+        "a=\"b\",c=\"d\"",
+        "a=\"b\"}",
+        "{a=\"b\"}",
+        "a=\"b\" or c=\"d\"",
+        "1a=\"b\"",
+        "a.b=\"c\"",
+        "a=\"b\" # c",
+        "a=\"b\"#\"",
+    ];
+    for bad in bad {
+        assert_eq!(AlertMatcher::parse(bad), Err(QueryFault::NotAMatcher), "{bad}");
+    }
+    assert_eq!(AlertMatcher::parse("a=${target}"), Err(QueryFault::Outside));
+    assert_eq!(AlertMatcher::parse("a=\"b"), Err(QueryFault::Unterminated));
+}
+
+#[test]
+fn not_firing_needs_a_heartbeat_and_every_check_of_alerts_a_matcher() {
+    let fault = |matchers: usize, expect: AlertExpect, heartbeat: usize| {
+        let texts = |count: usize| vec!["alertname=\"A\"".to_owned(); count];
+        let (matchers, heartbeat, max_age_ms) = (texts(matchers), texts(heartbeat), ms(1));
+        Check::Alertmanager(AlertmanagerCheck { matchers, expect, heartbeat, max_age_ms }).check().err()
+    };
+    let matchers = |field: &'static str, got: usize| Some(CheckFault::Matchers { field, got });
+    assert_eq!(fault(1, AlertExpect::NotFiring, 0), matchers("heartbeat", 0));
+    assert_eq!(fault(1, AlertExpect::NotFiring, 1), None);
+    for expect in [AlertExpect::Firing, AlertExpect::Silenced] {
+        assert_eq!(fault(1, expect, 0), None);
+        assert_eq!(fault(0, expect, 1), matchers("matchers", 0));
+        assert_eq!(fault(17, expect, 1), matchers("matchers", 17));
+        assert_eq!(fault(1, expect, 17), matchers("heartbeat", 17));
+    }
+}
+
+#[test]
+fn t33_a_statement_has_its_parameters_and_a_path_means_one_place() {
+    let sql = |statement: &str, params: &[Param], is: Expected| {
+        let (statement, params) = (statement.to_owned(), params.to_vec());
+        Check::Sql(SqlCheck { statement, params, is }).check().err()
+    };
+    let (one, above) = ([Param::Target], || Expected::Above(1.0));
+    assert_eq!(sql("SELECT 1", &[], above()), None);
+    assert_eq!(sql("SELECT count(*) FROM a WHERE b = $1", &one, Expected::Bool(true)), None);
+    assert_eq!(sql("SELECT 1", &one, above()), Some(CheckFault::Params(1)), "one that is not in it");
+    assert_eq!(
+        sql("SELECT '${target}'", &[], above()),
+        Some(CheckFault::Params(0)),
+        "it would be a part of the text"
+    );
+    assert_eq!(sql(" ", &[], above()), Some(CheckFault::Statement(1)));
+    assert_eq!(sql("SELECT 1\0", &[], above()), Some(CheckFault::Statement(9)));
+    assert_eq!(sql("SELECT 1", &[], Expected::Text("a".into())), Some(CheckFault::SqlText));
+    assert_eq!(sql("SELECT 1", &[], Expected::Below(f64::NAN)), Some(CheckFault::NotFinite("is".into())));
+
+    for good in ["$", "$.a", "$.a_1.ä", "$['a b'][0]", "$[\"'\"]", "$[10].b", "$['']"] {
+        assert!(JsonPath::parse(good).is_some(), "{good}");
+    }
+    for bad in [
+        "",
+        "a",
+        ".a",
+        "$a",
+        "$.",
+        "$..a",
+        "$.*",
+        "$[*]",
+        "$[0:1]",
+        "$[-1]",
+        "$[01]",
+        "$[ 0]",
+        "$[0,1]",
+        "$[?@.a]",
+        "$['a'",
+        "$['a\\'b']",
+        "$.1a",
+        "$.a b",
+        "$.a-b",
+        "$[]",
+        "$['a']x",
+        "$ ",
+    ] {
+        assert_eq!(JsonPath::parse(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn a_value_is_compared_with_its_own_kind_alone() {
+    let numbers = [Expected::Above(1.0), Expected::Below(1.0), Expected::Equals(1.0)];
+    for expected in &numbers {
+        assert_eq!(expected.holds(Scalar::Bool(true)), Err(Why::WrongType));
+        assert_eq!(expected.holds(Scalar::Text("1")), Err(Why::WrongType));
+        for odd in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(expected.holds(Scalar::Number(odd)), Err(Why::NotANumber));
+        }
+    }
+    assert_eq!(numbers[0].holds(Scalar::Number(2.0)), Ok(true));
+    assert_eq!(numbers[1].holds(Scalar::Number(2.0)), Ok(false));
+    assert_eq!(Expected::Bool(false).holds(Scalar::Bool(false)), Ok(true));
+    assert_eq!(Expected::Bool(false).holds(Scalar::Number(0.0)), Err(Why::WrongType));
+    assert_eq!(Expected::Text("a".into()).holds(Scalar::Text("A")), Ok(false));
+}
+
+#[test]
 fn labels_are_short_and_can_be_printed() {
     let value = |text: &str| LabelValue::try_from(text.to_owned());
     for good in ["a", "web.1:9100", "\\", "\"", "Ünïcödé 漢字", &"x".repeat(MAX_LABEL)] {
@@ -223,6 +349,23 @@ fn addresses_hold_no_secret_and_read_the_same_for_everybody() {
     }
     for bad in ["", "a", "ftp://a", "http:a", "http://", "http:///a", "file:///etc/passwd"] {
         assert_eq!(url(bad), Err(AddressFault::Scheme), "{bad}");
+    }
+    let pinned = |at: Address| {
+        let pin = Some(Digest::of_bytes(b"key"));
+        Endpoint { source: id("s"), at, pin }.check()
+    };
+    assert_eq!(pinned(Address::Url("https://a".into())), Ok(()));
+    assert_eq!(pinned(Address::Url("http://a".into())), Err(AddressFault::Pin));
+    assert_eq!(pinned(Address::Tcp("a:1".into())), Err(AddressFault::Pin));
+    let database = |host: &str, port: u16, database: &str| {
+        let (host, database) = (host.to_owned(), database.to_owned());
+        Address::Postgres(DatabaseAddress { host, port, database, login: id("l") }).check()
+    };
+    assert_eq!(database("10.0.0.7", 5432, "shop"), Ok(()));
+    for (host, port, name) in
+        [("", 1, "a"), ("a", 0, "a"), ("a", 1, ""), ("a\n", 1, "a"), ("a", 1, &"x".repeat(64))]
+    {
+        assert_eq!(database(host, port, name), Err(AddressFault::Database), "{host} {port} {name}");
     }
     for bad in ["http://a\\@b", "http://a b", "http://a\n", " http://a"] {
         assert_eq!(url(bad), Err(AddressFault::Characters), "{bad:?}");

@@ -256,12 +256,24 @@ fn catalogue(document: &Document) -> Result<Catalogue, ConfigError> {
     if !faults.is_empty() {
         return Err(ConfigError(faults));
     }
-    let in_file = |err: &CatalogueError| match err {
-        // Whoever wrote a query wants to know where.
-        CatalogueError::Condition { condition, .. } => {
-            format!("{}: {err}", files.get(condition).unwrap_or(&"catalogue"))
-        }
-        other => format!("catalogue: {other}"),
+    // Whoever wrote a query wants to know where.
+    let file_of = |err: &CatalogueError| match err {
+        CatalogueError::Condition { condition, .. } => files.get(condition).copied(),
+        CatalogueError::DuplicateAction(_)
+        | CatalogueError::DuplicateCondition(_)
+        | CatalogueError::UnknownCondition { .. }
+        | CatalogueError::NoTrigger(_)
+        | CatalogueError::BelowGuardrail { .. }
+        | CatalogueError::ApprovalsUnasked { .. }
+        | CatalogueError::ReadOnlyMismatch(_)
+        | CatalogueError::EmptyParam { .. }
+        | CatalogueError::Time { .. }
+        | CatalogueError::Guards { .. }
+        | CatalogueError::Size(_) => None,
+    };
+    let in_file = |err: &CatalogueError| match file_of(err) {
+        Some(name) => format!("catalogue: {name}: {err}"),
+        None => format!("catalogue: {err}"),
     };
     Catalogue::new(actions, conditions).map_err(|errors| ConfigError(errors.iter().map(in_file).collect()))
 }
@@ -394,6 +406,52 @@ mod tests {
         let catalogue = catalogue(&Document { files }).unwrap();
         for executor in ["process", "flags", "config", "secret", "job", "nginx"] {
             assert!(catalogue.actions().any(|action| action.executor.as_str() == executor), "{executor}");
+        }
+    }
+
+    #[test]
+    fn a_probe_that_cannot_be_asked_is_named_with_file_condition_and_place() {
+        let condition = |check: &str| {
+            let text = format!(
+                "conditions:\n  - id: shop.slow\n    title: slow\n    needs: 1\n    probes:\n      - {{endpoint: e, timeout_ms: 1, check: {check}}}\n"
+            );
+            let files = BTreeMap::from([("catalog/shop.yaml".to_owned(), text)]);
+            catalogue(&Document { files }).map(|_| ()).map_err(|err| err.0.join("\n"))
+        };
+        let cases = [
+            (
+                "{kind: promql, query: x_total, is: {above: 1}, data: up, max_age_ms: 1}",
+                "`query`: `x_total` only ever grows",
+            ),
+            (
+                "{kind: promql, query: 'up{a=\"${agent}\"}', is: {above: 1}, data: up, max_age_ms: 1}",
+                "got `agent`",
+            ),
+            (
+                "{kind: alertmanager, matchers: ['alertname=\"a\"'], expect: not_firing, max_age_ms: 1}",
+                "`heartbeat`",
+            ),
+            (
+                "{kind: alertmanager, matchers: ['a=\"b\",c=\"d\"'], expect: firing, max_age_ms: 1}",
+                "expected one matcher",
+            ),
+            ("{kind: sql, statement: SELECT 1, params: [target], is: {above: 1}}", "`params`"),
+            ("{kind: sql, statement: SELECT 1, is: {text: a}}", "a number or yes or no"),
+            ("{kind: http_json, path: '$..a', is: {above: 1}}", "`path`"),
+        ];
+        for (check, says) in cases {
+            let fault = condition(check).unwrap_err();
+            for part in ["catalog/shop.yaml", "`shop.slow`", "probe 1", "endpoint `e`", says] {
+                assert!(fault.contains(part), "`{part}` is not in: {fault}");
+            }
+        }
+        // What has no such field or word is refused by the reader of the file.
+        for check in [
+            "{kind: promql, query: up, is: {above: 1}, max_age_ms: 1}",
+            "{kind: sql, statement: SELECT 1, params: [agent], is: {above: 1}}",
+            "{kind: alertmanager, matchers: [], expect: gone, max_age_ms: 1}",
+        ] {
+            assert!(condition(check).unwrap_err().contains("catalog/shop.yaml"), "{check}");
         }
     }
 

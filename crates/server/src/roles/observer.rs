@@ -53,6 +53,7 @@ pub(super) fn router(config: &RoleConfig, gate: &SpiffeId) -> Result<Router, Cli
         inventory.transpose()?.ok_or_else(|| CliError::Failed("there is no inventory".to_owned()))?;
     let eyes = wiring::Eyes::open(config)?;
     let prober = WorldProber::new(Arc::clone(&clock), Some(eyes.units.clone())).map_err(failed)?;
+    let prober = prober.with_logins(eyes.logins.clone());
     let observer = Observer {
         dispatch: eyes.dispatch(&catalogue),
         catalogue,

@@ -170,7 +170,8 @@ pub(crate) async fn wire(config: &Config, apart: Option<&GateRoles>) -> Result<W
     };
     let prober: Arc<dyn Prober> = match &side {
         Side::Here { hands, .. } => {
-            Arc::new(WorldProber::new(Arc::clone(&clock), Some(hands.supervisor.reader())).map_err(failed)?)
+            let prober = WorldProber::new(Arc::clone(&clock), Some(hands.supervisor.reader()));
+            Arc::new(prober.map_err(failed)?.with_logins(hands.logins.clone()))
         }
         Side::Apart(apart) => Arc::clone(&apart.observer) as _,
     };

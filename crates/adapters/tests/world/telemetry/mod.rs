@@ -2,8 +2,10 @@
 
 mod alertmanager;
 mod doubles;
+mod json;
 mod promql;
 mod real;
+mod sql;
 
 use std::sync::Arc;
 

@@ -134,6 +134,8 @@ fn condition(condition: &Condition) -> Checked {
                 let lasting = for_ms.map(|time| format!(", for {}", span(time))).unwrap_or_default();
                 format!("PromQL {}, {}{lasting}, at most {} old", tame(query), word_of(is), span(*max_age_ms))
             }
+            Check::HttpJson(check) => format!("JSON {}, {}", tame(&check.path), word_of(&check.is)),
+            Check::Sql(check) => format!("SQL {}, {}", tame(&check.statement), word_of(&check.is)),
             Check::Alertmanager(check) => {
                 let alerts = tame(&check.matchers.join(", "));
                 format!("alerts {alerts}, {}, at most {} old", word_of(&check.expect), span(check.max_age_ms))

@@ -125,6 +125,7 @@ fn shown(reading: &Reading) -> String {
         Why::Partial => "the answer is not whole",
         Why::Rejected => "the question was refused",
         Why::WrongType => "no number to compare",
+        Why::MayWrite => "its login may write",
         Why::Suppressed => "its alert is silenced or inhibited",
         Why::Gap => "samples are missing",
         Why::NoEndpoint => "no such endpoint",

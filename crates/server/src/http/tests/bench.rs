@@ -25,7 +25,6 @@ use holdpoint_domain::{
     approval::Choice,
     change::ChangeTerms,
     flow::State,
-    target::Target,
     trigger::{Condition, Reading, Subject},
 };
 use serde::de::DeserializeOwned;
