@@ -22,7 +22,7 @@
 //! A process that is a zombie does not run. `rss_above` and `rss_at_most` do not hold for a process that does not run:
 //! both begin with "it runs and". A sample of Prometheus must be the only one that matches; a value that is not a number,
 //! a sample that is too old or more than five seconds from the future, and an exposition that does not parse to its last
-//! byte are indeterminate. What an expression of PromQL must bring, and what of it proves nothing, stands in [`promql`] and in docs/probes.md.
+//! byte are indeterminate. What the other checks must see, and what proves nothing to them, stands in docs/probes.md.
 //! Nothing of the measured system but numbers and the words of [`Why`] gets into a [`Reading`].
 
 mod alerts;
