@@ -456,6 +456,32 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_of_the_documentation_can_be_asked() {
+        #[derive(Deserialize)]
+        struct Example {
+            check: holdpoint_domain::trigger::Check,
+        }
+        let text = include_str!("../../../../docs/probes.md");
+        let (mut kinds, mut conditions) = (0, 0);
+        for fence in text.split("```yaml\n").skip(1) {
+            let yaml = fence.split("```").next().unwrap();
+            let yaml = yaml.strip_prefix("# catalogue.yaml\n").unwrap_or(yaml);
+            if yaml.starts_with("check:") {
+                let Example { check } = parse_text("docs/probes.md", yaml).unwrap();
+                check.check().unwrap_or_else(|fault| panic!("{yaml}: {fault}"));
+                kinds += 1;
+            } else if yaml.starts_with("conditions:") {
+                let file: CatalogueFile = parse_text("docs/probes.md", yaml).unwrap();
+                for condition in &file.conditions {
+                    condition.check().unwrap_or_else(|fault| panic!("{yaml}: {fault}"));
+                    conditions += 1;
+                }
+            }
+        }
+        assert_eq!((kinds, conditions), (4, 1));
+    }
+
+    #[test]
     fn limits_that_nobody_wrote_are_none_and_unknown_words_are_refused() {
         assert_eq!(parse_limits("{}").unwrap(), Limits::default());
         let budget = "budgets: [{id: hourly, per: agent, starts: {max: 3, window_ms: 3600000}}]";
