@@ -10,14 +10,15 @@ use tokio_postgres::{
 
 use super::{Login, Server, SessionError};
 
-/// Whether the role could write: through what it is, what it is a member of, or a right on a single table. Readers of the server's
+/// Whether the role could write: through what it is, what it is a member of, or a right on a single column. Readers of the server's
 /// files and starters of its programs count as well.
 const MAY_WRITE: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles p WHERE (p.rolsuper OR p.rolcreaterole OR p.rolname IN \
      ('pg_write_all_data', 'pg_write_server_files', 'pg_read_server_files', 'pg_execute_server_program', 'pg_signal_backend')) \
      AND pg_catalog.pg_has_role(session_user, p.oid, 'MEMBER')) \
      OR EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'f') \
      AND c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace) \
-     AND pg_catalog.has_table_privilege(session_user, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE'))";
+     AND (pg_catalog.has_any_column_privilege(session_user, c.oid, 'INSERT, UPDATE') \
+     OR pg_catalog.has_table_privilege(session_user, c.oid, 'DELETE, TRUNCATE')))";
 
 /// What a row's one column holds.
 #[derive(Debug, Clone, Copy, PartialEq)]

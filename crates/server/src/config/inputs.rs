@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+use holdpoint_adapters::probe::ProbeLogins;
 use holdpoint_app::port::Document;
 use holdpoint_domain::{
     Digest, Id, Millis,
@@ -18,7 +19,7 @@ use holdpoint_domain::{
     id::kind,
     limits::{Budget, DEFAULT_DELETE_WINDOW, Freeze, Limits},
     passkey::Passkey,
-    target::{Inventory, Service, Target},
+    target::{Address, Inventory, Service, Target},
     trigger::{Condition, endpoints},
 };
 use holdpoint_policy::{Bundle, Schema, Source, Warning};
@@ -367,6 +368,24 @@ pub(crate) fn unmeasurable(inputs: &Inputs) -> Vec<String> {
     found.into_iter().collect()
 }
 
+/// Databases of the inventory that no probe can log in to.
+pub(crate) fn without_login(inventory: &Inventory, logins: &ProbeLogins) -> Vec<String> {
+    let mut found = Vec::new();
+    for target in inventory.targets() {
+        for (name, endpoint) in &target.endpoints {
+            if let Address::Postgres(database) = &endpoint.at
+                && !logins.contains_key(&database.login)
+            {
+                found.push(format!(
+                    "endpoint `{name}` of target `{}` names login `{}`, which is not under `probes:` of the executors' file",
+                    target.id, database.login
+                ));
+            }
+        }
+    }
+    found
+}
+
 /// Probes of a condition that ask what an endpoint of the target cannot answer.
 fn misfits(target: &Target, condition: &Condition) -> Vec<String> {
     let mut found = Vec::new();
@@ -390,6 +409,7 @@ fn misfits(target: &Target, condition: &Condition) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use holdpoint_adapters::probe::ProbeLogin;
     use holdpoint_domain::{
         Id,
         id::kind,
@@ -479,6 +499,22 @@ mod tests {
             }
         }
         assert_eq!((kinds, conditions), (4, 1));
+    }
+
+    #[test]
+    fn a_login_that_is_not_there_is_named() {
+        let text = "services: [{id: shop, environment: production, owner: team, criticality: low, stateless: true}]\n\
+            targets: [{id: shop-1, service: shop, executor: process, labels: {shard: a}, endpoints: {db: {source: db, \
+            at: {postgres: {host: 10.0.0.7, port: 5432, database: shop, login: shop-ro}}}}}]\n";
+        let file: InventoryFile = parse_text("inventory.yaml", text).unwrap();
+        let inventory = Inventory::new(file.services, file.targets).unwrap();
+        let found = without_login(&inventory, &ProbeLogins::new());
+        assert_eq!(found.len(), 1);
+        for part in ["`db`", "`shop-1`", "`shop-ro`", "`probes:`"] {
+            assert!(found[0].contains(part), "`{part}` is not in: {}", found[0]);
+        }
+        let login = ProbeLogin { user: "u".to_owned(), password_file: "f".into(), ca_file: None };
+        assert!(without_login(&inventory, &[(Id::parse("shop-ro").unwrap(), login)].into()).is_empty());
     }
 
     #[test]

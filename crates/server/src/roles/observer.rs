@@ -30,7 +30,7 @@ use serde::Serialize;
 use super::door::{Body, Problem};
 use crate::{
     cli::{CliError, failed},
-    config::{RoleConfig, read_inventory},
+    config::{RoleConfig, read_inventory, without_login},
     wiring,
 };
 
@@ -54,6 +54,9 @@ pub(super) fn router(config: &RoleConfig, gate: &SpiffeId) -> Result<Router, Cli
     let eyes = wiring::Eyes::open(config)?;
     let prober = WorldProber::new(Arc::clone(&clock), Some(eyes.units.clone())).map_err(failed)?;
     let prober = prober.with_logins(eyes.logins.clone());
+    for gap in without_login(&inventory, &eyes.logins) {
+        tracing::warn!("{gap}");
+    }
     let observer = Observer {
         dispatch: eyes.dispatch(&catalogue),
         catalogue,

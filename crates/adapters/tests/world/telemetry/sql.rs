@@ -51,6 +51,9 @@ impl Scene {
             "INSERT INTO orders VALUES ('web-1', 7, 0.125, true), ('a', 1, 'NaN', NULL), ('b', 2, 'Infinity', false)",
             "GRANT SELECT ON orders TO prober, writer",
             "GRANT INSERT ON orders TO writer",
+            "CREATE ROLE maker LOGIN CREATEROLE PASSWORD 'canary-prober-5f1e'",
+            "CREATE ROLE columnist LOGIN PASSWORD 'canary-prober-5f1e'",
+            "GRANT SELECT, UPDATE (waiting) ON orders TO columnist",
             "CREATE SEQUENCE numbers",
             "GRANT ALL ON numbers TO prober",
         ] {
@@ -68,6 +71,8 @@ impl Scene {
             (id("prober"), login("prober", "prober")),
             (id("writer"), login("writer", "prober")),
             (id("sneaky"), login("sneaky", "prober")),
+            (id("maker"), login("maker", "prober")),
+            (id("columnist"), login("columnist", "prober")),
             (id("admin"), login("postgres", "postgres")),
             (id("wrong"), login("prober", "wrong")),
             (id("no-file"), login("prober", "nowhere")),
@@ -164,7 +169,7 @@ async fn t33_a_real_database_answers_one_value_to_a_role_that_cannot_write() {
     let count = sql("SELECT count(*) FROM orders", &[], Expected::Equals(3.0));
     assert_eq!(scene.ask(count.clone(), "prober", "").await.0, Yes, "nothing was written");
 
-    for login in ["writer", "sneaky", "admin"] {
+    for login in ["writer", "sneaky", "maker", "columnist", "admin"] {
         assert_eq!(scene.ask(count.clone(), login, "").await, (Unknown, Why::MayWrite, None), "{login}");
     }
     assert_eq!(scene.ask(count.clone(), "wrong", "").await, (Unknown, Why::Rejected, None));
