@@ -18,7 +18,7 @@ use holdpoint_domain::{
     record::{Body, Record},
     signature::Purpose,
     target::{Service, Target},
-    trigger::{Condition, Evidence, SignedEvidence, Truth},
+    trigger::{Condition, Evidence, SignedEvidence, Subject, Truth},
 };
 
 use crate::{
@@ -246,7 +246,9 @@ pub(crate) async fn measure(
             Refusal::new(Blame::Peer, "target-unmeasured", err.to_string(), next)
         });
     }
-    let readings = gate.ports.prober.measure(condition, target).await;
+    let service = gate.controls.inventory.service(&target.service);
+    let service = service.ok_or_else(|| internal("a target of the inventory has no service"))?;
+    let readings = gate.ports.prober.measure(condition, Subject { target, service }).await;
     let evidence = Evidence::new(condition, target.id.clone(), readings, gate.now());
     let signature = gate.ports.evidence_key.sign(&Purpose::Evidence.signing_bytes(&evidence.bytes()?));
     // A key in a token can fail to sign: what does not verify is no evidence.

@@ -10,7 +10,7 @@ use holdpoint_domain::{
     blast::{self, Blast},
     id::kind,
     target::{Service, Target},
-    trigger::Evidence,
+    trigger::{Evidence, Subject},
 };
 
 use crate::{
@@ -62,8 +62,8 @@ pub async fn measure(
         let fact = format!("condition `{condition}` is not in the catalogue");
         Refusal::new(Blame::NotFound, "no-such-condition", fact, "name a condition of the catalogue")
     })?;
-    let (target, _) = known(gate, target)?;
-    let readings = gate.ports.prober.measure(found, target).await;
+    let (target, service) = known(gate, target)?;
+    let readings = gate.ports.prober.measure(found, Subject { target, service }).await;
     // Not signed: signed evidence exists for what was recorded, and for nothing else.
     Ok(Evidence::new(found, target.id.clone(), readings, gate.now()))
 }

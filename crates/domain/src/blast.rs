@@ -164,6 +164,7 @@ mod tests {
             service: Id::parse(service).unwrap(),
             executor: Id::parse("process").unwrap(),
             endpoints: BTreeMap::new(),
+            labels: BTreeMap::new(),
         }
     }
 

@@ -168,6 +168,12 @@ pub mod kind {
     /// An endpoint of a target, such as `http`.
     #[derive(Debug)]
     pub enum Endpoint {}
+    /// A label of a target, which queries may name.
+    #[derive(Debug)]
+    pub enum Label {}
+    /// A login of the observer, which addresses of databases name.
+    #[derive(Debug)]
+    pub enum Login {}
     /// An incident in somebody's tracker.
     #[derive(Debug)]
     pub enum Incident {}
@@ -255,6 +261,12 @@ pub mod kind {
     }
     impl Kind for Endpoint {
         const WHAT: &'static str = "endpoint name";
+    }
+    impl Kind for Label {
+        const WHAT: &'static str = "label name";
+    }
+    impl Kind for Login {
+        const WHAT: &'static str = "login name";
     }
     impl Kind for Incident {
         const WHAT: &'static str = "incident id";

@@ -80,6 +80,54 @@ pub struct Target {
     pub executor: Id<kind::Executor>,
     /// Where probes and readers find it.
     pub endpoints: BTreeMap<Id<kind::Endpoint>, Endpoint>,
+    /// What telemetry calls it, for the queries of the catalogue: `${label.NAME}`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<Id<kind::Label>, LabelValue>,
+}
+
+/// Longest value of a label, in bytes.
+pub const MAX_LABEL: usize = 256;
+/// Most labels of one target.
+pub const MAX_LABELS: usize = 32;
+
+/// The value of a label: 1 to [`MAX_LABEL`] bytes that can be printed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LabelValue(
+    // INVARIANT: as the type says; made only by `try_from`.
+    String,
+);
+
+/// A text that is not the value of a label.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected a label's value of 1 to {MAX_LABEL} printable bytes, got {0}")]
+pub struct LabelError(String);
+
+impl LabelValue {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for LabelValue {
+    type Error = LabelError;
+
+    fn try_from(text: String) -> Result<Self, LabelError> {
+        // A backslash is shown as two; it can be printed all the same.
+        let is_printable = crate::text::visible(&text).replace("\\\\", "\\") == text;
+        if text.is_empty() || text.len() > MAX_LABEL || !is_printable {
+            return Err(LabelError(crate::text::quoted(&text, 48)));
+        }
+        Ok(Self(text))
+    }
+}
+
+impl From<LabelValue> for String {
+    fn from(value: LabelValue) -> Self {
+        value.0
+    }
 }
 
 /// An address that a probe may ask, and the source that it belongs to. Independence of sources is the operator's word:
@@ -91,6 +139,10 @@ pub struct Endpoint {
     pub source: Id<kind::Source>,
     /// Where it is.
     pub at: Address,
+    /// The digest of the public key (`SubjectPublicKeyInfo`) that whoever answers there must prove to have. Then nobody else's word
+    /// counts: no authority, no name, no date. Only with `https://`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Digest>,
 }
 
 /// An address.
@@ -103,6 +155,77 @@ pub enum Address {
     Tcp(String),
     /// A unit of the local process supervisor.
     Unit(Id<kind::Target>),
+    /// A PostgreSQL database.
+    Postgres(DatabaseAddress),
+}
+
+/// Where a PostgreSQL database is, and as whom it is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseAddress {
+    /// Name or address of the machine.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The database.
+    pub database: String,
+    /// The name of a login that the observer has, and nobody else.
+    pub login: Id<kind::Login>,
+}
+
+/// Why nobody may ask an address. It is not shown: what is wrong with it may be a secret in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AddressFault {
+    /// Another scheme.
+    #[error("expected a URL that begins with `http://` or `https://` and names a host")]
+    Scheme,
+    /// A user or a password.
+    #[error("expected a URL without user and password: the inventory holds no secret")]
+    UserInfo,
+    /// A pin where no key is shown.
+    #[error("expected a `pin` only beside a URL that begins with `https://`")]
+    Pin,
+    /// A database without a name or a place.
+    #[error("expected a host, a port above 0, and a database's name of 1 to 63 bytes")]
+    Database,
+    /// What parsers read differently.
+    #[error("expected a URL without spaces, control characters and backslashes")]
+    Characters,
+}
+
+impl Endpoint {
+    /// Refuses an address that nobody may ask, and a pin that nothing is checked with.
+    pub fn check(&self) -> Result<(), AddressFault> {
+        self.at.check()?;
+        let is_tls = |url: &str| url.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://"));
+        let shows_key = matches!(&self.at, Address::Url(url) if is_tls(url));
+        if self.pin.is_some() && !shows_key { Err(AddressFault::Pin) } else { Ok(()) }
+    }
+}
+
+impl Address {
+    /// Refuses a URL that holds a secret, or that two parsers may read differently.
+    pub fn check(&self) -> Result<(), AddressFault> {
+        let url = match self {
+            Self::Url(url) => url,
+            Self::Postgres(DatabaseAddress { host, port, database, .. }) => {
+                let is_name = |text: &str| !text.is_empty() && !text.chars().any(char::is_control);
+                let is_sound = is_name(host) && *port > 0 && is_name(database) && database.len() <= 63;
+                return if is_sound { Ok(()) } else { Err(AddressFault::Database) };
+            }
+            Self::Tcp(_) | Self::Unit(_) => return Ok(()),
+        };
+        if url.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
+            return Err(AddressFault::Characters);
+        }
+        let lower = url.to_ascii_lowercase();
+        let rest = lower.strip_prefix("http://").or_else(|| lower.strip_prefix("https://"));
+        let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
+        if host.is_empty() {
+            return Err(AddressFault::Scheme);
+        }
+        if host.contains('@') { Err(AddressFault::UserInfo) } else { Ok(()) }
+    }
 }
 
 /// The inventory: services and targets, checked against each other.
@@ -158,6 +281,24 @@ pub enum InventoryError {
         /// What it names.
         of: Id<kind::Service>,
     },
+    /// An address that nobody may ask.
+    #[error("endpoint `{endpoint}` of target `{target}`: {fault}")]
+    Address {
+        /// The target.
+        target: Id<kind::Target>,
+        /// Its endpoint.
+        endpoint: Id<kind::Endpoint>,
+        /// What is wrong with it.
+        fault: AddressFault,
+    },
+    /// Too many labels.
+    #[error("target `{target}`: expected at most {MAX_LABELS} labels, got {got}")]
+    Labels {
+        /// The target.
+        target: Id<kind::Target>,
+        /// How many it has.
+        got: usize,
+    },
     /// Too much.
     #[error("expected at most {MAX_INVENTORY} services and targets, got {0}")]
     Size(usize),
@@ -195,6 +336,15 @@ impl Inventory {
                     target: target.id.clone(),
                     service: target.service.clone(),
                 });
+            }
+            if target.labels.len() > MAX_LABELS {
+                faults.push(InventoryError::Labels { target: target.id.clone(), got: target.labels.len() });
+            }
+            for (endpoint, it) in &target.endpoints {
+                if let Err(fault) = it.check() {
+                    let (target, endpoint) = (target.id.clone(), endpoint.clone());
+                    faults.push(InventoryError::Address { target, endpoint, fault });
+                }
             }
             if let Some(old) = inventory.targets.insert(target.id.clone(), target) {
                 faults.push(InventoryError::DuplicateTarget(old.id));

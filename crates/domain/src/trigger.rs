@@ -4,6 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub mod alerts;
+pub mod check;
+pub mod promql;
+pub mod template;
+pub mod values;
+
+pub use alerts::{AlertExpect, AlertMatcher, AlertmanagerCheck};
+pub use check::{
+    Check, CheckFault, Comparison, DEFAULT_STEP, HttpExpect, ProcessExpect, PromqlCheck, TcpExpect,
+};
+pub use promql::Promql;
+pub use template::{Param, QueryFault, Subject};
+pub use values::{Expected, HttpJsonCheck, JsonPath, Scalar, SqlCheck};
+
 use crate::{Digest, Id, Millis, Timestamp, digest::DigestError, id::kind, signature::Signature};
 
 /// Most probes in one condition.
@@ -39,101 +53,6 @@ pub struct Probe {
     pub check: Check,
 }
 
-/// What a probe asks.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Check {
-    /// A GET of the endpoint's URL.
-    Http {
-        /// What must be seen.
-        expect: HttpExpect,
-    },
-    /// A TCP connection to the endpoint's address.
-    Tcp {
-        /// What must be seen.
-        expect: TcpExpect,
-    },
-    /// The operating system's view of a supervised process.
-    Process {
-        /// What must be seen.
-        expect: ProcessExpect,
-    },
-    /// One sample of a Prometheus text exposition at the endpoint's URL.
-    Prometheus {
-        /// Metric name.
-        metric: String,
-        /// Labels that the sample must carry; `${target}` stands for the target's id and nothing else is replaced.
-        #[serde(default)]
-        labels: BTreeMap<String, String>,
-        /// How the value is compared.
-        is: Comparison,
-        /// A sample with an older time stamp is stale; a sample without one counts as taken now.
-        max_age_ms: Millis,
-    },
-}
-
-/// What an HTTP probe must see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HttpExpect {
-    /// No answer within the time limit although the port takes connections. A refused connection is not that: what is down
-    /// does not hang.
-    Unanswered,
-    /// A 2xx answer.
-    Ok,
-    /// A 5xx answer.
-    ServerError,
-}
-
-/// What a TCP probe must see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TcpExpect {
-    /// The port takes connections.
-    Open,
-    /// The port refuses connections.
-    Refused,
-}
-
-/// What a process probe must see.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProcessExpect {
-    /// It runs.
-    Running,
-    /// It does not.
-    NotRunning,
-    /// It runs and its resident memory is above so many bytes.
-    RssAbove(u64),
-    /// It runs and its resident memory is at most so many bytes.
-    RssAtMost(u64),
-}
-
-/// A comparison with a finite number.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Comparison {
-    /// Above.
-    Above(f64),
-    /// Below.
-    Below(f64),
-    /// Exactly equal.
-    Equals(f64),
-}
-
-impl Comparison {
-    /// Whether a value satisfies the comparison; none when the value is not a number.
-    #[must_use]
-    pub fn holds(self, value: f64) -> Option<bool> {
-        #[allow(clippy::float_cmp, reason = "`equals` means equal: meant for flags such as 0 and 1")]
-        (!value.is_nan()).then_some(match self {
-            Self::Above(limit) => value > limit,
-            Self::Below(limit) => value < limit,
-            Self::Equals(limit) => value == limit,
-        })
-    }
-}
-
 /// What is wrong with a condition.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConditionFault {
@@ -151,9 +70,16 @@ pub enum ConditionFault {
     /// A time limit of nothing or of more than a minute.
     #[error("expected a probe time limit of 1 to 60000 ms, got {0}")]
     Timeout(Millis),
-    /// A comparison with something that is not a finite number.
-    #[error("expected a finite number to compare `{0}` with")]
-    NotFinite(String),
+    /// A probe that asks what cannot be asked.
+    #[error("probe {number}, of endpoint `{endpoint}`: {fault}")]
+    Check {
+        /// Which probe, counted from 1.
+        number: usize,
+        /// Its endpoint.
+        endpoint: Id<kind::Endpoint>,
+        /// What is wrong with it.
+        fault: CheckFault,
+    },
 }
 
 impl Condition {
@@ -166,16 +92,14 @@ impl Condition {
         if self.needs == 0 || usize::try_from(self.needs).map_or(true, |needs| needs > probes) {
             return Err(ConditionFault::Needs { needs: self.needs, probes });
         }
-        for probe in &self.probes {
+        for (number, probe) in (1..).zip(&self.probes) {
             if probe.timeout_ms.ms() == 0 || probe.timeout_ms > Millis::secs(60) {
                 return Err(ConditionFault::Timeout(probe.timeout_ms));
             }
-            if let Check::Prometheus { metric, is, .. } = &probe.check {
-                let (Comparison::Above(limit) | Comparison::Below(limit) | Comparison::Equals(limit)) = is;
-                if !limit.is_finite() {
-                    return Err(ConditionFault::NotFinite(metric.clone()));
-                }
-            }
+            probe.check.check().map_err(|fault| {
+                let endpoint = probe.endpoint.clone();
+                ConditionFault::Check { number, endpoint, fault }
+            })?;
         }
         Ok(())
     }
@@ -215,7 +139,21 @@ pub enum Why {
     NotANumber,
     /// The sample is older than allowed, or from the future.
     Stale,
-    /// The inventory has no such endpoint, or one of another kind.
+    /// The clocks of the observer and of the system that answers differ by more than allowed: nobody knows how old a sample is.
+    ClockSkew,
+    /// The answer says of itself that something is missing from it.
+    Partial,
+    /// The system that was asked refuses the question.
+    Rejected,
+    /// An answer, but not of a kind that can be compared: a histogram, a string, a range.
+    WrongType,
+    /// The login that would ask could change what it reads: nobody asks with it.
+    MayWrite,
+    /// An alert is there, and is silenced or inhibited.
+    Suppressed,
+    /// Over the time that is looked at, samples are missing.
+    Gap,
+    /// The inventory has no such endpoint, or one of another kind, or lacks a label that the question names.
     NoEndpoint,
     /// We could not measure (out of sockets, for instance): our fault, not the target's.
     OurFault,
@@ -419,13 +357,5 @@ mod tests {
         for needed in 1..=2 {
             assert_eq!(agree(needed, &readings).truth, Unknown);
         }
-    }
-
-    #[test]
-    fn nan_compares_to_nothing() {
-        for is in [Comparison::Above(0.0), Comparison::Below(0.0), Comparison::Equals(0.0)] {
-            assert_eq!(is.holds(f64::NAN), None);
-        }
-        assert_eq!(Comparison::Above(1.0).holds(f64::INFINITY), Some(true));
     }
 }

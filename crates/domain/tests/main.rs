@@ -29,6 +29,7 @@ mod suite {
     mod plans;
     mod properties;
     mod provenance;
+    mod queries;
     mod quorums;
     mod records;
     mod statements;

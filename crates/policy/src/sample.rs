@@ -180,6 +180,7 @@ pub(crate) fn inventory() -> Inventory {
         service: id(service),
         executor: id("process"),
         endpoints: BTreeMap::new(),
+        labels: BTreeMap::new(),
     };
     Inventory::new(
         vec![service("shop", "production"), service("shop-staging", "staging")],

@@ -34,6 +34,7 @@ pub(crate) fn holds(bytes: &[u8]) {
         service: choices.id(),
         executor: choices.one_of(&["process", "files"]).parse().unwrap(),
         endpoints: BTreeMap::new(),
+        labels: BTreeMap::new(),
     });
     loaded(&services, &targets, choices);
 }

@@ -11,6 +11,11 @@ use serde_json::{Map, Number, Value};
 /// A value in which no object has a name twice: of two, one reader takes the first and another the last.
 struct Strict(Value);
 
+/// Reads a value; none when it has a name twice, or has anything after it.
+pub(crate) fn value(bytes: &[u8]) -> Option<Value> {
+    serde_json::from_slice::<Strict>(bytes).ok().map(|Strict(value)| value)
+}
+
 /// Reads an object; none when it is something else, has a name twice, or has anything after it.
 pub(super) fn object(bytes: &[u8]) -> Option<Map<String, Value>> {
     match serde_json::from_slice::<Strict>(bytes) {

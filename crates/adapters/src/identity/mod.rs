@@ -10,7 +10,7 @@
 
 mod cache;
 mod issuer;
-mod json;
+pub(crate) mod json;
 mod jwks;
 mod jws;
 mod key;

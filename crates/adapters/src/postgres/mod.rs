@@ -3,6 +3,7 @@
 
 mod bounded;
 mod login;
+mod measure;
 mod scram;
 mod text;
 mod warrant;
@@ -21,6 +22,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use bounded::Bounded;
 pub(crate) use login::read_secret;
 pub use login::{Login, LoginError};
+pub(crate) use measure::{Cell, Unread};
 pub(crate) use scram::verifier;
 pub use text::{quote_identifier, quote_literal};
 pub use warrant::{CANCEL, TERMINATE};

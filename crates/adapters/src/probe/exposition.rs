@@ -119,7 +119,7 @@ fn split_name(text: &str, colons: bool) -> Option<(&str, &str)> {
 }
 
 /// A number as Go's `ParseFloat` reads it, without hexadecimal digits and underscores, which no exporter writes.
-fn number(word: &str) -> Option<f64> {
+pub(super) fn number(word: &str) -> Option<f64> {
     let plain = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | 'e' | 'E');
     let unsigned = word.strip_prefix(['+', '-']).unwrap_or(word);
     let named = ["inf", "infinity", "nan"].iter().any(|name| unsigned.eq_ignore_ascii_case(name));

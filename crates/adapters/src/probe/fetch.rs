@@ -2,8 +2,11 @@
 
 use std::{error::Error as _, io, net::SocketAddr, time::Duration};
 
-use reqwest::{Client, Response, StatusCode, Url, header, redirect, retry};
+use holdpoint_domain::Digest;
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode, Url, header, redirect, retry};
 use tokio::{net::TcpStream, time::timeout};
+
+use crate::tls;
 
 /// How long the question may take whether a port still takes connections, after an answer did not come.
 const SECOND_LOOK: Duration = Duration::from_millis(400);
@@ -12,7 +15,13 @@ const SECOND_LOOK: Duration = Duration::from_millis(400);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fetched {
     /// A whole answer.
-    Answer { status: StatusCode, body: Vec<u8>, open_metrics: bool },
+    Answer {
+        status: StatusCode,
+        body: Vec<u8>,
+        open_metrics: bool,
+        /// The answer's own clock, to the second.
+        date_ms: Option<i64>,
+    },
     /// The port takes connections, and no whole answer came within the limit.
     Unanswered,
     /// Not even a connection within the limit, though nobody refused it.
@@ -30,6 +39,15 @@ pub(super) enum Fetched {
 /// A client that neither follows redirects nor asks proxies nor keeps connections nor tries twice: each probe is one
 /// measurement of its own.
 pub(super) fn client() -> reqwest::Result<Client> {
+    builder().build()
+}
+
+/// As [`client`], for whoever has this key.
+pub(super) fn client_of(pin: Digest) -> Option<Client> {
+    builder().tls_backend_preconfigured(tls::by_key(pin).ok()?).https_only(true).build().ok()
+}
+
+fn builder() -> ClientBuilder {
     Client::builder()
         .redirect(redirect::Policy::none())
         .retry(retry::never())
@@ -38,23 +56,29 @@ pub(super) fn client() -> reqwest::Result<Client> {
         .pool_max_idle_per_host(0)
         .referer(false)
         .user_agent(concat!("holdpoint-observer/", env!("CARGO_PKG_VERSION")))
-        .build()
 }
 
 /// GETs `url`, with a body of at most `max_body` bytes, within `limit`.
 pub(super) async fn get(client: &Client, url: &str, limit: Duration, max_body: usize) -> Fetched {
-    let Some(url) = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https")) else {
-        return Fetched::OurFault;
-    };
-    match timeout(limit, whole_answer(client, url.clone(), max_body)).await {
+    let Some(url) = parse(url) else { return Fetched::OurFault };
+    // Version 0.0.4 of the text format: others have other units of time.
+    let request = client.get(url.clone()).header(header::ACCEPT, "text/plain;version=0.0.4, */*;q=0.1");
+    match timeout(limit, whole_answer(request, max_body)).await {
         Ok(fetched) => fetched,
         Err(_) => after_timeout(&url).await,
     }
 }
 
-async fn whole_answer(client: &Client, url: Url, max_body: usize) -> Fetched {
-    // Version 0.0.4 of the text format: others have other units of time.
-    let request = client.get(url).header(header::ACCEPT, "text/plain;version=0.0.4, */*;q=0.1");
+/// An address that may be asked. One with a user or a password in it is not: it would stand in the inventory for all to read.
+pub(super) fn parse(url: &str) -> Option<Url> {
+    let is_plain = |url: &Url| {
+        matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none()
+    };
+    Url::parse(url).ok().filter(is_plain)
+}
+
+/// Sends a request and reads its answer whole, with a body of at most `max_body` bytes. The time limit is the caller's.
+pub(super) async fn whole_answer(request: RequestBuilder, max_body: usize) -> Fetched {
     let response = match request.send().await {
         Ok(response) => response,
         Err(err) => return failure(&err),
@@ -64,8 +88,11 @@ async fn whole_answer(client: &Client, url: Url, max_body: usize) -> Fetched {
     let open_metrics = content_type.is_some_and(|value| {
         String::from_utf8_lossy(&value).to_ascii_lowercase().contains("application/openmetrics-text")
     });
+    let date = response.headers().get(header::DATE).and_then(|value| value.to_str().ok());
+    let date = date.and_then(|date| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok());
+    let date_ms = date.map(jiff::Timestamp::as_millisecond);
     match whole_body(response, max_body).await {
-        Ok(body) => Fetched::Answer { status, body, open_metrics },
+        Ok(body) => Fetched::Answer { status, body, open_metrics, date_ms },
         Err(fetched) => fetched,
     }
 }

@@ -22,10 +22,16 @@
 //! A process that is a zombie does not run. `rss_above` and `rss_at_most` do not hold for a process that does not run:
 //! both begin with "it runs and". A sample of Prometheus must be the only one that matches; a value that is not a number,
 //! a sample that is too old or more than five seconds from the future, and an exposition that does not parse to its last
-//! byte are indeterminate. Nothing of the measured system but numbers gets into a [`Reading`].
+//! byte are indeterminate. What the other checks must see, and what proves nothing to them, stands in docs/probes.md.
+//! Nothing of the measured system but numbers and the words of [`Why`] gets into a [`Reading`].
 
+mod alerts;
 mod exposition;
 mod fetch;
+mod json;
+mod promql;
+mod sql;
+mod vector;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -35,9 +41,10 @@ use holdpoint_app::port::{Clock, Prober};
 use holdpoint_domain::{
     Id, Millis, Timestamp,
     id::kind,
-    target::{Address, Target},
+    target::{Address, Endpoint},
     trigger::{
-        Check, Comparison, Condition, HttpExpect, Probe, ProcessExpect, Reading, TcpExpect, Truth, Why,
+        Check, Comparison, Condition, HttpExpect, Probe, ProcessExpect, Reading, Subject, TcpExpect, Truth,
+        Why,
     },
 };
 use reqwest::Client;
@@ -45,6 +52,7 @@ use tokio::{net::TcpStream, time::timeout};
 
 use crate::executor::process::UnitReader;
 use fetch::Fetched;
+pub use sql::{ProbeLogin, ProbeLogins};
 
 /// Largest answer of a health check.
 const MAX_HTTP_BODY: usize = 1024 * 1024;
@@ -59,6 +67,7 @@ const SLACK: Duration = Duration::from_millis(900);
 pub struct WorldProber {
     client: Client,
     units: Option<UnitReader>,
+    logins: ProbeLogins,
     clock: Arc<dyn Clock>,
 }
 
@@ -93,39 +102,79 @@ pub struct ProberError(#[from] reqwest::Error);
 impl WorldProber {
     /// A prober. Without a reader of units, probes of processes are indeterminate.
     pub fn new(clock: Arc<dyn Clock>, units: Option<UnitReader>) -> Result<Self, ProberError> {
-        Ok(Self { client: fetch::client()?, units, clock })
+        Ok(Self { client: fetch::client()?, units, logins: ProbeLogins::new(), clock })
+    }
+
+    /// The same, with logins for databases. Without them, probes of databases are indeterminate.
+    #[must_use]
+    pub fn with_logins(self, logins: ProbeLogins) -> Self {
+        Self { logins, ..self }
     }
 
     /// One reading a probe. Always there: an endpoint's name is a source's name as well, by the grammar of ids.
-    async fn read(&self, probe: &Probe, target: &Target) -> Option<Reading> {
-        let Some(endpoint) = target.endpoints.get(&probe.endpoint) else {
+    async fn read(&self, probe: &Probe, subject: Subject<'_>) -> Option<Reading> {
+        let Some(endpoint) = subject.target.endpoints.get(&probe.endpoint) else {
             // A source of its own, so that it counts as one that says nothing.
             let source = Id::parse(probe.endpoint.as_str()).ok()?;
             return Some(reading(probe, source, Finding::unknown(Why::NoEndpoint)));
         };
         let limit = Duration::from_millis(probe.timeout_ms.ms());
-        let asked = self.ask(&probe.check, &endpoint.at, limit, &target.id);
+        let asked = self.ask(&probe.check, endpoint, limit, subject);
         // Each way of asking has its own limit; this one is for what nobody thought of.
         let finding = timeout(limit.saturating_add(SLACK), asked).await;
         Some(reading(probe, endpoint.source.clone(), finding.unwrap_or(Finding::unknown(Why::TimedOut))))
     }
 
-    async fn ask(&self, check: &Check, at: &Address, limit: Duration, target: &Id<kind::Target>) -> Finding {
-        match (check, at) {
+    async fn ask(
+        &self,
+        check: &Check,
+        endpoint: &Endpoint,
+        limit: Duration,
+        subject: Subject<'_>,
+    ) -> Finding {
+        let client = match endpoint.pin {
+            None => Some(self.client.clone()),
+            Some(pin) => fetch::client_of(pin),
+        };
+        let Some(client) = &client else { return Finding::unknown(Why::OurFault) };
+        match (check, &endpoint.at) {
             (Check::Http { expect }, Address::Url(url)) => {
-                http(*expect, &fetch::get(&self.client, url, limit, MAX_HTTP_BODY).await)
+                http(*expect, &fetch::get(client, url, limit, MAX_HTTP_BODY).await)
             }
             (Check::Tcp { expect }, Address::Tcp(address)) => tcp(*expect, address, limit).await,
             (Check::Process { expect }, Address::Unit(unit)) => self.process(expect, unit, limit).await,
             (Check::Prometheus { metric, labels, is, max_age_ms }, Address::Url(url)) => {
-                let fetched = fetch::get(&self.client, url, limit, MAX_EXPOSITION).await;
+                let fetched = fetch::get(client, url, limit, MAX_EXPOSITION).await;
                 // The time after the answer: an answer that took long is an older one.
                 let sample = Sample { metric, labels, is: *is, max_age: *max_age_ms, now: self.clock.now() };
-                sample.find(fetched, target)
+                sample.find(fetched, &subject.target.id)
+            }
+            (Check::Promql(check), Address::Url(url)) => {
+                let asked = promql::Asked { client, clock: self.clock.as_ref(), check, subject };
+                timeout(limit, asked.at(url)).await.unwrap_or(Finding::unknown(Why::TimedOut))
+            }
+            (Check::Alertmanager(check), Address::Url(url)) => {
+                let asked = alerts::Asked { client, clock: self.clock.as_ref(), check, subject };
+                timeout(limit, asked.at(url)).await.unwrap_or(Finding::unknown(Why::TimedOut))
+            }
+            (Check::HttpJson(check), Address::Url(url)) => {
+                let asked = json::value(client, check, url);
+                timeout(limit, asked).await.unwrap_or(Finding::unknown(Why::TimedOut))
+            }
+            (Check::Sql(check), Address::Postgres(database)) => {
+                let asked = sql::value(&self.logins, check, subject, database, limit);
+                timeout(limit, asked).await.unwrap_or(Finding::unknown(Why::TimedOut))
             }
             (
-                Check::Http { .. } | Check::Tcp { .. } | Check::Process { .. } | Check::Prometheus { .. },
-                Address::Url(_) | Address::Tcp(_) | Address::Unit(_),
+                Check::Http { .. }
+                | Check::Tcp { .. }
+                | Check::Process { .. }
+                | Check::Prometheus { .. }
+                | Check::Promql(_)
+                | Check::Alertmanager(_)
+                | Check::HttpJson(_)
+                | Check::Sql(_),
+                Address::Url(_) | Address::Tcp(_) | Address::Unit(_) | Address::Postgres(_),
             ) => Finding::unknown(Why::NoEndpoint),
         }
     }
@@ -159,8 +208,8 @@ impl WorldProber {
 
 #[async_trait]
 impl Prober for WorldProber {
-    async fn measure(&self, condition: &Condition, target: &Target) -> Vec<Reading> {
-        join_all(condition.probes.iter().map(|probe| self.read(probe, target)))
+    async fn measure(&self, condition: &Condition, subject: Subject<'_>) -> Vec<Reading> {
+        join_all(condition.probes.iter().map(|probe| self.read(probe, subject)))
             .await
             .into_iter()
             .flatten()
@@ -254,7 +303,7 @@ struct Sample<'a> {
 impl Sample<'_> {
     fn find(&self, fetched: Fetched, target: &Id<kind::Target>) -> Finding {
         let body = match fetched {
-            Fetched::Answer { status, body, open_metrics: false } if status.is_success() => body,
+            Fetched::Answer { status, body, open_metrics: false, .. } if status.is_success() => body,
             // OpenMetrics counts its time stamps in seconds: read as milliseconds they would be lies.
             Fetched::Answer { status, .. } if status.is_success() => return Finding::unknown(Why::Garbage),
             Fetched::Answer { .. } | Fetched::Broken => return Finding::unknown(Why::Broken),

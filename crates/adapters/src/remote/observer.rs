@@ -9,7 +9,7 @@ use holdpoint_domain::{
     action::Action,
     signature::{PublicKey, Purpose, Signature},
     target::Target,
-    trigger::{Condition, Reading, SignedEvidence, agree},
+    trigger::{Condition, Reading, SignedEvidence, Subject, agree},
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -73,8 +73,8 @@ impl RemoteObserver {
 
 #[async_trait]
 impl Prober for RemoteObserver {
-    async fn measure(&self, condition: &Condition, target: &Target) -> Vec<Reading> {
-        match self.evidence(condition, target).await {
+    async fn measure(&self, condition: &Condition, subject: Subject<'_>) -> Vec<Reading> {
+        match self.evidence(condition, subject.target).await {
             Ok(signed) => signed.evidence.readings,
             Err(err) => {
                 tracing::warn!("the observer did not measure: {err}");

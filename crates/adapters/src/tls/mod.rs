@@ -21,7 +21,7 @@ pub use ca::{CaError, DevCa, Made};
 pub use ends::{EndError, Peer, client, client_config, peer_of, server_config};
 pub use feed::FeedError;
 pub use live::{LiveSvid, LoadError, SvidFiles};
-pub(crate) use pinned::pinned;
+pub(crate) use pinned::{by_key, pinned};
 pub use spiffe::SpiffeId;
 pub use svid::SvidError;
 pub use verify::Peers;

@@ -127,7 +127,13 @@ impl Stage {
 }
 
 fn target(name: &str, executor: &str) -> Target {
-    Target { id: id(name), service: id("web"), executor: id(executor), endpoints: [].into() }
+    Target {
+        id: id(name),
+        service: id("web"),
+        executor: id(executor),
+        endpoints: [].into(),
+        labels: [].into(),
+    }
 }
 
 fn acted(epoch: u64, phase: ActedPhase) -> Option<(u64, ActedPhase)> {

@@ -158,14 +158,24 @@ impl Stage {
             params: params.iter().map(|(name, value)| (id(name), value.clone())).collect(),
             undo: entry.undo,
         };
-        let target =
-            Target { id: id(target), service: id("web"), executor: id(self.name), endpoints: [].into() };
+        let target = Target {
+            id: id(target),
+            service: id("web"),
+            executor: id(self.name),
+            endpoints: [].into(),
+            labels: [].into(),
+        };
         self.observer.preview(entry, &target, &step).await.unwrap().unwrap()
     }
 
     pub(crate) async fn try_observe(&self, action: &str, target: &str) -> Result<Observation, ObserveError> {
-        let target =
-            Target { id: id(target), service: id("web"), executor: id(self.name), endpoints: [].into() };
+        let target = Target {
+            id: id(target),
+            service: id("web"),
+            executor: id(self.name),
+            endpoints: [].into(),
+            labels: [].into(),
+        };
         self.observer.observe(self.catalogue.action(&id(action)).unwrap(), &target).await
     }
 

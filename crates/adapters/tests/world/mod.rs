@@ -29,5 +29,6 @@ mod server;
 mod supervise;
 mod support;
 mod system;
+mod telemetry;
 mod tls;
 mod workload_api;

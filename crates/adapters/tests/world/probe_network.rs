@@ -8,8 +8,8 @@ use std::{
 use holdpoint_adapters::probe::WorldProber;
 use holdpoint_app::port::Prober as _;
 use holdpoint_domain::{
-    target::{Address, Endpoint, Target},
-    trigger::{Check, Condition, HttpExpect, Probe, Reading, TcpExpect, Truth, Why, agree},
+    target::{Address, Criticality, Endpoint, Service, Target},
+    trigger::{Check, Condition, HttpExpect, Probe, Reading, Subject, TcpExpect, Truth, Why, agree},
 };
 
 use super::{
@@ -25,13 +25,14 @@ pub(crate) fn prober() -> &'static WorldProber {
 
 pub(crate) fn target(endpoints: &[(&str, &str, Address)]) -> Target {
     let endpoint = |(name, source, at): &(&str, &str, Address)| {
-        (id(name), Endpoint { source: id(source), at: at.clone() })
+        (id(name), Endpoint { source: id(source), at: at.clone(), pin: None })
     };
     Target {
         id: id("web-1"),
         service: id("web"),
         executor: id("process"),
         endpoints: endpoints.iter().map(endpoint).collect(),
+        labels: [].into(),
     }
 }
 
@@ -43,11 +44,32 @@ pub(crate) fn probe(endpoint: &str, timeout_ms: u64, check: Check) -> Probe {
     Probe { endpoint: id(endpoint), timeout_ms: millis(timeout_ms), check }
 }
 
+/// The service of the targets here.
+pub(crate) fn service() -> Service {
+    Service {
+        id: id("web"),
+        environment: id("production"),
+        owner: id("web-team"),
+        criticality: Criticality::Medium,
+        data_classes: [].into(),
+        data_domain: None,
+        backup_of: [].into(),
+        stateless: true,
+        depends_on: [].into(),
+        dependents: [].into(),
+    }
+}
+
+/// What a prober reads of a target.
+pub(crate) async fn measure(prober: &WorldProber, condition: &Condition, target: &Target) -> Vec<Reading> {
+    prober.measure(condition, Subject { target, service: &service() }).await
+}
+
 /// One probe of one address.
 pub(crate) async fn read(check: Check, at: Address, timeout_ms: u64) -> Reading {
     let (condition, target) = (condition(1, vec![probe("e", timeout_ms, check)]), target(&[("e", "s", at)]));
     let begun = Instant::now();
-    let mut readings = prober().measure(&condition, &target).await;
+    let mut readings = measure(prober(), &condition, &target).await;
     assert!(begun.elapsed() < Duration::from_millis(timeout_ms + 1000), "took {:?}", begun.elapsed());
     assert_eq!(readings.len(), 1);
     readings.remove(0)
@@ -64,7 +86,7 @@ async fn http(url: &str, limit_ms: u64) -> ([Truth; 3], Why) {
     let probes = [HttpExpect::Unanswered, HttpExpect::Ok, HttpExpect::ServerError].map(ask);
     let target = target(&[("e", "s", Address::Url(url.to_owned()))]);
     let begun = Instant::now();
-    let readings = prober().measure(&condition(1, probes.into()), &target).await;
+    let readings = measure(prober(), &condition(1, probes.into()), &target).await;
     assert!(begun.elapsed() < Duration::from_millis(limit_ms + 1000), "{url}: took {:?}", begun.elapsed());
     let why = readings[0].why;
     for reading in &readings {
@@ -224,7 +246,7 @@ async fn an_endpoint_of_another_kind_or_none_is_no_endpoint() {
         assert_eq!((reading.truth, reading.why), (Unknown, Why::NoEndpoint), "{check:?} at {at:?}");
     }
     let condition = condition(1, vec![probe("absent", 1000, http)]);
-    let readings = prober().measure(&condition, &target(&[])).await;
+    let readings = measure(prober(), &condition, &target(&[])).await;
     assert_eq!(readings.len(), 1);
     assert_eq!((readings[0].truth, readings[0].why), (Unknown, Why::NoEndpoint));
     assert_eq!(server.taken(), 0);
@@ -241,24 +263,24 @@ async fn n_of_m_at_once() {
         ("d", "first", url(&up)),
     ]);
     let hung_at = |endpoint: &str| probe(endpoint, 500, Check::Http { expect: HttpExpect::Unanswered });
-    let measure = async |needs: u32, endpoints: &[&str]| {
+    let truth = async |needs: u32, endpoints: &[&str]| {
         let condition = condition(needs, endpoints.iter().map(|endpoint| hung_at(endpoint)).collect());
-        let readings = prober().measure(&condition, &target).await;
+        let readings = measure(prober(), &condition, &target).await;
         let asked: Vec<_> = readings.iter().map(|reading| reading.endpoint.as_str()).collect();
         assert_eq!(asked, endpoints, "one reading a probe, in their order");
         agree(needs, &readings).truth
     };
-    assert_eq!(measure(2, &["a", "b"]).await, Yes);
-    assert_eq!(measure(2, &["a", "b", "c"]).await, Yes);
-    assert_eq!(measure(2, &["a", "c"]).await, Unknown);
-    assert_eq!(measure(1, &["c"]).await, No);
+    assert_eq!(truth(2, &["a", "b"]).await, Yes);
+    assert_eq!(truth(2, &["a", "b", "c"]).await, Yes);
+    assert_eq!(truth(2, &["a", "c"]).await, Unknown);
+    assert_eq!(truth(1, &["c"]).await, No);
     // One source that contradicts itself counts as none.
-    assert_eq!(measure(2, &["a", "b", "d"]).await, Unknown);
-    assert_eq!(measure(2, &["a", "absent"]).await, Unknown);
+    assert_eq!(truth(2, &["a", "b", "d"]).await, Unknown);
+    assert_eq!(truth(2, &["a", "absent"]).await, Unknown);
 
     // Sixteen probes that hang take as long as one.
     let begun = Instant::now();
     let sixteen = condition(1, vec![hung_at("a"); 16]);
-    assert_eq!(prober().measure(&sixteen, &target).await.len(), 16);
+    assert_eq!(measure(prober(), &sixteen, &target).await.len(), 16);
     assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
 }

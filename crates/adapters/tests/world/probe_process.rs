@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use holdpoint_adapters::{executor::process::Supervisor, probe::WorldProber};
-use holdpoint_app::port::Prober as _;
 use holdpoint_domain::{
     target::Address,
     trigger::{Check, ProcessExpect, Reading, Truth, Why},
 };
 
 use super::{
-    probe_network::{condition, probe, prober, target},
+    probe_network::{condition, measure, probe, prober, target},
     supervise::{Yard, exists, kill, pid, sleeper},
     support::{StoppedClock, id, wait_until},
 };
@@ -18,7 +17,7 @@ use super::{
 async fn read(prober: &WorldProber, unit: &str, expect: ProcessExpect) -> Reading {
     let condition = condition(1, vec![probe("unit", 2000, Check::Process { expect })]);
     let target = target(&[("unit", "os", Address::Unit(id(unit)))]);
-    prober.measure(&condition, &target).await.remove(0)
+    measure(prober, &condition, &target).await.remove(0)
 }
 
 #[tokio::test]

@@ -49,6 +49,22 @@ impl Server {
         Self::answer(format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
     }
 
+    /// Answers each request, by its head and body, with what is said of it then.
+    pub(crate) fn respond(answer: impl Fn(&str, &str) -> String + Send + Sync + 'static) -> Self {
+        Self::start(move |mut stream| {
+            let head = String::from_utf8_lossy(&read_head(&mut stream)).into_owned();
+            let length = head.lines().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().unwrap())
+            });
+            let mut body = vec![0; length.unwrap_or(0)];
+            let _ = stream.read_exact(&mut body);
+            let _ = stream.write_all(answer(&head, &String::from_utf8_lossy(&body)).as_bytes());
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let _ = stream.read_to_end(&mut Vec::new());
+        })
+    }
+
     /// Takes connections and never says a word.
     pub(crate) fn hang() -> Self {
         Self::start(|mut stream| {
@@ -112,10 +128,11 @@ pub(crate) async fn full_queue() -> (tokio::net::TcpListener, Vec<TcpStream>) {
     (listener, tokio::task::spawn_blocking(fill).await.unwrap())
 }
 
-fn read_head(stream: &mut TcpStream) {
+fn read_head(stream: &mut TcpStream) -> Vec<u8> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read == 1) {
         head.push(byte[0]);
     }
+    head
 }

@@ -231,11 +231,13 @@ fn service(name: &str, criticality: Criticality, stateless: bool) -> Service {
 }
 
 fn target(name: &str, service: &str) -> Target {
-    let endpoint = |source: &str| Endpoint { source: id(source), at: Address::Tcp("fake:1".to_owned()) };
+    let endpoint =
+        |source: &str| Endpoint { source: id(source), at: Address::Tcp("fake:1".to_owned()), pin: None };
     Target {
         id: id(name),
         service: id(service),
         executor: id(EXECUTOR),
         endpoints: [(id("http"), endpoint("blackbox")), (id("metrics"), endpoint("exporter"))].into(),
+        labels: [].into(),
     }
 }

@@ -14,7 +14,7 @@ use holdpoint_domain::{
     proof::Credentials,
     signature::PublicKey,
     target::Target,
-    trigger::{Condition, Reading, Truth, Why},
+    trigger::{Condition, Reading, Subject, Truth, Why},
 };
 use holdpoint_ledger::VerifierKey;
 
@@ -383,7 +383,8 @@ impl Thing {
 
 #[async_trait]
 impl Prober for FakeWorld {
-    async fn measure(&self, condition: &Condition, target: &Target) -> Vec<Reading> {
+    async fn measure(&self, condition: &Condition, subject: Subject<'_>) -> Vec<Reading> {
+        let target = subject.target;
         yield_now().await;
         let state = self.state();
         self.clock.advance(state.measuring_takes);

@@ -11,7 +11,7 @@ use holdpoint_domain::{
     plan::{Plan, Step},
     signature::{PublicKey, Signature},
     target::Target,
-    trigger::{Condition, Reading, SignedEvidence},
+    trigger::{Condition, Reading, SignedEvidence, Subject},
 };
 
 use crate::receipt::Receipt;
@@ -52,7 +52,7 @@ pub trait Signer: Send + Sync {
 pub trait Prober: Send + Sync {
     /// Asks every probe of a condition on a target, at once. Never fails: what cannot be measured is an indeterminate
     /// reading. Read-only and safe to repeat. Returns within the longest time limit of the probes, plus a second.
-    async fn measure(&self, condition: &Condition, target: &Target) -> Vec<Reading>;
+    async fn measure(&self, condition: &Condition, subject: Subject<'_>) -> Vec<Reading>;
 
     /// The same, signed by whoever measured. None where the measuring is done in this process, whose own key then signs.
     async fn signed(

@@ -15,7 +15,8 @@ use holdpoint_domain::{
     quorum::Quorum,
     time::MAX_MS,
     trigger::{
-        Check, Comparison, Condition, ConditionFault, HttpExpect, MAX_PROBES, Probe, ProcessExpect, TcpExpect,
+        Check, CheckFault, Comparison, Condition, ConditionFault, HttpExpect, MAX_PROBES, Probe,
+        ProcessExpect, TcpExpect,
     },
 };
 
@@ -305,7 +306,9 @@ fn conditions_that_cannot_be_decided_are_refused() {
         for is in [Comparison::Above(limit), Comparison::Below(limit), Comparison::Equals(limit)] {
             let mut condition = condition("c");
             condition.probes.push(probe(500, prometheus(is)));
-            assert_eq!(condition.check(), Err(ConditionFault::NotFinite("up".into())), "{is:?}");
+            let fault = CheckFault::NotFinite("up".into());
+            let fault = ConditionFault::Check { number: 4, endpoint: id("http"), fault };
+            assert_eq!(condition.check(), Err(fault), "{is:?}");
         }
     }
     let mut finite = condition("c");

@@ -8,7 +8,10 @@ use holdpoint_domain::{
     agent::{Agent, Build, Person, Registry, RegistryError},
     blast::radius,
     change::{ChangeError, approvals_needed},
-    target::{Criticality, Inventory, InventoryError, MAX_INVENTORY, Service, Target},
+    target::{
+        Address, AddressFault, Criticality, Endpoint, Inventory, InventoryError, LabelValue, MAX_INVENTORY,
+        MAX_LABELS, Service, Target,
+    },
 };
 use proptest::{collection::vec, prelude::*};
 
@@ -30,7 +33,13 @@ fn service(name: &str, depends_on: &[&str]) -> Service {
 }
 
 fn target(name: &str, service: &str) -> Target {
-    Target { id: id(name), service: id(service), executor: id("process"), endpoints: BTreeMap::new() }
+    Target {
+        id: id(name),
+        service: id(service),
+        executor: id("process"),
+        endpoints: BTreeMap::new(),
+        labels: BTreeMap::new(),
+    }
 }
 
 fn agent(name: &str, owner: &str) -> Agent {
@@ -62,14 +71,23 @@ fn all_faults_of_an_inventory_are_reported_together() {
     let services =
         vec![service("api", &["db", "api"]), service("web", &["cache"]), service("web", &[]), dump];
     let targets = vec![target("api-1", "api"), target("api-1", "api"), target("db-1", "db")];
+    let mut odd = target("odd-1", "api");
+    let secret = Address::Url("http://user:word@host".into());
+    odd.endpoints = BTreeMap::from([(id("health"), Endpoint { source: id("s"), at: secret, pin: None })]);
+    let value = LabelValue::try_from("v".to_owned()).unwrap();
+    odd.labels = (0..=MAX_LABELS).map(|number| (id(&format!("l{number}")), value.clone())).collect();
+    let targets = [targets, vec![odd]].concat();
     let mut faults = Inventory::new(services, targets).unwrap_err();
     faults.sort_by_key(ToString::to_string);
+    let fault = AddressFault::UserInfo;
     let expected = [
+        InventoryError::Address { target: id("odd-1"), endpoint: id("health"), fault },
         InventoryError::UnknownDependency { service: id("api"), on: id("db") },
         InventoryError::UnknownOriginal { service: id("dump"), of: id("orders") },
         InventoryError::DuplicateService(id("web")),
         InventoryError::DuplicateTarget(id("api-1")),
         InventoryError::UnknownService { target: id("db-1"), service: id("db") },
+        InventoryError::Labels { target: id("odd-1"), got: MAX_LABELS + 1 },
     ];
     for (fault, expected) in faults.iter().zip(&expected) {
         assert_eq!(fault, expected);
@@ -79,7 +97,9 @@ fn all_faults_of_an_inventory_are_reported_together() {
             | InventoryError::DuplicateTarget(_)
             | InventoryError::UnknownService { .. }
             | InventoryError::UnknownDependency { .. }
-            | InventoryError::UnknownOriginal { .. } => {}
+            | InventoryError::UnknownOriginal { .. }
+            | InventoryError::Address { .. }
+            | InventoryError::Labels { .. } => {}
             InventoryError::Size(_) => panic!("{fault}"),
         }
     }

@@ -318,6 +318,12 @@ fn condition_lines(condition: &Condition) -> Vec<String> {
             Check::Tcp { expect } => format!("tcp {}", word(expect)),
             Check::Process { expect } => format!("process {}", word(expect)),
             Check::Prometheus { metric, is, .. } => format!("metric {} {}", plain(metric), word(is)),
+            Check::Promql(check) => format!("promql {} {}", plain(&check.query), word(&check.is)),
+            Check::HttpJson(check) => format!("json {} {}", plain(&check.path), word(&check.is)),
+            Check::Sql(check) => format!("sql {} {}", plain(&check.statement), word(&check.is)),
+            Check::Alertmanager(check) => {
+                format!("alerts {} {}", plain(&check.matchers.join(",")), word(&check.expect))
+            }
         };
         line("  probe", format_args!("{}: {check}, within {}", probe.endpoint, ms(probe.timeout_ms)))
     }));

@@ -9,17 +9,18 @@ use std::{
     sync::Arc,
 };
 
+use holdpoint_adapters::probe::ProbeLogins;
 use holdpoint_app::port::Document;
 use holdpoint_domain::{
     Digest, Id,
-    action::{Action, Catalogue},
+    action::{Action, Catalogue, CatalogueError},
     agent::{Agent, Person, Registry},
     change::Control,
     id::kind,
     limits::{Limits, LimitsSpec},
     passkey::Passkey,
     target::{Address, Inventory, Service, Target},
-    trigger::{Check, Condition, endpoints},
+    trigger::{Condition, endpoints},
 };
 use holdpoint_policy::{Bundle, Schema, Source, Warning};
 use serde::{Deserialize, Serialize};
@@ -238,8 +239,10 @@ fn file<T: serde::de::DeserializeOwned>(document: &Document, name: &Path) -> Res
 
 fn catalogue(document: &Document) -> Result<Catalogue, ConfigError> {
     let (mut actions, mut conditions, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+    let mut files = BTreeMap::new();
     for (name, text) in &document.files {
         if let Some(file) = noted(parse_text::<CatalogueFile>(name, text), &mut faults) {
+            files.extend(file.conditions.iter().map(|condition| (condition.id.clone(), name.as_str())));
             actions.extend(file.actions);
             conditions.extend(file.conditions);
         }
@@ -247,7 +250,26 @@ fn catalogue(document: &Document) -> Result<Catalogue, ConfigError> {
     if !faults.is_empty() {
         return Err(ConfigError(faults));
     }
-    Catalogue::new(actions, conditions).map_err(|errors| all("catalogue", &errors))
+    // Whoever wrote a query wants to know where.
+    let file_of = |err: &CatalogueError| match err {
+        CatalogueError::Condition { condition, .. } => files.get(condition).copied(),
+        CatalogueError::DuplicateAction(_)
+        | CatalogueError::DuplicateCondition(_)
+        | CatalogueError::UnknownCondition { .. }
+        | CatalogueError::NoTrigger(_)
+        | CatalogueError::BelowGuardrail { .. }
+        | CatalogueError::ApprovalsUnasked { .. }
+        | CatalogueError::ReadOnlyMismatch(_)
+        | CatalogueError::EmptyParam { .. }
+        | CatalogueError::Time { .. }
+        | CatalogueError::Guards { .. }
+        | CatalogueError::Size(_) => None,
+    };
+    let in_file = |err: &CatalogueError| match file_of(err) {
+        Some(name) => format!("catalogue: {name}: {err}"),
+        None => format!("catalogue: {err}"),
+    };
+    Catalogue::new(actions, conditions).map_err(|errors| ConfigError(errors.iter().map(in_file).collect()))
 }
 
 /// The catalogue of a role's own files.
@@ -344,45 +366,72 @@ fn all<E: std::fmt::Display>(what: &str, errors: &[E]) -> ConfigError {
     ConfigError(errors.iter().map(|err| format!("{what}: {err}")).collect())
 }
 
-/// Conditions that could never be measured on the targets they are for: an endpoint is missing, or of another kind. Worth a
-/// word at start-up, because such a plan is deferred for ever.
+/// Conditions that could never be measured on the targets they are for: an endpoint or a label is missing, or an endpoint is of another
+/// kind. Worth a word at start-up, because such a plan is deferred for ever.
 pub(crate) fn unmeasurable(inputs: &Inputs) -> Vec<String> {
-    let mut found = Vec::new();
+    let mut found = BTreeSet::new();
     for target in inputs.inventory.targets() {
-        let actions = inputs.catalogue.actions().filter(|action| action.executor == target.executor);
-        let verified =
-            actions.filter_map(|action| inputs.catalogue.condition(&action.verify).map(|it| (action, it)));
-        for (action, condition) in verified {
-            let missing = endpoints(condition).into_iter().find(|name| !target.endpoints.contains_key(*name));
-            if let Some(endpoint) = missing {
-                found.push(format!(
-                    "target `{}` has no endpoint `{endpoint}`, so action `{}` could never be verified on it",
-                    target.id, action.id
-                ));
-            }
-            for probe in &condition.probes {
-                let fits = target.endpoints.get(&probe.endpoint).is_none_or(|endpoint| {
-                    matches!(
-                        (&probe.check, &endpoint.at),
-                        (Check::Http { .. } | Check::Prometheus { .. }, Address::Url(_))
-                            | (Check::Tcp { .. }, Address::Tcp(_))
-                            | (Check::Process { .. }, Address::Unit(_))
+        for action in inputs.catalogue.actions().filter(|action| action.executor == target.executor) {
+            if let Some(condition) = inputs.catalogue.condition(&action.verify) {
+                let missing =
+                    endpoints(condition).into_iter().find(|name| !target.endpoints.contains_key(*name));
+                found.extend(missing.map(|endpoint| {
+                    format!(
+                        "target `{}` has no endpoint `{endpoint}`, so action `{}` could never be verified on it",
+                        target.id, action.id
                     )
-                });
-                if !fits {
-                    found.push(format!(
-                        "endpoint `{}` of target `{}` is of another kind than condition `{}` asks",
-                        probe.endpoint, target.id, condition.id
-                    ));
-                }
+                }));
+            }
+            let named = action.triggers.iter().chain([&action.verify]).chain(&action.guards);
+            let conditions = named.filter_map(|name| inputs.catalogue.condition(name));
+            found.extend(conditions.flat_map(|condition| misfits(target, condition)));
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// Databases of the inventory that no probe can log in to.
+pub(crate) fn without_login(inventory: &Inventory, logins: &ProbeLogins) -> Vec<String> {
+    let mut found = Vec::new();
+    for target in inventory.targets() {
+        for (name, endpoint) in &target.endpoints {
+            if let Address::Postgres(database) = &endpoint.at
+                && !logins.contains_key(&database.login)
+            {
+                found.push(format!(
+                    "endpoint `{name}` of target `{}` names login `{}`, which is not under `probes:` of the executors' file",
+                    target.id, database.login
+                ));
             }
         }
     }
     found
 }
 
+/// Probes of a condition that ask what an endpoint of the target cannot answer.
+fn misfits(target: &Target, condition: &Condition) -> Vec<String> {
+    let mut found = Vec::new();
+    for (number, probe) in (1..).zip(&condition.probes) {
+        let Some(endpoint) = target.endpoints.get(&probe.endpoint) else { continue };
+        let place = format!("probe {number} of condition `{}`", condition.id);
+        if !probe.check.fits(&endpoint.at) {
+            found.push(format!(
+                "endpoint `{}` of target `{}` is of another kind than {place} asks",
+                probe.endpoint, target.id
+            ));
+        }
+        let missing = probe.check.labels().into_iter().find(|name| !target.labels.contains_key(name));
+        found.extend(
+            missing
+                .map(|label| format!("target `{}` has no label `{label}`, which {place} names", target.id)),
+        );
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
+    use holdpoint_adapters::probe::ProbeLogin;
     use holdpoint_domain::{
         Id,
         id::kind,
@@ -400,6 +449,94 @@ mod tests {
         for executor in ["process", "flags", "config", "secret", "job", "nginx"] {
             assert!(catalogue.actions().any(|action| action.executor.as_str() == executor), "{executor}");
         }
+    }
+
+    #[test]
+    fn a_probe_that_cannot_be_asked_is_named_with_file_condition_and_place() {
+        let condition = |check: &str| {
+            let text = format!(
+                "conditions:\n  - id: shop.slow\n    title: slow\n    needs: 1\n    probes:\n      - {{endpoint: e, timeout_ms: 1, check: {check}}}\n"
+            );
+            let files = BTreeMap::from([("catalog/shop.yaml".to_owned(), text)]);
+            catalogue(&Document { files }).map(|_| ()).map_err(|err| err.0.join("\n"))
+        };
+        let cases = [
+            (
+                "{kind: promql, query: x_total, is: {above: 1}, data: up, max_age_ms: 1}",
+                "`query`: `x_total` only ever grows",
+            ),
+            (
+                "{kind: promql, query: 'up{a=\"${agent}\"}', is: {above: 1}, data: up, max_age_ms: 1}",
+                "got `agent`",
+            ),
+            (
+                "{kind: alertmanager, matchers: ['alertname=\"a\"'], expect: not_firing, max_age_ms: 1}",
+                "`heartbeat`",
+            ),
+            (
+                "{kind: alertmanager, matchers: ['a=\"b\",c=\"d\"'], expect: firing, max_age_ms: 1}",
+                "expected one matcher",
+            ),
+            ("{kind: sql, statement: SELECT 1, params: [target], is: {above: 1}}", "`params`"),
+            ("{kind: sql, statement: SELECT 1, is: {text: a}}", "a number or yes or no"),
+            ("{kind: http_json, path: '$..a', is: {above: 1}}", "`path`"),
+        ];
+        for (check, says) in cases {
+            let fault = condition(check).unwrap_err();
+            for part in ["catalog/shop.yaml", "`shop.slow`", "probe 1", "endpoint `e`", says] {
+                assert!(fault.contains(part), "`{part}` is not in: {fault}");
+            }
+        }
+        // What has no such field or word is refused by the reader of the file.
+        for check in [
+            "{kind: promql, query: up, is: {above: 1}, max_age_ms: 1}",
+            "{kind: sql, statement: SELECT 1, params: [agent], is: {above: 1}}",
+            "{kind: alertmanager, matchers: [], expect: gone, max_age_ms: 1}",
+        ] {
+            assert!(condition(check).unwrap_err().contains("catalog/shop.yaml"), "{check}");
+        }
+    }
+
+    #[test]
+    fn the_examples_of_the_documentation_can_be_asked() {
+        #[derive(Deserialize)]
+        struct Example {
+            check: holdpoint_domain::trigger::Check,
+        }
+        let text = include_str!("../../../../docs/probes.md");
+        let (mut kinds, mut conditions) = (0, 0);
+        for fence in text.split("```yaml\n").skip(1) {
+            let yaml = fence.split("```").next().unwrap();
+            let yaml = yaml.strip_prefix("# catalogue.yaml\n").unwrap_or(yaml);
+            if yaml.starts_with("check:") {
+                let Example { check } = parse_text("docs/probes.md", yaml).unwrap();
+                check.check().unwrap_or_else(|fault| panic!("{yaml}: {fault}"));
+                kinds += 1;
+            } else if yaml.starts_with("conditions:") {
+                let file: CatalogueFile = parse_text("docs/probes.md", yaml).unwrap();
+                for condition in &file.conditions {
+                    condition.check().unwrap_or_else(|fault| panic!("{yaml}: {fault}"));
+                    conditions += 1;
+                }
+            }
+        }
+        assert_eq!((kinds, conditions), (4, 1));
+    }
+
+    #[test]
+    fn a_login_that_is_not_there_is_named() {
+        let text = "services: [{id: shop, environment: production, owner: team, criticality: low, stateless: true}]\n\
+            targets: [{id: shop-1, service: shop, executor: process, labels: {shard: a}, endpoints: {db: {source: db, \
+            at: {postgres: {host: 10.0.0.7, port: 5432, database: shop, login: shop-ro}}}}}]\n";
+        let file: InventoryFile = parse_text("inventory.yaml", text).unwrap();
+        let inventory = Inventory::new(file.services, file.targets).unwrap();
+        let found = without_login(&inventory, &ProbeLogins::new());
+        assert_eq!(found.len(), 1);
+        for part in ["`db`", "`shop-1`", "`shop-ro`", "`probes:`"] {
+            assert!(found[0].contains(part), "`{part}` is not in: {}", found[0]);
+        }
+        let login = ProbeLogin { user: "u".to_owned(), password_file: "f".into(), ca_file: None };
+        assert!(without_login(&inventory, &[(Id::parse("shop-ro").unwrap(), login)].into()).is_empty());
     }
 
     #[test]

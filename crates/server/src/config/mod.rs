@@ -11,7 +11,7 @@ mod witness;
 pub(crate) use console::{ConsoleConfig, Origin, Sitting};
 pub(crate) use inputs::{
     Documents, Inputs, PasskeysFile, assemble, document, documents, is_builtin, load_inputs, names,
-    read_catalogue, read_inventory, root_text, unmeasurable,
+    read_catalogue, read_inventory, root_text, unmeasurable, without_login,
 };
 pub(crate) use oidc::OidcConfig;
 

@@ -21,8 +21,8 @@ use holdpoint_domain::{
     action::Catalogue,
     id::kind,
     signature::Purpose,
-    target::{Inventory, Target},
-    trigger::{Evidence, SignedEvidence},
+    target::Inventory,
+    trigger::{Evidence, SignedEvidence, Subject},
 };
 
 use serde::Serialize;
@@ -30,7 +30,7 @@ use serde::Serialize;
 use super::door::{Body, Problem};
 use crate::{
     cli::{CliError, failed},
-    config::{RoleConfig, read_inventory},
+    config::{RoleConfig, read_inventory, without_login},
     wiring,
 };
 
@@ -53,6 +53,10 @@ pub(super) fn router(config: &RoleConfig, gate: &SpiffeId) -> Result<Router, Cli
         inventory.transpose()?.ok_or_else(|| CliError::Failed("there is no inventory".to_owned()))?;
     let eyes = wiring::Eyes::open(config)?;
     let prober = WorldProber::new(Arc::clone(&clock), Some(eyes.units.clone())).map_err(failed)?;
+    let prober = prober.with_logins(eyes.logins.clone());
+    for gap in without_login(&inventory, &eyes.logins) {
+        tracing::warn!("{gap}");
+    }
     let observer = Observer {
         dispatch: eyes.dispatch(&catalogue),
         catalogue,
@@ -82,14 +86,14 @@ impl Observer {
     }
 
     /// The target of one's own inventory: an address that only the gate names is not asked.
-    fn target(&self, id: &Id<kind::Target>, place: &Digest) -> Result<&Target, Problem> {
-        let (target, _) = self
+    fn subject(&self, id: &Id<kind::Target>, place: &Digest) -> Result<Subject<'_>, Problem> {
+        let (target, service) = self
             .inventory
             .target(id)
             .ok_or_else(|| other(format!("target `{id}` is not in the inventory here")))?;
         let own = Digest::of(target).map_err(|err| Problem::failed(err.to_string()))?;
         if own == *place {
-            Ok(target)
+            Ok(Subject { target, service })
         } else {
             Err(other(format!("target `{id}` has another entry in the inventory here")))
         }
@@ -104,15 +108,15 @@ async fn measure(
     State(observer): State<Arc<Observer>>,
     Body(ask): Body<wire::Measure>,
 ) -> Result<Json<wire::Answered<SignedEvidence>>, Problem> {
-    let target = observer.target(&ask.target, &ask.place)?;
+    let subject = observer.subject(&ask.target, &ask.place)?;
     let condition = observer.catalogue.condition(&ask.condition);
     let condition = condition
         .ok_or_else(|| other(format!("condition `{}` is not in the catalogue here", ask.condition)))?;
     if Digest::of(condition).map_err(|err| Problem::failed(err.to_string()))? != ask.entry {
         return Err(other(format!("condition `{}` has another entry in the catalogue here", ask.condition)));
     }
-    let readings = observer.prober.measure(condition, target).await;
-    let evidence = Evidence::new(condition, target.id.clone(), readings, observer.clock.now());
+    let readings = observer.prober.measure(condition, subject).await;
+    let evidence = Evidence::new(condition, subject.target.id.clone(), readings, observer.clock.now());
     let bytes = evidence.bytes().map_err(|err| Problem::failed(err.to_string()))?;
     let signature = observer.key.sign(&Purpose::Evidence.signing_bytes(&bytes));
     observer.answered(&ask, SignedEvidence { evidence, signature })
@@ -122,7 +126,7 @@ async fn observe(
     State(observer): State<Arc<Observer>>,
     Body(ask): Body<wire::Observe>,
 ) -> Result<Json<wire::Answered<wire::Seen>>, Problem> {
-    let target = observer.target(&ask.target, &ask.place)?;
+    let target = observer.subject(&ask.target, &ask.place)?.target;
     let action = observer.catalogue.action(&ask.action);
     let action =
         action.ok_or_else(|| other(format!("action `{}` is not in the catalogue here", ask.action)))?;

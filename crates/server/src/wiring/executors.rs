@@ -6,13 +6,16 @@ use std::{
     sync::Arc,
 };
 
-use holdpoint_adapters::executor::{
-    files::{
-        Command as FixedCommand, ConfigTarget, Consumer, Files, FlagTarget, Format, SecretTarget, Setting,
+use holdpoint_adapters::{
+    executor::{
+        files::{
+            Command as FixedCommand, ConfigTarget, Consumer, Files, FlagTarget, Format, SecretTarget, Setting,
+        },
+        http_job::{Job, JobLimits, JobSpec, Jobs},
+        nginx::{NginxServer, NginxSpec, Servers},
+        postgres::{Database, Databases},
     },
-    http_job::{Job, JobLimits, JobSpec, Jobs},
-    nginx::{NginxServer, NginxSpec, Servers},
-    postgres::{Database, Databases},
+    probe::{ProbeLogin, ProbeLogins},
 };
 use holdpoint_domain::{Id, Millis, action::ParamSpec, id::kind};
 use serde::Deserialize;
@@ -45,9 +48,22 @@ struct ExecutorsFile {
     /// Databases whose sessions may be ended.
     #[serde(default)]
     postgres: BTreeMap<Id<kind::Target>, leases::DatabaseEntry>,
+    /// Logins of the observer, for probes of databases.
+    #[serde(default)]
+    probes: BTreeMap<Id<kind::Login>, ProbeLoginEntry>,
     /// What mints credentials for targets that check them for themselves.
     #[serde(default)]
     leases: leases::BackendEntries,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProbeLoginEntry {
+    user: String,
+    password_file: PathBuf,
+    /// The certificates that servers' are checked with; without it only addresses of this machine.
+    #[serde(default)]
+    ca_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -153,7 +169,7 @@ pub(crate) struct Machinery {
 impl Machinery {
     /// Opens what the operator's file names.
     pub(super) fn open(places: &Places, text: Option<&str>) -> Result<Self, CliError> {
-        let Targets { flags, configs, secrets, jobs, servers, databases, backends: _ } =
+        let Targets { flags, configs, secrets, jobs, servers, databases, logins: _, backends: _ } =
             Targets::parse(&places.base, text)?;
         let dir = |name: &str| {
             let dir = places.memory(name);
@@ -200,6 +216,8 @@ pub(super) struct Targets {
     pub(super) jobs: Vec<Job>,
     pub(super) servers: Vec<NginxServer>,
     pub(super) databases: Vec<Database>,
+    /// What probes of databases log in with: the observer's.
+    pub(super) logins: ProbeLogins,
     /// What leases for databases: the issuer's, and nothing that an executor opens.
     pub(super) backends: leases::Specs,
 }
@@ -268,6 +286,12 @@ impl Targets {
             })
         };
         let servers: Result<Vec<_>, _> = file.nginx.into_iter().map(server).collect();
+        let login = |(name, entry): (Id<kind::Login>, ProbeLoginEntry)| {
+            let ProbeLoginEntry { user, password_file, ca_file } = entry;
+            let (password_file, ca_file) = (at(&password_file), ca_file.as_ref().map(at));
+            (name, ProbeLogin { user, password_file, ca_file })
+        };
+        let logins = file.probes.into_iter().map(login).collect();
         let (databases, backends) = leases::checked(file.postgres, tokens, file.leases, at)?;
         Ok(Self {
             flags: flags.map_err(failed)?,
@@ -276,6 +300,7 @@ impl Targets {
             jobs: jobs?,
             servers: servers.map_err(failed)?,
             databases,
+            logins,
             backends,
         })
     }

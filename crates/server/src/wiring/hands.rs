@@ -19,6 +19,7 @@ use holdpoint_adapters::{
         process::{ProcessExecutor, ProcessObserver, Supervisor, Unit, UnitReader},
     },
     lease::LeaseTable,
+    probe::ProbeLogins,
     system::{Ed25519Key, KeyUse, Seed},
 };
 use holdpoint_app::port::{Clock, Executor, Observer};
@@ -64,6 +65,8 @@ pub(crate) struct Hands {
     /// Runs the supervised processes.
     pub(crate) supervisor: Arc<Supervisor>,
     machinery: Machinery,
+    /// What probes of databases log in with, where the observer is in this process.
+    pub(crate) logins: ProbeLogins,
 }
 
 impl Hands {
@@ -75,7 +78,8 @@ impl Hands {
     ) -> Result<Self, CliError> {
         let units = units_of(&places.base, units)?;
         let supervisor = Arc::new(Supervisor::open(&places.units(), units).map_err(failed)?);
-        Ok(Self { supervisor, machinery: Machinery::open(places, executors)? })
+        let logins = Targets::parse(&places.base, executors)?.logins;
+        Ok(Self { supervisor, machinery: Machinery::open(places, executors)?, logins })
     }
 
     /// Opens what the file of an executor names.
@@ -189,6 +193,8 @@ pub(crate) struct Eyes {
     jobs: Arc<Jobs>,
     nginx: Arc<Servers>,
     databases: Arc<Databases>,
+    /// What probes of databases log in with.
+    pub(crate) logins: ProbeLogins,
 }
 
 impl Eyes {
@@ -198,7 +204,7 @@ impl Eyes {
         let data = role.executor_data.as_ref().map_or_else(|| role.data(), |data| role.base.join(data));
         let places = Places { base: role.base.clone(), data };
         let units = units_of(&places.base, units.as_deref())?;
-        let Targets { flags, configs, secrets, jobs, servers, databases, backends: _ } =
+        let Targets { flags, configs, secrets, jobs, servers, databases, logins, backends: _ } =
             Targets::parse(&places.base, executors.as_deref())?;
         Ok(Self {
             units: UnitReader::new(places.units(), units).map_err(failed)?,
@@ -208,6 +214,7 @@ impl Eyes {
             jobs: Arc::new(Jobs::to_look(&places.memory("job"), jobs).map_err(failed)?),
             nginx: Arc::new(Servers::to_look(&places.memory("nginx"), servers).map_err(failed)?),
             databases: Arc::new(Databases::to_look(&places.memory("postgres"), databases)),
+            logins,
         })
     }
 

@@ -170,7 +170,8 @@ pub(crate) async fn wire(config: &Config, apart: Option<&GateRoles>) -> Result<W
     };
     let prober: Arc<dyn Prober> = match &side {
         Side::Here { hands, .. } => {
-            Arc::new(WorldProber::new(Arc::clone(&clock), Some(hands.supervisor.reader())).map_err(failed)?)
+            let prober = WorldProber::new(Arc::clone(&clock), Some(hands.supervisor.reader()));
+            Arc::new(prober.map_err(failed)?.with_logins(hands.logins.clone()))
         }
         Side::Apart(apart) => Arc::clone(&apart.observer) as _,
     };
@@ -189,7 +190,12 @@ pub(crate) async fn wire(config: &Config, apart: Option<&GateRoles>) -> Result<W
     for warning in &inputs.warnings {
         tracing::warn!("policy: {warning}");
     }
-    for gap in crate::config::unmeasurable(&inputs) {
+    let logins = match &roles.side {
+        Side::Here { hands, .. } => crate::config::without_login(&inputs.inventory, &hands.logins),
+        // The observer says so for itself.
+        Side::Apart(_) => Vec::new(),
+    };
+    for gap in crate::config::unmeasurable(&inputs).into_iter().chain(logins) {
         tracing::warn!("{gap}");
     }
     let believed = Believed::read(config, &inputs.documents)?;

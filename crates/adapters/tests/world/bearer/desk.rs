@@ -151,8 +151,13 @@ impl Desk {
     }
 
     pub(super) async fn observe(&self) -> Observation {
-        let target =
-            Target { id: id("cache"), service: id("web"), executor: id("job"), endpoints: [].into() };
+        let target = Target {
+            id: id("cache"),
+            service: id("web"),
+            executor: id("job"),
+            endpoints: [].into(),
+            labels: [].into(),
+        };
         let action = self.catalogue.action(&id("job.clear-cache")).unwrap();
         JobObserver::new(Arc::clone(&self.jobs)).observe(action, &target).await.unwrap()
     }

@@ -8,7 +8,7 @@ use holdpoint_app::gate::Gate;
 use holdpoint_domain::{
     action,
     guardrail::{GUARDRAILS, static_floors},
-    trigger::{Check, Condition},
+    trigger::{Check, Condition, PromqlCheck},
 };
 
 use super::page;
@@ -128,6 +128,17 @@ fn condition(condition: &Condition) -> Checked {
             Check::Process { expect } => format!("process, {}", word_of(expect)),
             Check::Prometheus { metric, is, max_age_ms, .. } => {
                 format!("metric {}, {}, at most {} old", tame(metric), word_of(is), span(*max_age_ms))
+            }
+            Check::Promql(check) => {
+                let PromqlCheck { query, is, max_age_ms, for_ms, .. } = check;
+                let lasting = for_ms.map(|time| format!(", for {}", span(time))).unwrap_or_default();
+                format!("PromQL {}, {}{lasting}, at most {} old", tame(query), word_of(is), span(*max_age_ms))
+            }
+            Check::HttpJson(check) => format!("JSON {}, {}", tame(&check.path), word_of(&check.is)),
+            Check::Sql(check) => format!("SQL {}, {}", tame(&check.statement), word_of(&check.is)),
+            Check::Alertmanager(check) => {
+                let alerts = tame(&check.matchers.join(", "));
+                format!("alerts {alerts}, {}, at most {} old", word_of(&check.expect), span(check.max_age_ms))
             }
         };
         format!("{}: {check}, within {}", probe.endpoint, span(probe.timeout_ms))

@@ -121,6 +121,13 @@ fn shown(reading: &Reading) -> String {
         Why::Ambiguous => "several series match",
         Why::NotANumber => "not a number",
         Why::Stale => "too old",
+        Why::ClockSkew => "its clock is not ours",
+        Why::Partial => "the answer is not whole",
+        Why::Rejected => "the question was refused",
+        Why::WrongType => "no number to compare",
+        Why::MayWrite => "its login may write",
+        Why::Suppressed => "its alert is silenced or inhibited",
+        Why::Gap => "samples are missing",
         Why::NoEndpoint => "no such endpoint",
         Why::OurFault => "could not measure",
     };

@@ -78,6 +78,7 @@ fn every_mirror_has_the_fields_of_what_it_mirrors() {
     mirrors::<Probe, trigger::Probe>();
     mirrors::<ProcessExpect, trigger::ProcessExpect>();
     mirrors::<Comparison, trigger::Comparison>();
+    mirrors::<Expected, trigger::Expected>();
     mirrors::<ChangeTerms, change::ChangeTerms>();
     mirrors::<ChangeStatement, change::ChangeStatement>();
     mirrors::<SignedChangeStatement, Signed<change::ChangeStatement>>();
@@ -108,7 +109,10 @@ fn tagged_lists_are_what_the_domain_reads() {
     // serde does not list these: each word must be read, and none beside them.
     for (mirror, kinds) in [
         (shown_kinds::<ParamSpec>("type"), vec!["bool", "choice", "int", "secret"]),
-        (shown_kinds::<Check>("kind"), vec!["http", "process", "prometheus", "tcp"]),
+        (
+            shown_kinds::<Check>("kind"),
+            vec!["alertmanager", "http", "http_json", "process", "prometheus", "promql", "sql", "tcp"],
+        ),
     ] {
         assert_eq!(mirror, kinds);
     }
@@ -116,6 +120,22 @@ fn tagged_lists_are_what_the_domain_reads() {
     assert!(unknown(r#"{"type":"?"}"#).contains("expected one of `int`, `bool`, `choice`, `secret`"));
     let unknown = |text: &str| serde_json::from_str::<trigger::Check>(text).unwrap_err().to_string();
     assert!(unknown(r#"{"kind":"?"}"#).contains("expected one of `http`, `tcp`, `process`, `prometheus`"));
+    // Those that are structs of their own have the fields of these.
+    for (kind, names) in [
+        ("promql", names::<trigger::PromqlCheck>()),
+        ("alertmanager", names::<trigger::AlertmanagerCheck>()),
+        ("sql", names::<trigger::SqlCheck>()),
+        ("http_json", names::<trigger::HttpJsonCheck>()),
+    ] {
+        let settings = SchemaSettings::draft2020_12().for_serialize();
+        let schema = SchemaGenerator::new(settings).into_root_schema_for::<Check>();
+        let variants = schema.get("oneOf").unwrap().as_array().unwrap();
+        let variant = variants.iter().find(|variant| variant["properties"]["kind"]["const"] == kind).unwrap();
+        let fields: BTreeSet<_> =
+            variant["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+        let own: BTreeSet<_> = names.iter().copied().chain(["kind"]).collect();
+        assert_eq!(fields, own, "{kind}");
+    }
 }
 
 fn shown_kinds<M: JsonSchema>(tag: &str) -> Vec<String> {

@@ -187,6 +187,70 @@ pub(in crate::http) enum Check {
         /// A sample with an older time stamp is stale.
         max_age_ms: Span,
     },
+    /// An expression that the Prometheus at the endpoint's URL evaluates.
+    Promql {
+        /// The expression, with parameters of the target.
+        query: String,
+        /// How its value is compared.
+        is: Comparison,
+        /// A selector of the samples that the expression is about.
+        data: String,
+        /// The oldest that any of those samples may be.
+        max_age_ms: Span,
+        /// It must have held for so long, at every step.
+        #[schemars(default, skip_serializing_if = "Option::is_none")]
+        for_ms: Option<Span>,
+        /// The time between two steps.
+        #[schemars(default, skip_serializing_if = "Option::is_none")]
+        step_ms: Option<Span>,
+        /// More series than this are too many to say which one is meant.
+        at_most_series: u32,
+    },
+    /// Alerts of the Alertmanager at the endpoint's URL.
+    Alertmanager {
+        /// Matchers of the alerts that are meant.
+        matchers: Vec<String>,
+        /// What must be seen.
+        expect: Words<trigger::AlertExpect>,
+        /// Matchers of an alert that always fires.
+        #[schemars(default, skip_serializing_if = "Vec::is_empty")]
+        heartbeat: Vec<String>,
+        /// An alert that nobody has sent again for longer is stale.
+        max_age_ms: Span,
+    },
+    /// One value of the PostgreSQL database at the endpoint's address.
+    Sql {
+        /// One statement that answers one row of one column.
+        statement: String,
+        /// What its parameters stand for: `target`, `service`, `environment` or `label.NAME`.
+        #[schemars(default, skip_serializing_if = "Vec::is_empty")]
+        params: Vec<String>,
+        /// What the value must be.
+        is: Expected,
+    },
+    /// One value of the JSON document at the endpoint's URL.
+    HttpJson {
+        /// Where it is: a singular query of RFC 9535.
+        path: String,
+        /// What it must be.
+        is: Expected,
+    },
+}
+
+/// What a value must be.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+pub(in crate::http) enum Expected {
+    /// A number above.
+    Above(f64),
+    /// A number below.
+    Below(f64),
+    /// A number that is equal.
+    Equals(f64),
+    /// Yes or no.
+    Bool(bool),
+    /// Exactly this text.
+    Text(String),
 }
 
 /// What a process probe must see.

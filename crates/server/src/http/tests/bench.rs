@@ -25,8 +25,7 @@ use holdpoint_domain::{
     approval::Choice,
     change::ChangeTerms,
     flow::State,
-    target::Target,
-    trigger::{Condition, Reading},
+    trigger::{Condition, Reading, Subject},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -93,9 +92,9 @@ struct SlowProber {
 
 #[async_trait]
 impl Prober for SlowProber {
-    async fn measure(&self, condition: &Condition, target: &Target) -> Vec<Reading> {
+    async fn measure(&self, condition: &Condition, subject: Subject<'_>) -> Vec<Reading> {
         self.go.notified().await;
-        self.world.measure(condition, target).await
+        self.world.measure(condition, subject).await
     }
 }
 
