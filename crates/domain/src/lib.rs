@@ -24,6 +24,7 @@ pub mod digest;
 pub mod enrol;
 pub mod facts;
 pub mod flow;
+pub mod graph;
 pub mod guardrail;
 pub mod halt;
 pub mod id;
