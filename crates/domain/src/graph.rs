@@ -229,6 +229,12 @@ impl Graph {
         self.edges
     }
 
+    /// How the index is made.
+    #[must_use]
+    pub const fn indexing(&self) -> Indexing {
+        self.indexing
+    }
+
     /// Whether a node is critical.
     #[must_use]
     pub fn is_critical(&self, node: u32) -> bool {

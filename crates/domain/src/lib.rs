@@ -20,6 +20,7 @@ pub mod change;
 pub mod consents;
 pub mod decision;
 pub mod delegation;
+pub mod dependencies;
 pub mod digest;
 pub mod enrol;
 pub mod facts;

@@ -87,12 +87,14 @@ impl Graph {
         Self::new(self.nodes, &edges, critical, self.indexing)
     }
 
+    /// The edges of those that need a node directly, by dependent and kind; none for a node that is not there.
+    pub fn edges_on(&self, on: u32) -> impl Iterator<Item = Edge> {
+        self.up.of(on).iter().map(move |link| Edge { dependent: link.node(), on, kind: link.kind() })
+    }
+
     /// All edges, by what is needed, then by dependent and kind.
     pub fn all_edges(&self) -> impl Iterator<Item = Edge> {
-        (0..self.nodes).flat_map(|on| {
-            let dependents = self.up.of(on).iter();
-            dependents.map(move |link| Edge { dependent: link.node(), on, kind: link.kind() })
-        })
+        (0..self.nodes).flat_map(|on| self.edges_on(on))
     }
 
     /// Marks what a change of the edge concerns, while the graph does not have it.

@@ -1,11 +1,13 @@
 //! How often each bit is set in many rows: sums of all columns at once, in carry-save form.
 
-/// Words of a row.
-pub(super) const WORDS: usize = 32;
-/// Bits of a row: how many sources one sweep answers.
+/// Words of a row: one line of the cache.
+const WORDS: usize = 8;
+/// Columns, which are bits of a row.
 pub(super) const COLUMNS: usize = WORDS * 64;
-/// A bit for each source of a sweep.
+/// A bit for each column.
 pub(super) type Row = [u64; WORDS];
+/// The row that adds nothing.
+pub(super) const EMPTY: Row = [0; WORDS];
 
 /// No sum of a column exceeds the number of nodes, which fits into so many binary digits.
 const DIGITS: usize = 32;
@@ -23,7 +25,7 @@ struct Digit {
 
 impl Columns {
     pub(super) fn new() -> Self {
-        Self { digits: vec![Digit { rows: [[0; WORDS]; 2], used: 0 }; DIGITS] }
+        Self { digits: vec![Digit { rows: [EMPTY; 2], used: 0 }; DIGITS] }
     }
 
     /// Makes all sums zero.
@@ -43,7 +45,7 @@ impl Columns {
     }
 
     fn add_at(&mut self, digit: usize, row: &Row) {
-        let mut carried: Row = [0; WORDS];
+        let mut carried: Row = EMPTY;
         let mut carrying = false;
         for digit in self.digits.iter_mut().skip(digit) {
             let row = if carrying { &carried } else { row };
@@ -52,7 +54,7 @@ impl Columns {
                 0 => *first = *row,
                 1 => *second = *row,
                 _ => {
-                    let mut carry: Row = [0; WORDS];
+                    let mut carry: Row = EMPTY;
                     for (((first, second), third), carry) in
                         first.iter_mut().zip(second.iter()).zip(row).zip(&mut carry)
                     {

@@ -2,7 +2,7 @@
 //!
 //! Each source is a bit. Going through the components from what is depended on to what depends, the row of a component is the union
 //! of the rows of all that it needs, and its own bit: it says from which sources the component is reached. The sums of the columns
-//! are the counts. A sweep takes [`COLUMNS`] sources; sweeps are independent, and are shared among the workers.
+//! are the counts. A sweep takes [`SOURCES`] of them; sweeps are independent, and are shared among the workers.
 
 use std::{
     num::NonZeroUsize,
@@ -11,13 +11,19 @@ use std::{
 
 use super::{
     Count,
-    columns::{COLUMNS, Columns, Row, WORDS},
+    columns::{COLUMNS, Columns, EMPTY, Row},
     components::Components,
     lists::{Lists, at, position, put},
 };
 
+/// How many blocks of [`COLUMNS`] sources a sweep takes. A row has a bit in `live` for each of them that is not empty: most sources
+/// are reached from a small part of the graph.
+const BLOCKS: usize = 8;
+/// The sources of one sweep.
+const SOURCES: usize = BLOCKS * COLUMNS;
+
 /// Most rows of a sweep: 1 GiB for each worker.
-const MAX_ROWS: usize = 1 << 22;
+const MAX_ROWS: usize = 1 << 21;
 
 /// No row.
 const NONE: u32 = u32::MAX;
@@ -46,7 +52,7 @@ pub(super) fn counts(components: &Components, sources: &[u32], workers: NonZeroU
     if rows > MAX_ROWS {
         return None;
     }
-    let batches: Vec<&[u32]> = plan.sources.chunks(COLUMNS).collect();
+    let batches: Vec<&[u32]> = plan.sources.chunks(SOURCES).collect();
     let next = AtomicUsize::new(0);
     let work = || {
         let mut sweep = Sweep::new(&plan, rows);
@@ -135,56 +141,71 @@ impl Plan {
 /// One worker's memory.
 struct Sweep<'a> {
     plan: &'a Plan,
-    rows: Vec<Row>,
-    /// Which rows have a bit at all.
-    live: Vec<bool>,
+    rows: Vec<[Row; BLOCKS]>,
+    /// Which blocks of each row mean something; the others are left over from another sweep.
+    live: Vec<u8>,
+    sums: Vec<Sums>,
+}
+
+/// The sums of one block.
+struct Sums {
     all: Columns,
     critical: Columns,
 }
 
 impl<'a> Sweep<'a> {
     fn new(plan: &'a Plan, rows: usize) -> Self {
-        let (live, rows) = (vec![false; rows], vec![[0; WORDS]; rows]);
-        Self { plan, rows, live, all: Columns::new(), critical: Columns::new() }
+        let sums = (0..BLOCKS).map(|_| Sums { all: Columns::new(), critical: Columns::new() });
+        Self { plan, rows: vec![[EMPTY; BLOCKS]; rows], live: vec![0; rows], sums: sums.collect() }
     }
 
-    /// The counts of up to [`COLUMNS`] sources, which are positions in ascending order.
+    /// The counts of up to [`SOURCES`] sources, which are positions in ascending order.
     fn run(&mut self, sources: &[u32]) -> Vec<Count> {
-        self.live.fill(false);
-        self.all.clear();
-        self.critical.clear();
+        self.live.fill(0);
+        for sums in &mut self.sums {
+            sums.all.clear();
+            sums.critical.clear();
+        }
         let mut coming = (0_usize..).zip(sources.iter().copied()).peekable();
         // Before the first source nothing is reached.
         for place in at(sources, 0)..position(self.plan.weights.len()) {
-            let mut row: Row = [0; WORDS];
-            let mut any = false;
+            let (mut row, mut live) = ([EMPTY; BLOCKS], 0_u8);
             for slot in self.plan.needs.of(place) {
-                if !at(&self.live, *slot) {
+                let others = at(&self.live, *slot);
+                if others == 0 {
                     continue;
                 }
                 let Some(other) = self.rows.get(*slot as usize) else { continue };
-                row.iter_mut().zip(other).for_each(|(word, other)| *word |= other);
-                any = true;
+                live |= others;
+                for (block, (words, other)) in row.iter_mut().zip(other).enumerate() {
+                    if others >> block & 1 == 1 {
+                        words.iter_mut().zip(other).for_each(|(word, other)| *word |= other);
+                    }
+                }
             }
             if let Some((bit, _)) = coming.next_if(|(_, source)| *source == place)
-                && let Some(word) = row.get_mut(bit >> 6)
+                && let Some(word) = row.as_flattened_mut().get_mut(bit >> 6)
             {
                 *word |= 1 << (bit & 63);
-                any = true;
+                live |= 1 << (bit / COLUMNS);
             }
-            if !any {
+            if live == 0 {
                 continue;
             }
             let weight = at(&self.plan.weights, place);
-            self.all.add(&row, weight.all);
-            self.critical.add(&row, weight.critical);
+            for (block, (row, sums)) in row.iter().zip(&mut self.sums).enumerate() {
+                if live >> block & 1 == 1 {
+                    sums.all.add(row, weight.all);
+                    sums.critical.add(row, weight.critical);
+                }
+            }
             let slot = at(&self.plan.slots, place);
             if slot != NONE {
-                put(&mut self.live, slot, true);
+                put(&mut self.live, slot, live);
                 put(&mut self.rows, slot, row);
             }
         }
-        let counts = self.all.sums().into_iter().zip(self.critical.sums());
-        counts.take(sources.len()).map(|(all, critical)| Count { all, critical }).collect()
+        let sums = self.sums.iter().flat_map(|sums| sums.all.sums().into_iter().zip(sums.critical.sums()));
+        sums.take(sources.len()).map(|(all, critical)| Count { all, critical }).collect()
     }
 }
