@@ -22,7 +22,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use holdpoint_domain::graph::{Count, DEFAULT_HUB, Edge, Graph, Indexing, Scratch};
+use holdpoint_domain::{
+    Id, Timestamp,
+    dependencies::{Dependencies, Dependency, Reading},
+    graph::{Count, DEFAULT_HUB, Edge, Graph, Indexing, Scratch},
+    id::kind,
+    target::Criticality,
+};
 
 use crate::{
     generate::{Random, company},
@@ -55,9 +61,11 @@ fn main() {
 
     let workers = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let indexing = Indexing { hub: DEFAULT_HUB, workers };
+    let cpu_before = cpu_ms();
     let (loading, graph) =
         timed(|| Graph::new(SERVICES, &edges, critical.iter().copied(), indexing).unwrap());
     println!("blast_load_ms {:.0}", ms(loading));
+    println!("blast_load_cpu_ms {}", cpu_ms() - cpu_before);
     println!("blast_index_bytes {}", graph.bytes());
 
     let mut plain = Plain::new(SERVICES, &edges, &critical);
@@ -67,6 +75,8 @@ fn main() {
         more_than(&graph, &mut plain, &asked, bound);
     }
     changes(&graph, &mut plain, &edges, &mut random);
+    many_changes(graph, &asked, &edges, &mut random);
+    named(&edges, &critical, indexing);
 }
 
 fn counts(graph: &Graph, plain: &mut Plain, asked: &[u32]) {
@@ -82,22 +92,25 @@ fn counts(graph: &Graph, plain: &mut Plain, asked: &[u32]) {
     println!("blast_mean_dependents {mean:.0}");
 }
 
+/// Both in turn for each service, so that whatever else the machine does meets both alike.
 fn more_than(graph: &Graph, plain: &mut Plain, asked: &[u32], bound: u32) {
     let mut scratch = Scratch::new();
-    let mut expected: Vec<bool> = Vec::new();
-    // The first round brings the memory of both to the same warmth.
-    each(asked, |service| {
-        black_box(plain.more_than(service, bound));
-    });
-    let searches = each(asked, |service| expected.push(plain.more_than(service, bound)));
-    print_times(&format!("blast_plain_more_than_{bound}"), &searches);
-    let mut got: Vec<bool> = Vec::new();
-    each(asked, |service| {
-        black_box(graph.more_than(&[service], bound, &mut scratch).unwrap());
-    });
-    let ours = each(asked, |service| got.push(graph.more_than(&[service], bound, &mut scratch).unwrap()));
-    print_times(&format!("blast_more_than_{bound}"), &ours);
-    assert_eq!(got, expected, "more than {bound} is what the plain search says");
+    let (mut searches, mut ours) = (Vec::new(), Vec::new());
+    // The first round warms the memory of both.
+    for round in 0..2 {
+        for service in asked {
+            let (searching, expected) = timed(|| black_box(plain.more_than(*service, bound)));
+            let (answering, got) =
+                timed(|| black_box(graph.more_than(&[*service], bound, &mut scratch).unwrap()));
+            assert_eq!(got, expected, "more than {bound} need {service}: what the plain search says");
+            if round == 1 {
+                searches.push(searching);
+                ours.push(answering);
+            }
+        }
+    }
+    print_times(&format!("blast_plain_more_than_{bound}"), &sorted(&searches));
+    print_times(&format!("blast_more_than_{bound}"), &sorted(&ours));
 }
 
 /// Adds edges and removes others, each to the graph as it was loaded, and asks at once.
@@ -105,12 +118,11 @@ fn changes(graph: &Graph, plain: &mut Plain, edges: &[Edge], random: &mut Random
     let mut scratch = Scratch::new();
     let (mut adding, mut removing, mut stale) = (Vec::new(), Vec::new(), Vec::new());
     for turn in 0..2 * CHANGES {
-        let edge = edges[random.below(edges.len() as u64) as usize];
+        let edge = any_of(edges, random);
         let mut changed = graph.clone();
         let (times, edge) = if turn % 2 == 0 {
             // A dependency of another service: neither side of the change is any less connected than usual.
-            let other = edges[random.below(edges.len() as u64) as usize];
-            (&mut adding, Edge { dependent: other.dependent, ..edge })
+            (&mut adding, Edge { dependent: any_of(edges, random).dependent, ..edge })
         } else {
             (&mut removing, edge)
         };
@@ -134,27 +146,86 @@ fn changes(graph: &Graph, plain: &mut Plain, edges: &[Edge], random: &mut Random
         }
     }
     for (name, times) in [("add", &adding), ("remove", &removing)] {
-        println!("blast_{name}_worst_ms {:.3}", times.iter().copied().map(ms).fold(0.0, f64::max));
+        let sorted = sorted(times);
+        println!("blast_{name}_p50_ms {:.3}", percentile(&sorted, 50) / 1e3);
+        println!("blast_{name}_worst_ms {:.3}", sorted[sorted.len() - 1] / 1e3);
     }
     stale.sort_by(f64::total_cmp);
     println!("blast_stale_p50 {:.0}", stale[stale.len() / 2]);
     println!("blast_stale_p99 {:.0}", stale[stale.len() * 99 / 100]);
 }
 
+/// What counts take after changes that nobody rebuilt the index for.
+fn many_changes(mut graph: Graph, asked: &[u32], edges: &[Edge], random: &mut Random) {
+    let mut scratch = Scratch::new();
+    for _ in 0..CHANGES {
+        let (edge, other) = (any_of(edges, random), any_of(edges, random));
+        graph.remove(edge, &mut scratch).unwrap();
+        graph.add(Edge { dependent: other.dependent, ..edge }, &mut scratch).unwrap();
+    }
+    let times = asked.iter().map(|service| timed(|| graph.count(&[*service], &mut scratch).unwrap()).0);
+    let times: Vec<Duration> = times.collect();
+    println!("blast_changed_count_p99_us {:.3}", percentile(&sorted(&times), 99));
+    println!("blast_changed_stale {}", graph.stale().unwrap_or(SERVICES));
+    let (rebuilding, graph) = timed(|| graph.rebuilt().unwrap());
+    println!("blast_rebuild_ms {:.0}", ms(rebuilding));
+    assert_eq!(graph.stale(), Some(0));
+}
+
+/// The same with names: one source that says everything.
+fn named(edges: &[Edge], critical: &[u32], indexing: Indexing) {
+    let names: Vec<Id<kind::Service>> =
+        (0..SERVICES).map(|node| Id::parse(&format!("service-{node:07}")).unwrap()).collect();
+    let mut classes = vec![Criticality::Low; names.len()];
+    critical.iter().for_each(|node| classes[*node as usize] = Criticality::Critical);
+    let dependencies = edges.iter().map(|edge| Dependency {
+        dependent: names[edge.dependent as usize].clone(),
+        on: names[edge.on as usize].clone(),
+        kind: edge.kind,
+    });
+    let source = Id::parse("inventory").unwrap();
+    let (reading, read) = timed(|| Reading::new(source, Timestamp::EPOCH, [], dependencies).unwrap());
+    println!("blast_named_reading_ms {:.0}", ms(reading));
+    let inventory = names.iter().cloned().zip(classes);
+    let (merging, _merged) = timed(|| Dependencies::new(inventory, [read], indexing).unwrap());
+    println!("blast_named_load_ms {:.0}", ms(merging));
+}
+
+fn any_of(edges: &[Edge], random: &mut Random) -> Edge {
+    edges[random.below(edges.len() as u64) as usize]
+}
+
 /// How long each question takes.
 fn each(asked: &[u32], mut ask: impl FnMut(u32)) -> Vec<f64> {
-    let mut times: Vec<f64> =
-        asked.iter().map(|service| timed(|| ask(*service)).0.as_secs_f64() * 1e6).collect();
+    let times: Vec<Duration> = asked.iter().map(|service| timed(|| ask(*service)).0).collect();
+    sorted(&times)
+}
+
+/// In microseconds.
+fn sorted(times: &[Duration]) -> Vec<f64> {
+    let mut times: Vec<f64> = times.iter().map(|took| took.as_secs_f64() * 1e6).collect();
     times.sort_by(f64::total_cmp);
     times
 }
 
+fn percentile(sorted: &[f64], percent: usize) -> f64 {
+    sorted[sorted.len() * percent / 100]
+}
+
 fn print_times(name: &str, sorted: &[f64]) {
     let mean = sorted.iter().sum::<f64>() / sorted.len() as f64;
-    for (what, percent) in [("p50", 50), ("p90", 90), ("p99", 99)] {
-        println!("{name}_{what}_us {:.3}", sorted[sorted.len() * percent / 100]);
+    for percent in [50, 90, 99] {
+        println!("{name}_p{percent}_us {:.3}", percentile(sorted, percent));
     }
     println!("{name}_mean_us {mean:.3}");
+}
+
+/// What this process has used of both cores, in milliseconds: the machine may be shared.
+fn cpu_ms() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    // User and system time, in hundredths of a second (proc(5)).
+    [11, 12].iter().map(|at| fields[*at].parse::<u64>().unwrap() * 10).sum()
 }
 
 fn ms(took: Duration) -> f64 {

@@ -168,6 +168,12 @@ impl Dependencies {
         limit: usize,
         scratch: &mut Scratch,
     ) -> Result<Listed<Id<kind::Service>>, DependenciesError> {
+        if self.names.later.is_empty() {
+            // The numbers are in the order of names, and the graph knows when it has them all.
+            let Listed { listed, more } = self.graph.critical(&self.numbers(services)?, limit, scratch)?;
+            let listed = listed.into_iter().filter_map(|node| self.names.name(node).cloned());
+            return Ok(Listed { listed: listed.collect(), more });
+        }
         let mut listed = Vec::new();
         let stopped = self.levels(services, scratch, |level| {
             for one in level.iter().filter(|one| self.graph.is_critical(one.node)) {

@@ -268,13 +268,13 @@ proptest! {
             for one in [&dependencies, &rebuilt] {
                 let start = id(&name(start));
                 // A service that nobody knows any more is known to nobody.
-                let Ok(count) = one.count(&[start.clone()], &mut scratch) else {
+                let Ok(count) = one.count(std::slice::from_ref(&start), &mut scratch) else {
                     prop_assert!(reached.is_empty() && !one.is_known(&start));
                     continue;
                 };
                 prop_assert_eq!((count.all, count.critical), expected);
-                prop_assert!(!one.more_than(&[start.clone()], expected.0, &mut scratch).unwrap());
-                let listed = one.reached(&[start.clone()], 99, 99, &mut scratch).unwrap().listed;
+                prop_assert!(!one.more_than(std::slice::from_ref(&start), expected.0, &mut scratch).unwrap());
+                let listed = one.reached(std::slice::from_ref(&start), 99, 99, &mut scratch).unwrap().listed;
                 prop_assert!(listed.iter().all(|one| !one.said_by.is_empty()));
                 prop_assert!(listed.is_sorted_by_key(|one| (one.depth, one.service.clone())));
                 let names: BTreeSet<String> = listed.iter().map(|one| one.service.to_string()).collect();

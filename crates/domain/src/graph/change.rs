@@ -5,12 +5,12 @@
 
 use super::{
     Edge, Graph, GraphError, MAX_EDGES, MAX_NODES,
-    lists::Link,
+    lists::{Bits, Link},
     search::{End, Scratch, below},
 };
 
 /// How many edges are followed to find out which hubs a change makes stale: some milliseconds. Beyond that all of them are.
-const MAX_FOLLOWED: usize = 150_000;
+const MAX_FOLLOWED: usize = 250_000;
 
 impl Graph {
     /// Adds a node that needs nothing and that nobody needs; its number is the next one.
@@ -34,7 +34,7 @@ impl Graph {
             return Ok(false);
         }
         // Before the edge is there: afterwards its dependent depends on everything that is concerned.
-        if !self.up.of(edge.on).contains(&Link::new(edge.dependent, edge.kind)) {
+        if self.up.of(edge.on).binary_search(&Link::new(edge.dependent, edge.kind)).is_err() {
             self.make_stale(edge, scratch);
         }
         let added = self.up.add(edge.on, Link::new(edge.dependent, edge.kind));
@@ -67,9 +67,10 @@ impl Graph {
             return Ok(false);
         }
         self.critical.set(node, critical);
-        // Nothing is excepted.
-        scratch.begin(self.nodes);
-        self.make_stale_below(node, scratch);
+        // What it depends on has it among its dependents.
+        let Scratch { reached, queue, .. } = scratch;
+        let end = below(&self.down, node, MAX_FOLLOWED, &Bits::default(), reached, queue);
+        self.mark_stale(end, queue);
         Ok(true)
     }
 
@@ -99,15 +100,19 @@ impl Graph {
 
     /// Marks what a change of the edge concerns, while the graph does not have it.
     fn make_stale(&mut self, edge: Edge, scratch: &mut Scratch) {
+        if self.all_stale {
+            return;
+        }
+        let Scratch { except, reached, queue, .. } = scratch;
         // If this stops early, more than necessary becomes stale.
-        let _ = below(&self.down, edge.dependent, MAX_FOLLOWED, self.nodes, scratch);
-        self.make_stale_below(edge.on, scratch);
+        let _ = below(&self.down, edge.dependent, MAX_FOLLOWED, &Bits::default(), except, queue);
+        let end = below(&self.down, edge.on, MAX_FOLLOWED, except, reached, queue);
+        self.mark_stale(end, queue);
     }
 
-    /// Marks a node, and all that it depends on, except for what the search before this one reached.
-    fn make_stale_below(&mut self, node: u32, scratch: &mut Scratch) {
-        match below(&self.down, node, MAX_FOLLOWED, self.nodes, scratch) {
-            End::Whole => scratch.queue.iter().for_each(|node| self.stale.set(*node, true)),
+    fn mark_stale(&mut self, end: End, nodes: &[u32]) {
+        match end {
+            End::Whole => nodes.iter().for_each(|node| self.stale.set(*node, true)),
             End::Bound => {
                 self.all_stale = true;
                 self.stale.clear();

@@ -173,9 +173,20 @@ pub(super) fn put<T>(list: &mut [T], position: u32, value: T) {
 }
 
 /// A set of nodes, as bits. Grows as nodes are put in.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Bits {
     words: Vec<u64>,
+}
+
+impl Clone for Bits {
+    fn clone(&self) -> Self {
+        Self { words: self.words.clone() }
+    }
+
+    // Into the memory that is there.
+    fn clone_from(&mut self, other: &Self) {
+        self.words.clone_from(&other.words);
+    }
 }
 
 impl Bits {
@@ -193,6 +204,18 @@ impl Bits {
         if let Some(word) = self.words.get_mut(word) {
             *word = if present { *word | 1 << bit } else { *word & !(1 << bit) };
         }
+    }
+
+    /// Puts a node in; whether it was not there.
+    pub(super) fn insert(&mut self, node: u32) -> bool {
+        let (word, mask) = ((node >> 6) as usize, 1_u64 << (node & 63));
+        let Some(word) = self.words.get_mut(word) else {
+            self.set(node, true);
+            return true;
+        };
+        let new = *word & mask == 0;
+        *word |= mask;
+        new
     }
 
     pub(super) fn count(&self) -> u32 {

@@ -1,6 +1,6 @@
 //! The plain search, and the memory that it is done in.
 
-use super::{lists::at, side::Side};
+use super::{lists::Bits, side::Side};
 
 /// Memory that searches use again and again: one for each thread that asks. It grows to four bytes a node.
 #[derive(Debug, Default)]
@@ -12,6 +12,9 @@ pub struct Scratch {
     pub(super) queue: Vec<u32>,
     /// How many of these are starting nodes.
     starts: usize,
+    /// Sets for [`below`]: bits stay in the cache where rounds do not, and a change has to be fast.
+    pub(super) reached: Bits,
+    pub(super) except: Bits,
 }
 
 impl Scratch {
@@ -28,8 +31,7 @@ impl Scratch {
             self.seen.fill(0);
             self.round = 0;
         }
-        // What was never seen is in round 0, which is not the one before any.
-        self.round = self.round.max(1).saturating_add(1);
+        self.round = self.round.saturating_add(1);
         self.queue.clear();
     }
 
@@ -43,11 +45,6 @@ impl Scratch {
             }
             _ => false,
         }
-    }
-
-    /// Whether a node was marked in the round before this one, and not in this one.
-    fn marked_before(&self, node: u32) -> bool {
-        at(&self.seen, node).saturating_add(1) == self.round
     }
 
     /// What the last search reached, without its starting nodes.
@@ -91,15 +88,23 @@ pub(super) fn reach(side: &Side, starts: &[u32], at_most: usize, nodes: u32, scr
     End::Whole
 }
 
-/// Reaches `start` and what can be reached from it, except for what was reached in the round before, and what lies only behind that.
-/// Stops after having followed `at_most` edges, and some.
-pub(super) fn below(side: &Side, start: u32, at_most: usize, nodes: u32, scratch: &mut Scratch) -> End {
-    scratch.begin(nodes);
-    if !scratch.marked_before(start) && scratch.mark(start) {
-        scratch.queue.push(start);
+/// Reaches `start` and what can be reached from it, except for what is in `except`, and what lies only behind that. Stops after
+/// having followed `at_most` edges, and some. `queue` has what was reached, `reached` that and what is in `except`.
+pub(super) fn below(
+    side: &Side,
+    start: u32,
+    at_most: usize,
+    except: &Bits,
+    reached: &mut Bits,
+    queue: &mut Vec<u32>,
+) -> End {
+    queue.clear();
+    reached.clone_from(except);
+    if reached.insert(start) {
+        queue.push(start);
     }
     let (mut next, mut followed) = (0_usize, 0_usize);
-    while let Some(node) = scratch.queue.get(next).copied() {
+    while let Some(node) = queue.get(next).copied() {
         next = next.saturating_add(1);
         let links = side.of(node);
         followed = followed.saturating_add(links.len());
@@ -108,8 +113,8 @@ pub(super) fn below(side: &Side, start: u32, at_most: usize, nodes: u32, scratch
         }
         for link in links {
             let node = link.node();
-            if !scratch.marked_before(node) && scratch.mark(node) {
-                scratch.queue.push(node);
+            if reached.insert(node) {
+                queue.push(node);
             }
         }
     }
