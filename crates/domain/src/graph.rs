@@ -272,8 +272,9 @@ impl Graph {
         if let [start] = starts {
             match self.fresh(*start) {
                 Some(Known::Exactly(count)) => return Ok(count.all > at_most),
-                Some(Known::Few) if at_most >= self.indexing.hub => return Ok(false),
-                Some(Known::Few | Known::Many) | None => {}
+                Some(Known::Few { at_least, .. }) if at_least > at_most => return Ok(true),
+                Some(Known::Few { at_most: known, .. }) if known <= at_most => return Ok(false),
+                Some(Known::Few { .. } | Known::Many) | None => {}
             }
         }
         Ok(reach(&self.up, starts, at_most as usize, self.nodes, scratch) == End::Bound)
@@ -310,7 +311,7 @@ impl Graph {
         let all = match starts {
             [start] => match self.fresh(*start) {
                 Some(Known::Exactly(count)) => Some(count.critical as usize),
-                Some(Known::Few | Known::Many) | None => None,
+                Some(Known::Few { .. } | Known::Many) | None => None,
             },
             _ => None,
         };

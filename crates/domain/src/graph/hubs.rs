@@ -7,11 +7,19 @@ use super::{
     sweep,
 };
 
+/// Up to so many dependents, nothing is gained by knowing exactly how many there are.
+const SMALL: u32 = 64;
+
 /// What is known beforehand of the dependents of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Known {
-    /// At most as many as the limit of hubs: a search is fast.
-    Few,
+    /// At most as many as the limit of hubs: a search is fast. There are between so many, without the node itself.
+    Few {
+        /// No fewer.
+        at_least: u32,
+        /// No more.
+        at_most: u32,
+    },
     /// More than that.
     #[default]
     Many,
@@ -22,7 +30,9 @@ pub(super) enum Known {
 /// What is known of a component while dependents are gone through before what they depend on.
 #[derive(Clone, Copy, Default)]
 struct Size {
-    /// With itself; no less than there are, unless it is a hub.
+    /// No more than there are, with itself; of use unless it is a hub.
+    at_least: u32,
+    /// No less than there are, with itself, unless it is a hub.
     at_most: u32,
     hub: bool,
 }
@@ -53,28 +63,39 @@ pub(super) fn known(up: &Lists<Link>, critical: &Bits, indexing: Indexing) -> Ve
     }
     let of_node = |(node, component): (u32, &u32)| match at(&counts, *component) {
         Some(with_itself) => Known::Exactly(with_itself.without(u32::from(critical.has(node)))),
-        None if at(&sizes, *component).hub => Known::Many,
-        None => Known::Few,
+        None => match at(&sizes, *component) {
+            Size { hub: true, .. } => Known::Many,
+            Size { at_least, at_most, hub: false } => {
+                Known::Few { at_least: at_least.saturating_sub(1), at_most: at_most.saturating_sub(1) }
+            }
+        },
     };
     (0_u32..).zip(&components.of).map(of_node).collect()
 }
 
-/// Finds out which components are hubs. What a hub depends on is a hub, so only those are searched of which neither that nor the
-/// sum of what is known of their dependents tells.
+/// Finds out which components are hubs. What a hub depends on is a hub, so only those are searched of which neither that nor
+/// what is known of their dependents tells how many need them.
 fn sizes(components: &Components, limit: u32) -> Vec<Size> {
     let count = components.weight.len();
     let mut sizes: Vec<Size> = vec![Size::default(); count];
     let mut search = Bounded { seen: vec![0; count], queue: Vec::new(), limit };
     for component in 0..position(count) {
-        let mut size = Size { at_most: at(&components.weight, component), hub: false };
+        let own = at(&components.weight, component);
+        let mut size = Size { at_least: 0, at_most: own, hub: false };
+        let mut direct = 0_u32;
         for dependent in components.up.of(component) {
             let above = at(&sizes, *dependent);
             size.hub |= above.hub;
             size.at_most = size.at_most.saturating_add(above.at_most);
+            size.at_least = size.at_least.max(above.at_least);
+            direct = direct.saturating_add(at(&components.weight, *dependent));
         }
+        size.at_least = own.saturating_add(size.at_least.max(direct));
         // A component itself is no dependent of its own.
-        if !size.hub && size.at_most > limit {
+        let settled = size.at_least == size.at_most || size.at_most <= SMALL.min(limit);
+        if !size.hub && !settled {
             size.at_most = search.size(components, component);
+            size.at_least = size.at_most;
             size.hub = size.at_most > limit;
         }
         put(&mut sizes, component, size);
