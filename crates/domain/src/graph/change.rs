@@ -10,7 +10,7 @@ use super::{
 };
 
 /// How many edges are followed to find out which hubs a change makes stale: some milliseconds. Beyond that all of them are.
-const MAX_FOLLOWED: usize = 120_000;
+const MAX_FOLLOWED: usize = 100_000;
 
 impl Graph {
     /// Adds a node that needs nothing and that nobody needs; its number is the next one.
