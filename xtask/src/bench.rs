@@ -12,8 +12,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Package and name of each benchmark.
-const BENCHES: &[(&str, &str)] =
-    &[("holdpoint-policy", "ladder"), ("holdpoint-adapters", "store"), ("holdpoint", "gate")];
+const BENCHES: &[(&str, &str)] = &[
+    ("holdpoint-domain", "blast"),
+    ("holdpoint-policy", "ladder"),
+    ("holdpoint-adapters", "store"),
+    ("holdpoint", "gate"),
+];
 /// The page with the tables.
 const PAGE: &str = "docs/performance.md";
 /// Between which lines of it this one stands.
@@ -100,6 +104,36 @@ const GOALS: &[Row] = &[
         what: "start with that many records, seconds",
         of: |v| v.get("full_start_s").copied(),
         goal: Goal::AtMost(5.0),
+    },
+    Row {
+        what: "p99 of a plain search for all dependents by that of our exact count, 1,000,000 services, 3,500,000 edges",
+        of: |v| ratio(v, "blast_plain_count_p99_us", "blast_count_p99_us"),
+        goal: Goal::AtLeast(500.0),
+    },
+    Row {
+        what: "p99 of ours by that of a plain bounded search: more than 100 dependents?",
+        of: |v| ratio(v, "blast_more_than_100_p99_us", "blast_plain_more_than_100_p99_us"),
+        goal: Goal::AtMost(1.1),
+    },
+    Row {
+        what: "p99 of ours by that of a plain bounded search: more than 1,000 dependents?",
+        of: |v| ratio(v, "blast_more_than_1000_p99_us", "blast_plain_more_than_1000_p99_us"),
+        goal: Goal::AtMost(1.1),
+    },
+    Row {
+        what: "dependencies of 1,000,000 services visible and exact after an edge changed, worst, milliseconds",
+        of: |v| Some(v.get("blast_add_worst_ms")?.max(*v.get("blast_remove_worst_ms")?)),
+        goal: Goal::AtMost(10.0),
+    },
+    Row {
+        what: "dependencies of 1,000,000 services loaded and indexed, seconds",
+        of: |v| v.get("blast_load_ms").map(|ms| ms / 1000.0),
+        goal: Goal::AtMost(10.0),
+    },
+    Row {
+        what: "memory of dependencies and index of 1,000,000 services, GiB",
+        of: |v| v.get("blast_index_bytes").map(|bytes| bytes / f64::from(1 << 30)),
+        goal: Goal::AtMost(1.0),
     },
 ];
 

@@ -2,7 +2,7 @@
 //! *are*, and which order they may come in.
 //!
 //! This crate is pure. It reads no clock, no file, no network and no environment; it draws no randomness and spawns
-//! nothing. Time, salts and ids enter as arguments. Whatever has bytes that somebody signs or digests (plan, facts,
+//! nothing, but for the scoped workers that make the index of [`graph`], as many as the caller says. Time, salts and ids enter as arguments. Whatever has bytes that somebody signs or digests (plan, facts,
 //! decision, approval statement, permit, record) has its canonical form here and nowhere else.
 //!
 //! Start at [`decision::decide`] (where a decision is made), [`flow::next`] (which order is legal) and
@@ -20,10 +20,12 @@ pub mod change;
 pub mod consents;
 pub mod decision;
 pub mod delegation;
+pub mod dependencies;
 pub mod digest;
 pub mod enrol;
 pub mod facts;
 pub mod flow;
+pub mod graph;
 pub mod guardrail;
 pub mod halt;
 pub mod id;
