@@ -138,8 +138,8 @@ fn plan_lines(answer: &Value, plan: &PlanDetail) -> Vec<String> {
     lines.extend(plan.reasons.iter().map(|reason| line("because", reason_text(reason))));
     if let Some(facts) = &plan.facts {
         lines.extend(facts.steps().flat_map(facts_lines));
-        lines.extend(plan.provenance.iter().filter_map(origin_line));
     }
+    lines.extend(plan.provenance.iter().filter_map(origin_line));
     lines.extend(plan.evidence.iter().flat_map(|signed| evidence_lines(&signed.evidence)));
     if let Some(hold) = &plan.hold {
         let (approved, rejected) = (list(&hold.approvals), list(&hold.rejections));

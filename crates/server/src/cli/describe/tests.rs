@@ -16,6 +16,7 @@ pub(in crate::cli) fn plan() -> PlanDetail {
             {"rule": "yours", "effect": "forbade", "fact": nasty, "next": nasty},
         ],
         "hints": [{"rule": "yours", "unmet": ["facts.tier < 3", nasty]}],
+        "provenance": [{"field": "scope", "integrity": "attacker_writable", "origin": "tainted", "source": "agent", "why": nasty}],
         "plan": {
             "type": "holdpoint/plan/v1", "requester": {"agent": "own", "on_behalf_of": null}, "incident": null,
             "trigger": "process.hung",
@@ -39,9 +40,13 @@ fn t14_a_description_hides_no_character() {
         assert!(!line.chars().any(is_hidden), "{line:?}");
     }
     let text = lines.join("\n");
-    for part in
-        ["cache.drop on worker-1", "no-undo (not below T3)", "     7  1970-01-01T00:00:00", "  | s\\u{200B}"]
-    {
+    for part in [
+        "cache.drop on worker-1",
+        "no-undo (not below T3)",
+        "tainted",
+        "     7  1970-01-01T00:00:00",
+        "  | s\\u{200B}",
+    ] {
         assert!(text.contains(part), "{part}: {text}");
     }
 }
