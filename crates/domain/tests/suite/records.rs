@@ -13,7 +13,7 @@ use holdpoint_domain::{
     decision::{Class, Ladder, Verdict, Worse, decide},
     delegation::{Delegation, Within},
     enrol::Invitation,
-    facts::{Brakes, Nearness, Neighbour, OverBudget, PlanFacts, Standing, Tripped},
+    facts::{Brakes, OverBudget, PlanFacts, Standing},
     flow::Event,
     halt::{Halt, Reach},
     id::kind,
@@ -32,8 +32,8 @@ use super::{
     quorums::quorum,
     statements::{change_statement, change_terms, reconcile, resolution, resume, review, stated},
     support::{
-        NOW, agreement, at, commitment, decision, digest, facts, gate, grant, id, jws, key, ms, one, passkey,
-        pinned_keys, plan, plan_facts, signed, terms,
+        NOW, agreement, at, commitment, decision, digest, facts, gate, grant, held_back, id, jws, key, ms,
+        one, passkey, pinned_keys, plan, plan_facts, signed, terms,
     },
 };
 
@@ -368,25 +368,9 @@ fn records_with_less_in_them_are_read_back() {
         area: Area::default(),
     };
     let mut over = facts();
-    over.brakes = Brakes {
-        over_budget: Some(OverBudget { budget: id("hourly"), until_ms: None }),
-        plan_limit: Some(id("small")),
-        neighbour: Some(Neighbour {
-            plan: id("plan-2"),
-            service: None,
-            why: Nearness::CoolingDown,
-            until_ms: Some(at(NOW)),
-        }),
-        own_doing: Some(id("plan-2")),
-        breaker: Some(Tripped {
-            action: id("process.restart"),
-            environment: id("production"),
-            bad: 3,
-            until_ms: None,
-        }),
-        error_budget: Some(id("slo")),
-        ..over.brakes
-    };
+    let over_budget = Some(OverBudget { budget: id("hourly"), until_ms: None });
+    over.brakes = Brakes { over_budget, ..held_back() };
+    over.brakes.neighbour.as_mut().unwrap().service = None;
     let short = [vec![], quorum(1, &[&["dba"]]).groups().to_vec()]
         .map(|groups| Worse::Approvals { missing: Missing { approvals: 1, groups } });
     let bodies = [
