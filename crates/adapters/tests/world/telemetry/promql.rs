@@ -59,11 +59,11 @@ fn exposition(began: i64) -> String {
     }
     // Without a time stamp of its own it would be as young as the scrape.
     writeln!(text, "old 6 {}\nonce 6 {began}", began - 100_000).unwrap();
-    text.push_str(&history("lasting", 0..40, |_| 6.0));
+    text.push_str(&history("lasting", 0..120, |_| 6.0));
     let dip = began / 1000 - 5;
-    text.push_str(&history("dipped", 0..40, |at| if at == dip { 1.0 } else { 6.0 }));
+    text.push_str(&history("dipped", 0..120, |at| if at == dip { 1.0 } else { 6.0 }));
     let gap = began / 1000;
-    text.push_str(&history("gappy", 0..60, |_| 6.0).lines().fold(String::new(), |mut kept, line| {
+    text.push_str(&history("gappy", 0..120, |_| 6.0).lines().fold(String::new(), |mut kept, line| {
         let at: i64 = line.rsplit(' ').next().unwrap().parse().unwrap();
         if !(gap - 25..gap - 4).contains(&(at / 1000)) {
             writeln!(kept, "{line}").unwrap();
@@ -192,12 +192,22 @@ async fn inv10_t35_a_real_prometheus_answers_or_nobody_can_tell() {
 
 /// With `for_ms`, at every step.
 async fn lasting(scene: &Scene) {
+    let for_a_second = |query: &str| PromqlCheck {
+        for_ms: Some(millis(1_000)),
+        step_ms: Some(millis(500)),
+        ..promql(query, query)
+    };
+    // What has no history of its own is as old as the first scrape.
+    until("a second after the first scrape", async || {
+        (scene.ask(for_a_second("steady")).await.why != Why::Gap).then_some(())
+    })
+    .await;
     let cases = [
         ("lasting", 10_000, Yes, Why::Measured),
-        ("dipped", 30_000, No, Why::Measured),
+        ("dipped", 100_000, No, Why::Measured),
         // Prometheus shows the last sample for five minutes: one alone lasts for nothing.
         ("once", 4_000, Unknown, Why::Gap),
-        ("gappy", 30_000, Unknown, Why::Gap),
+        ("gappy", 100_000, Unknown, Why::Gap),
         // It was not there yet when the time began.
         ("lasting", 240_000, Unknown, Why::Gap),
         ("nothing", 10_000, Unknown, Why::NoData),
@@ -206,9 +216,8 @@ async fn lasting(scene: &Scene) {
     for (query, for_ms, truth, why) in cases {
         let check = PromqlCheck {
             for_ms: Some(millis(for_ms)),
-            step_ms: Some(millis(500)),
             max_age_ms: millis(if query == "gappy" { 10_000 } else { 60_000 }),
-            ..promql(query, query)
+            ..for_a_second(query)
         };
         let reading = scene.ask(check).await;
         assert_eq!(said(&reading), (truth, why), "{query} for {for_ms} ms: {}", scene.prometheus.log());
