@@ -1,10 +1,15 @@
 //! Brakes: what holds a plan back whoever asks: a halt, a freeze, budgets, owed reviews, and control inputs that nobody approved.
 
+use std::collections::BTreeSet;
+
 use holdpoint_domain::{
-    Timestamp,
+    Id, Timestamp,
     blast::Blast,
+    change::Control,
     facts::Brakes,
-    limits::{Footprint, PastRun},
+    halt::Halt,
+    id::kind,
+    limits::{Footprint, InForce, PastRun},
 };
 
 use crate::{
@@ -29,8 +34,7 @@ pub(crate) async fn gather(
     let limits = &gate.controls.limits;
     // Before the runs: a claim that comes between is counted, and noticed.
     let claims = gate.ports.store.claims();
-    let since = Timestamp::from_ms(now.ms().saturating_sub(limits.horizon().ms())).unwrap_or(now);
-    let filter = RunFilter { since: Some(since), incident: next.incident.clone(), owing: true };
+    let filter = RunFilter { since: Some(since(gate, now)), incident: next.incident.clone(), owing: true };
     // Nothing that never was permitted has run: whoever only asks needs no look at the store.
     let runs = if claims == 0 { Vec::new() } else { gate.ports.store.runs(filter).await? };
     let past: Vec<PastRun<'_>> = runs.iter().map(RunRow::past).collect();
@@ -50,4 +54,54 @@ pub(crate) async fn gather(
     };
     limits.hold_back(next, blast, &past, now, &mut brakes);
     Ok(Counted { brakes, claims })
+}
+
+/// From when on runs matter to limits.
+fn since(gate: &Gate, now: Timestamp) -> Timestamp {
+    let horizon = gate.controls.limits.horizon();
+    Timestamp::from_ms(now.ms().saturating_sub(horizon.ms())).unwrap_or(now)
+}
+
+/// Everything that holds plans back now, whoever asks: for people who look. Error budgets are not in it: they are measured when
+/// something is decided, on the targets that it is about.
+#[derive(Debug, Clone)]
+pub struct InForceNow {
+    /// The halt.
+    pub halt: Option<Halt>,
+    /// Control inputs on disk that are not those in force.
+    pub refused_inputs: BTreeSet<Control>,
+    /// Runs for which T1 and T2 are suspended, until somebody answers their reviews.
+    pub suspends: Vec<Suspension>,
+    /// What limits hold back.
+    pub limits: Vec<InForce>,
+}
+
+/// T1 and T2 are suspended for an agent and its actions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspension {
+    /// The plan whose review is owed.
+    pub plan: Id<kind::Plan>,
+    /// The agents.
+    pub agents: BTreeSet<Id<kind::Agent>>,
+    /// The actions.
+    pub actions: BTreeSet<Id<kind::Action>>,
+}
+
+/// What holds plans back now.
+pub async fn in_force(gate: &Gate) -> Result<InForceNow, Refusal> {
+    let now = gate.now();
+    let filter = RunFilter { since: Some(since(gate, now)), incident: None, owing: true };
+    let runs = gate.ports.store.runs(filter).await?;
+    let past: Vec<PastRun<'_>> = runs.iter().map(RunRow::past).collect();
+    let suspension = |run: &RunRow| Suspension {
+        plan: run.plan.clone(),
+        agents: run.footprint.agents().cloned().collect(),
+        actions: run.footprint.actions.clone(),
+    };
+    Ok(InForceNow {
+        halt: gate.halted(),
+        refused_inputs: gate.refused_inputs(),
+        suspends: runs.iter().filter(|run| run.suspends_at(now)).map(suspension).collect(),
+        limits: gate.controls.limits.in_force(&past, now),
+    })
 }

@@ -7,7 +7,7 @@
 
 pub mod approve;
 pub mod audit;
-mod brakes;
+pub mod brakes;
 pub mod break_glass;
 pub mod change;
 pub mod delegate;

@@ -101,26 +101,40 @@ pub(super) fn used_up(
     if !concerns(&budget.environments, &next.environments) {
         return None;
     }
-    for value in values(budget.per, next) {
-        let counted: Vec<_> = past
-            .iter()
-            .filter(|run| {
-                concerns(&budget.environments, &run.footprint.environments)
-                    && values(budget.per, run.footprint).contains(value)
-            })
-            .collect();
-        let open = counted.iter().filter(|run| run.open).count();
-        if budget.concurrent.is_some_and(|max| is_spent(open, max)) {
-            return Some(None);
-        }
-        let windows = [(budget.starts, Counted::Runs), (budget.steps, Counted::Steps)];
-        for (starts, what) in windows.into_iter().filter_map(|(starts, what)| Some((starts?, what))) {
-            if let Some(until) = window_is_full(starts, what, next, &counted, now) {
-                return Some(until);
-            }
-        }
+    values(budget.per, next).into_iter().find_map(|value| is_full(budget, value, next.steps, past, now))
+}
+
+/// The values for which the budget has no room for one more run of one step, each with the time when it has.
+pub(super) fn full_for<'a>(
+    budget: &Budget,
+    past: &'a [PastRun<'_>],
+    now: Timestamp,
+) -> Vec<(&'a str, Option<Timestamp>)> {
+    let values: BTreeSet<_> = past.iter().flat_map(|run| values(budget.per, run.footprint)).collect();
+    let full = |value| is_full(budget, value, 1, past, now).map(|until| (value, until));
+    values.into_iter().filter_map(full).collect()
+}
+
+/// Some when the budget of one value has no room for a run of so many steps, with the time when it has.
+fn is_full(
+    budget: &Budget,
+    value: &str,
+    steps: u32,
+    past: &[PastRun<'_>],
+    now: Timestamp,
+) -> Option<Option<Timestamp>> {
+    let is_counted = |run: &&PastRun<'_>| {
+        concerns(&budget.environments, &run.footprint.environments)
+            && values(budget.per, run.footprint).contains(value)
+    };
+    let counted: Vec<_> = past.iter().filter(is_counted).collect();
+    let open = counted.iter().filter(|run| run.open).count();
+    if budget.concurrent.is_some_and(|max| is_spent(open, max)) {
+        return Some(None);
     }
-    None
+    let windows = [(budget.starts, Counted::Runs), (budget.steps, Counted::Steps)];
+    let mut windows = windows.into_iter().filter_map(|(starts, what)| Some((starts?, what)));
+    windows.find_map(|(starts, what)| window_is_full(starts, what, steps, &counted, now))
 }
 
 /// What a window counts.
@@ -131,26 +145,26 @@ enum Counted {
 }
 
 impl Counted {
-    fn of(self, run: &Footprint) -> u32 {
+    fn of(self, steps: u32) -> u32 {
         match self {
             Self::Runs => 1,
-            Self::Steps => run.steps.max(1),
+            Self::Steps => steps.max(1),
         }
     }
 }
 
-/// Some when the window has no room for `next`, with the time when it has; none in it for a plan that is larger than the window.
+/// Some when the window has no room for a run of `next` steps, with the time when it has; none in it for a plan that is larger than the window.
 fn window_is_full(
     starts: Starts,
     what: Counted,
-    next: &Footprint,
+    next: u32,
     counted: &[&PastRun<'_>],
     now: Timestamp,
 ) -> Option<Option<Timestamp>> {
     // A clock that was set back does not empty the window: what was claimed "later" counts.
     let is_in = |run: &&&PastRun<'_>| run.claimed_at > now || now.since(run.claimed_at) < starts.window_ms;
     let mut runs: Vec<_> =
-        counted.iter().filter(is_in).map(|run| (run.claimed_at, what.of(run.footprint))).collect();
+        counted.iter().filter(is_in).map(|run| (run.claimed_at, what.of(run.footprint.steps))).collect();
     runs.sort_unstable();
     let mut used = runs.iter().fold(what.of(next), |sum, (_, count)| sum.saturating_add(*count));
     if used <= starts.max {

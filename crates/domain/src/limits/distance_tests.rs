@@ -214,3 +214,74 @@ fn a_plan_of_many_steps_takes_as_many_from_a_budget_of_steps() {
     assert_eq!(full(&three, &[past(&three, 10, false)]), Some(Some(at(NOW - 10 + HOUR))));
     assert_eq!(full(&six, &[]), Some(None), "it never fits");
 }
+
+/// What people are shown is what holds back: whoever does the same again is held back by each of them.
+#[test]
+fn what_is_shown_as_in_force_is_what_holds_back() {
+    let environments = BTreeSet::new();
+    let spec = LimitsSpec {
+        budgets: vec![Budget {
+            id: Id::parse("two").unwrap(),
+            per: Per::Agent,
+            environments: environments.clone(),
+            concurrent: None,
+            starts: Some(Starts { max: 2, window_ms: Millis::secs(3_600) }),
+            steps: None,
+        }],
+        freezes: vec![Freeze {
+            id: Id::parse("holidays").unwrap(),
+            environments,
+            from_ms: at(NOW - 1),
+            until_ms: at(NOW + 1),
+        }],
+        breaker: Breaker { bad: 2, ..Breaker::default() },
+        ..LimitsSpec::default()
+    };
+    let limits = Limits::new(spec.clone()).unwrap();
+    let web = at_work(&["web"]);
+    let bad = |ago: u64, open: bool| PastRun { bad: true, ..past(&web, ago, open) };
+    let shown = |past: &[PastRun<'_>]| {
+        let word = |one: &InForce| match one {
+            InForce::Frozen { .. } => "frozen",
+            InForce::OverBudget { of, .. } => {
+                assert_eq!(of, "a");
+                "over-budget"
+            }
+            InForce::Busy { .. } => "neighbourhood-busy",
+            InForce::Soaking { .. } => "own-doing",
+            InForce::Broken(_) => "breaker-open",
+        };
+        limits.in_force(past, at(NOW)).iter().map(word).collect::<BTreeSet<_>>()
+    };
+    let held = |past: &[PastRun<'_>]| {
+        let brakes = held(spec.clone(), &web, past);
+        let rules = [
+            ("frozen", brakes.frozen),
+            ("over-budget", brakes.over_budget.is_some()),
+            ("neighbourhood-busy", brakes.neighbour.is_some()),
+            ("own-doing", brakes.own_doing.is_some() && brakes.neighbour.is_none()),
+            ("breaker-open", brakes.breaker.is_some()),
+        ];
+        rules.into_iter().filter_map(|(rule, holds)| holds.then_some(rule)).collect::<BTreeSet<_>>()
+    };
+    let cases: [(Vec<PastRun<'_>>, &[&str]); 4] = [
+        (vec![], &["frozen"]),
+        (vec![bad(60 * SECOND, false)], &["frozen", "own-doing"]),
+        (
+            vec![bad(60 * SECOND, false), bad(90 * SECOND, false)],
+            &["frozen", "own-doing", "over-budget", "breaker-open"],
+        ),
+        (
+            vec![bad(60 * SECOND, false), bad(SECOND, true)],
+            &["frozen", "neighbourhood-busy", "over-budget", "breaker-open", "own-doing"],
+        ),
+    ];
+    for (past, expected) in cases {
+        let expected: BTreeSet<_> = expected.iter().copied().collect();
+        assert_eq!(shown(&past), expected);
+        let mut held = held(&past);
+        // Where one keeps others out, that another one has to settle is shown all the same.
+        held.extend(expected.contains("own-doing").then_some("own-doing"));
+        assert_eq!(held, expected);
+    }
+}

@@ -3,6 +3,8 @@
 
 mod breaker;
 mod budget;
+mod calendar;
+mod in_force;
 mod neighbourhood;
 mod plan;
 mod run;
@@ -21,6 +23,8 @@ use crate::{
 
 pub use breaker::Breaker;
 pub use budget::{Budget, Per, Starts};
+pub use calendar::{Calendar, MAX_WINDOWS, Window};
+pub use in_force::InForce;
 pub use neighbourhood::{MAX_AREA, Neighbourhood};
 pub use plan::{ErrorBudget, PlanLimit};
 pub use run::{Area, Footprint, PastRun};
@@ -55,6 +59,9 @@ pub struct LimitsSpec {
     pub budgets: Vec<Budget>,
     /// When nothing new is changed.
     pub freezes: Vec<Freeze>,
+    /// Calendars of freezes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub calendars: Vec<Calendar>,
     /// How long a deletion keeps its backup from being deleted.
     pub delete_window_ms: Millis,
     /// What one plan may disturb, beyond the caps of the catalogue.
@@ -75,7 +82,8 @@ pub struct LimitsSpec {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Limits {
-    // INVARIANT: ids are unique; every budget limits something; windows are within MAX_WINDOW_MS.
+    // INVARIANT: ids are unique; every budget limits something; windows are within MAX_WINDOW_MS; those of calendars are in order and
+    // apart from each other.
     spec: LimitsSpec,
 }
 
@@ -102,6 +110,9 @@ pub enum LimitsError {
     /// A freeze that ends before it begins.
     #[error("freeze `{0}` ends before it begins")]
     Backwards(Id<kind::Freeze>),
+    /// A calendar with more events than anybody looks through.
+    #[error("calendar `{0}`: expected events at no more than {MAX_WINDOWS} times, got {1}")]
+    Calendar(Id<kind::Freeze>, usize),
     /// A breaker that is open from the first.
     #[error("`breaker.bad`: expected at least 1, got 0")]
     Breaker,
@@ -117,6 +128,7 @@ impl Default for LimitsSpec {
         Self {
             budgets: Vec::new(),
             freezes: Vec::new(),
+            calendars: Vec::new(),
             delete_window_ms: DEFAULT_DELETE_WINDOW,
             plans: Vec::new(),
             neighbourhood: Neighbourhood::default(),
@@ -132,8 +144,14 @@ pub const DEFAULT_DELETE_WINDOW: Millis = Millis::secs(7 * 24 * 60 * 60);
 
 impl Limits {
     /// Checks limits; reports every fault.
-    pub fn new(spec: LimitsSpec) -> Result<Self, Vec<LimitsError>> {
-        let sizes = [spec.budgets.len(), spec.freezes.len(), spec.plans.len(), spec.error_budgets.len()];
+    pub fn new(mut spec: LimitsSpec) -> Result<Self, Vec<LimitsError>> {
+        let sizes = [
+            spec.budgets.len(),
+            spec.freezes.len(),
+            spec.calendars.len(),
+            spec.plans.len(),
+            spec.error_budgets.len(),
+        ];
         if let Some(size) = sizes.into_iter().find(|size| *size > MAX_LIMITS) {
             return Err(vec![LimitsError::Size(size)]);
         }
@@ -157,11 +175,23 @@ impl Limits {
         }
         let mut names = BTreeSet::new();
         for freeze in &spec.freezes {
-            if !names.insert(&freeze.id) {
+            if !names.insert(freeze.id.clone()) {
                 faults.push(LimitsError::DuplicateFreeze(freeze.id.clone()));
             }
             if freeze.until_ms <= freeze.from_ms {
                 faults.push(LimitsError::Backwards(freeze.id.clone()));
+            }
+        }
+        for calendar in &mut spec.calendars {
+            if !names.insert(calendar.id.clone()) {
+                faults.push(LimitsError::DuplicateFreeze(calendar.id.clone()));
+            }
+            calendar.windows = Calendar::merged(std::mem::take(&mut calendar.windows));
+            if calendar.windows.len() > MAX_WINDOWS {
+                faults.push(LimitsError::Calendar(calendar.id.clone(), calendar.windows.len()));
+            }
+            if calendar.windows.iter().any(|window| window.until_ms <= window.from_ms) {
+                faults.push(LimitsError::Backwards(calendar.id.clone()));
             }
         }
         if spec.breaker.bad == 0 {
@@ -180,6 +210,12 @@ impl Limits {
     #[must_use]
     pub fn freezes(&self) -> &[Freeze] {
         &self.spec.freezes
+    }
+
+    /// Calendars of freezes, in the operator's order.
+    #[must_use]
+    pub fn calendars(&self) -> &[Calendar] {
+        &self.spec.calendars
     }
 
     /// What one plan may disturb, in the operator's order.
@@ -216,12 +252,22 @@ impl Limits {
         windows.chain(after).chain([spec.breaker.window_ms]).fold(spec.delete_window_ms, Millis::max)
     }
 
+    /// The freezes that are in force, those of calendars after the others.
+    pub fn frozen(&self, now: Timestamp) -> impl Iterator<Item = Freeze> {
+        let lasts = move |freeze: &&Freeze| freeze.from_ms <= now && now < freeze.until_ms;
+        let of = move |calendar: &Calendar| {
+            let Window { from_ms, until_ms } = calendar.at(now)?;
+            let (id, environments) = (calendar.id.clone(), calendar.environments.clone());
+            Some(Freeze { id, environments, from_ms, until_ms })
+        };
+        let spec = &self.spec;
+        spec.freezes.iter().filter(lasts).cloned().chain(spec.calendars.iter().filter_map(of))
+    }
+
     /// The freeze that is in force for any of these environments.
     #[must_use]
-    pub fn freeze(&self, environments: &BTreeSet<Id<kind::Environment>>, now: Timestamp) -> Option<&Freeze> {
-        self.spec.freezes.iter().find(|freeze| {
-            freeze.from_ms <= now && now < freeze.until_ms && concerns(&freeze.environments, environments)
-        })
+    pub fn freeze(&self, environments: &BTreeSet<Id<kind::Environment>>, now: Timestamp) -> Option<Freeze> {
+        self.frozen(now).find(|freeze| concerns(&freeze.environments, environments))
     }
 
     /// The first budget that has no room for one more run, and when it frees up; none for when that waits for runs to end.

@@ -84,11 +84,7 @@ impl Neighbourhood {
     ) -> Option<Neighbour> {
         let near = |run: &PastRun<'_>| {
             let shared = next.area.touches(&run.footprint.area)?;
-            let (why, until_ms) = if run.open {
-                (Nearness::Running, None)
-            } else {
-                (Nearness::CoolingDown, Some(within(run, self.cool_down_ms, now)?))
-            };
+            let (why, until_ms) = self.keeps(run, now)?;
             Some(Neighbour { plan: run.plan.clone(), service: shared.cloned(), why, until_ms })
         };
         // Those that are open first, then whichever frees up last: the answer says when it is worth trying again.
@@ -103,11 +99,22 @@ impl Neighbourhood {
         now: Timestamp,
     ) -> Option<Id<kind::Plan>> {
         let soaks = |run: &&PastRun<'_>| {
-            !run.open
-                && within(run, self.soak_ms, now).is_some()
-                && next.area.touches(&run.footprint.area).is_some()
+            self.soaks(run, now).is_some() && next.area.touches(&run.footprint.area).is_some()
         };
         past.iter().filter(soaks).max_by_key(|run| run.ended_at).map(|run| run.plan.clone())
+    }
+
+    /// Whether a run keeps others out of its area, why, and until when.
+    pub(super) fn keeps(&self, run: &PastRun<'_>, now: Timestamp) -> Option<(Nearness, Option<Timestamp>)> {
+        if run.open {
+            return Some((Nearness::Running, None));
+        }
+        within(run, self.cool_down_ms, now).map(|until| (Nearness::CoolingDown, Some(until)))
+    }
+
+    /// Until when what is seen in a run's area may be its doing.
+    pub(super) fn soaks(&self, run: &PastRun<'_>, now: Timestamp) -> Option<Timestamp> {
+        if run.open { None } else { within(run, self.soak_ms, now) }
     }
 }
 

@@ -161,6 +161,31 @@ fn a_freeze_is_in_force_from_its_begin_until_before_its_end() {
 }
 
 #[test]
+fn the_windows_of_a_calendar_are_freezes_and_those_that_touch_are_one() {
+    let window = |from: u64, until: u64| Window { from_ms: at(NOW + from), until_ms: at(NOW + until) };
+    let calendar = |windows: Vec<Window>| Calendar {
+        id: Id::parse("holidays").unwrap(),
+        file: "free.ics".to_owned(),
+        environments: ids(&["prod"]),
+        zone: "UTC".to_owned(),
+        windows,
+    };
+    let of =
+        |windows| Limits::new(LimitsSpec { calendars: vec![calendar(windows)], ..LimitsSpec::default() });
+    let limits = of(vec![window(50, 60), window(10, 20), window(20, 30)]).unwrap();
+    assert_eq!(limits.calendars().first().unwrap().windows, [window(10, 30), window(50, 60)]);
+    let frozen = |ms: u64| limits.freeze(&ids(&["prod"]), at(NOW + ms)).map(|freeze| freeze.until_ms);
+    assert_eq!(
+        [9, 10, 29, 30, 50, 60].map(frozen),
+        [None, Some(at(NOW + 30)), Some(at(NOW + 30)), None, Some(at(NOW + 60)), None]
+    );
+    assert!(limits.freeze(&ids(&["dev"]), at(NOW + 10)).is_none());
+    assert!(matches!(of(vec![window(2, 2)]).unwrap_err().as_slice(), [LimitsError::Backwards(_)]));
+    let many = (0..=MAX_WINDOWS as u64).map(|number| window(number * 2, number * 2 + 1)).collect();
+    assert!(matches!(of(many).unwrap_err().as_slice(), [LimitsError::Calendar(..)]));
+}
+
+#[test]
 fn t25_faults_are_found_together() {
     let nothing = Budget {
         id: Id::parse("b").unwrap(),
@@ -210,4 +235,17 @@ fn limits_are_shown_as_they_were_written() {
     let [budget] = limits.budgets() else { panic!("expected one budget, got {:?}", limits.budgets()) };
     assert_eq!((budget.per, budget.concurrent), (Per::Agent, Some(1)));
     assert_eq!(limits.freezes(), [freeze]);
+}
+
+/// What is left out of a file is not in its digest: another default would be another limit under the digest that people approved.
+#[test]
+fn the_defaults_are_these_and_no_others() {
+    let written = serde_json::to_value(LimitsSpec::default()).unwrap();
+    assert_eq!(written, serde_json::json!({"budgets": [], "freezes": [], "delete_window_ms": 604_800_000}));
+    let spec = LimitsSpec::default();
+    let neighbourhood = serde_json::to_value(&spec.neighbourhood).unwrap();
+    let expected = serde_json::json!({"apart": true, "depth": 1, "cool_down_ms": 30_000, "soak_ms": 300_000});
+    assert_eq!(neighbourhood, expected);
+    let breaker = serde_json::to_value(&spec.breaker).unwrap();
+    assert_eq!(breaker, serde_json::json!({"bad": 3, "window_ms": 3_600_000}));
 }

@@ -5,6 +5,7 @@
 //! (HTTP), [`output`] (tables, JSON, YAML, colour), [`wait`] (waiting, and what an end means), [`error`] (exit codes).
 
 mod aftercare;
+mod brakes;
 mod catalog;
 mod change;
 mod client;
@@ -119,6 +120,8 @@ enum Command {
     Resume(halt::ResumeOptions),
     /// Show what holds the gate back, and what it works by
     Status(halt::StatusOptions),
+    /// List what holds plans back now, until when, and who lifts it
+    Brakes(brakes::BrakesOptions),
     /// The ledger: verify, prove, show, export
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -254,6 +257,7 @@ async fn run(command: Command) -> Result<(), CliError> {
         Command::Halt(options) => halt::halt(options).await,
         Command::Resume(options) => halt::resume(options).await,
         Command::Status(options) => halt::status(options).await,
+        Command::Brakes(options) => brakes::run(options).await,
         Command::Ledger(command) => ledger::run(command).await,
         Command::Witness(command) => witness::run(command).await,
         Command::Roles(command) => roles::run(&command),

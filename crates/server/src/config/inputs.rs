@@ -17,7 +17,7 @@ use holdpoint_domain::{
     agent::{Agent, Person, Registry},
     change::Control,
     id::kind,
-    limits::{Limits, LimitsSpec},
+    limits::Limits,
     passkey::Passkey,
     target::{Address, Inventory, Service, Target},
     trigger::{Condition, endpoints},
@@ -25,7 +25,7 @@ use holdpoint_domain::{
 use holdpoint_policy::{Bundle, Schema, Source, Warning};
 use serde::{Deserialize, Serialize};
 
-use super::{Config, ConfigError, ExecutorPins, parse_text, read};
+use super::{Config, ConfigError, ExecutorPins, limits, parse_text, read};
 
 /// What the binary brings along: names for `catalogue:` in the configuration.
 const BUILTIN: [(&str, &str); 5] = [
@@ -35,9 +35,6 @@ const BUILTIN: [(&str, &str); 5] = [
     ("builtin:nginx", include_str!("../../../../catalog/nginx.yaml")),
     ("builtin:postgres", include_str!("../../../../catalog/postgres.yaml")),
 ];
-
-/// Most conditions of error budgets that one target is measured for: with four steps, what is measured fits into one transaction.
-const MAX_ERROR_BUDGETS: usize = 4;
 
 /// The documents of all control inputs.
 pub(crate) type Documents = BTreeMap<Control, Document>;
@@ -115,7 +112,7 @@ pub(crate) fn names(config: &Config, control: Control) -> Vec<PathBuf> {
             let roots = roots(config).into_iter().map(|(_, name)| name);
             [config.registry.clone(), config.passkeys.clone()].into_iter().chain(roots).collect()
         }
-        Control::Limits => vec![config.limits.clone()],
+        Control::Limits => std::iter::once(&config.limits).chain(&config.calendars).cloned().collect(),
     }
 }
 
@@ -151,7 +148,11 @@ pub(crate) fn is_builtin(name: &Path) -> bool {
 pub(crate) fn document(config: &Config, control: Control) -> Result<Document, ConfigError> {
     let (mut document, mut faults) = (Document::default(), Vec::new());
     for (at, name) in names(config, control).into_iter().enumerate() {
-        let optional = control == Control::Limits || (control == Control::Registry && at > 0);
+        let optional = match control {
+            Control::Limits => at == 0,
+            Control::Registry => at > 0,
+            Control::Policy | Control::Catalogue | Control::Inventory => false,
+        };
         let builtin = BUILTIN.iter().find(|(builtin, _)| name == Path::new(builtin));
         let text = match builtin {
             Some((_, text)) => Ok((*text).to_owned()),
@@ -189,14 +190,14 @@ pub(crate) fn assemble(config: &Config, documents: Documents) -> Result<Inputs, 
     let catalogue = noted(catalogue(of(Control::Catalogue)), &mut faults);
     let inventory = noted(inventory(config, of(Control::Inventory)), &mut faults);
     let registry = noted(registry(config, of(Control::Registry)), &mut faults);
-    let limits = noted(limits(config, of(Control::Limits)), &mut faults);
+    let limits = noted(limits::read(config, of(Control::Limits)), &mut faults);
     let pins = noted(pins(config, of(Control::Registry)), &mut faults);
     let (Some(catalogue), Some(inventory), Some(registry), Some(limits), Some(pins)) =
         (catalogue, inventory, registry, limits, pins)
     else {
         return Err(ConfigError(faults));
     };
-    check_error_budgets(&limits, &catalogue, &inventory)?;
+    limits::check_error_budgets(&limits, &catalogue, &inventory)?;
     let schema = Schema::new(&catalogue, &inventory, &registry)
         .map_err(|err| ConfigError::one(format!("policy schema: {err}")))?;
     // In the configuration's order: it is part of the bundle's digest.
@@ -314,47 +315,6 @@ fn registry(config: &Config, document: &Document) -> Result<Registry, ConfigErro
     Registry::new(file.agents, file.people).map_err(|errors| all("registry", &errors))
 }
 
-fn limits(config: &Config, document: &Document) -> Result<Limits, ConfigError> {
-    if document.files.is_empty() {
-        return Ok(Limits::default());
-    }
-    checked_limits(file(document, &config.limits)?)
-}
-
-fn checked_limits(spec: LimitsSpec) -> Result<Limits, ConfigError> {
-    Limits::new(spec).map_err(|errors| all("limits", &errors))
-}
-
-/// An error budget names a condition of the catalogue, and no target has more of them than a plan's records have room for.
-fn check_error_budgets(
-    limits: &Limits,
-    catalogue: &Catalogue,
-    inventory: &Inventory,
-) -> Result<(), ConfigError> {
-    let unknown =
-        limits.error_budgets().iter().filter(|budget| catalogue.condition(&budget.condition).is_none());
-    let mut faults: Vec<_> = unknown
-        .map(|budget| {
-            let (id, condition) = (&budget.id, &budget.condition);
-            format!(
-                "limits: error budget `{id}` names condition `{condition}`, which the catalogue does not have"
-            )
-        })
-        .collect();
-    for service in inventory.services() {
-        let of =
-            limits.error_budgets().iter().filter(|budget| budget.is_of(&service.id, &service.environment));
-        let conditions: BTreeSet<_> = of.map(|budget| &budget.condition).collect();
-        if conditions.len() > MAX_ERROR_BUDGETS {
-            let (id, count) = (&service.id, conditions.len());
-            faults.push(format!(
-                "limits: service `{id}` has error budgets of {count} conditions: expected at most {MAX_ERROR_BUDGETS}"
-            ));
-        }
-    }
-    if faults.is_empty() { Ok(()) } else { Err(ConfigError(faults)) }
-}
-
 fn pins(config: &Config, document: &Document) -> Result<Option<ExecutorPins>, ConfigError> {
     if !document.files.contains_key(&config.executor_pins.display().to_string()) {
         return Ok(None);
@@ -362,7 +322,7 @@ fn pins(config: &Config, document: &Document) -> Result<Option<ExecutorPins>, Co
     file(document, &config.executor_pins).map(Some)
 }
 
-fn all<E: std::fmt::Display>(what: &str, errors: &[E]) -> ConfigError {
+pub(super) fn all<E: std::fmt::Display>(what: &str, errors: &[E]) -> ConfigError {
     ConfigError(errors.iter().map(|err| format!("{what}: {err}")).collect())
 }
 
@@ -539,18 +499,6 @@ mod tests {
         assert!(without_login(&inventory, &[(Id::parse("shop-ro").unwrap(), login)].into()).is_empty());
     }
 
-    #[test]
-    fn limits_that_nobody_wrote_are_none_and_unknown_words_are_refused() {
-        assert_eq!(parse_limits("{}").unwrap(), Limits::default());
-        let budget = "budgets: [{id: hourly, per: agent, starts: {max: 3, window_ms: 3600000}}]";
-        assert_eq!(parse_limits(budget).unwrap().budgets().len(), 1);
-        for bad in
-            ["budget: []", "budgets: [{id: b, per: agent}]", "freezes: [{id: f, from_ms: 2, until_ms: 1}]"]
-        {
-            assert!(parse_limits(bad).is_err(), "{bad}");
-        }
-    }
-
     /// As pins have had them always, and with passkeys, in YAML as people write it.
     #[test]
     fn approvers_have_a_key_or_passkeys_or_both() {
@@ -584,10 +532,5 @@ mod tests {
         for bad in ["ada: 7", "ada: {keys: 1}", "ada: {passkeys: [{id: AAAA}]}", "ada: AAAA"] {
             assert!(parse_text::<Approvers>("pins.yaml", bad).is_err(), "{bad}");
         }
-    }
-
-    fn parse_limits(text: &str) -> Result<Limits, ConfigError> {
-        let file: LimitsSpec = parse_text("limits.yaml", text)?;
-        checked_limits(file)
     }
 }

@@ -1,7 +1,9 @@
 //! Configuration: one file, typed, parsed once. Unknown keys are refused and all faults are reported together.
 
+mod calendar;
 mod console;
 mod inputs;
+mod limits;
 mod notify;
 mod oidc;
 mod roles;
@@ -71,6 +73,9 @@ pub(crate) struct Config {
     /// The file of budgets and freezes; without it there are none.
     #[serde(default = "limits_file")]
     pub(crate) limits: PathBuf,
+    /// Files of the calendars that the limits name (iCalendar).
+    #[serde(default)]
+    pub(crate) calendars: Vec<PathBuf>,
     /// Policy files. The guardrails are always loaded beside them.
     pub(crate) policies: Vec<PathBuf>,
     /// Processes under the local supervisor.

@@ -34,13 +34,14 @@ const fn apart(path: &'static str, label: &'static str) -> Entry {
 }
 
 /// What people look for first.
-pub(super) const NAV: [Entry; 12] = [
+pub(super) const NAV: [Entry; 13] = [
     entry("/", "Inbox"),
     entry("/runs", "Runs"),
     entry("/reviews", "Reviews"),
     entry("/changes", "Changes"),
     apart("/agents", "Agents"),
     entry("/people", "People"),
+    entry("/brakes", "Brakes"),
     entry("/leases", "Leases"),
     apart("/policies", "Policies"),
     entry("/catalogue", "Catalogue"),

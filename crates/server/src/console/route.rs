@@ -67,6 +67,7 @@ pub(super) const ROUTES: &[Route] = &[
     get("/runs/events", Who::User, |method| on(method, pages::runs::events)),
     get("/reviews", Who::User, |method| on(method, pages::aftercare::show)),
     get("/reconciliations", Who::User, |method| on(method, pages::outside::show)),
+    get("/brakes", Who::User, |method| on(method, pages::brakes::show)),
     get("/leases", Who::User, |method| on(method, pages::leases::show)),
     get("/changes", Who::User, |method| on(method, pages::changes::list_all)),
     get("/changes/{id}", Who::User, |method| on(method, pages::changes::show)),

@@ -3,11 +3,16 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use holdpoint_app::{gate::Gate, halt};
-use holdpoint_domain::{halt::ResumeStatement, signed::Signed};
+use holdpoint_app::{brakes as app_brakes, gate::Gate, halt};
+use holdpoint_domain::{
+    Timestamp,
+    halt::ResumeStatement,
+    limits::{Calendar, Window},
+    signed::Signed,
+};
 
 use super::{
-    body,
+    body, brakes,
     caller::Caller,
     door::{Door, Place},
     problem::Problem,
@@ -59,8 +64,29 @@ pub(super) async fn limits(State(door): State<Arc<Door>>) -> Json<wire::Limits> 
         digest: gate.inputs.limits,
         budgets: limits.budgets().to_vec(),
         freezes: limits.freezes().to_vec(),
+        calendars: limits.calendars().iter().map(|one| calendar(one, gate.ports.clock.now())).collect(),
+        plans: limits.plans().to_vec(),
+        neighbourhood: limits.neighbourhood().clone(),
+        breaker: limits.breaker().clone(),
+        error_budgets: limits.error_budgets().to_vec(),
         horizon_ms: limits.horizon(),
     })
+}
+
+fn calendar(calendar: &Calendar, now: Timestamp) -> wire::Calendar {
+    let next = calendar.next(now);
+    wire::Calendar {
+        id: calendar.id.clone(),
+        file: calendar.file.clone(),
+        environments: calendar.environments.clone(),
+        next: next.map(|Window { from_ms, until_ms }| wire::Window { from_ms, until_ms }),
+    }
+}
+
+/// `GET /v1/brakes`.
+pub(super) async fn brakes(State(door): State<Arc<Door>>) -> Result<Json<wire::BrakesInForce>, Problem> {
+    let gate = &door.service.gate();
+    Ok(Json(wire::BrakesInForce { brakes: brakes::told(app_brakes::in_force(gate).await?) }))
 }
 
 /// `GET /v1/status`.

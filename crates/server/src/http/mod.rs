@@ -10,6 +10,7 @@
 mod aftercare;
 pub mod bodies;
 mod body;
+pub(crate) mod brakes;
 mod caller;
 mod changes;
 mod connection;
@@ -54,7 +55,7 @@ pub(crate) use door::{Door, Limits, Place, Settings, check_host, within};
 pub(crate) use events::{entries, last_event_id, streamed};
 pub(crate) use extract::{Ask, PathId, PathText};
 pub(crate) use problem::{Problem, echo, no_such_method};
-pub(crate) use words::{doubt, failure, moment, reason};
+pub(crate) use words::{doubt, failure, moment, reason, specified};
 
 /// The API of a service.
 pub(crate) fn router(service: Arc<Service>, settings: Settings) -> Router {

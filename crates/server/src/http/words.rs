@@ -75,11 +75,17 @@ pub(crate) fn provenance(facts: &PlanFacts) -> Vec<wire::Sourced> {
 
 /// Says which run, budget or limit it is that holds a plan back, and until when.
 pub(crate) fn specify(reasons: &mut [wire::Reason], facts: &PlanFacts) {
-    for reason in reasons {
-        if let Some(which) = which(reason.rule.as_str(), &facts.first().brakes) {
-            reason.fact = format!("{}: {which}", reason.fact);
-        }
+    for one in reasons {
+        *one = specified(one.clone(), facts);
     }
+}
+
+/// A reason that says which run, budget or limit it is.
+pub(crate) fn specified(mut reason: wire::Reason, facts: &PlanFacts) -> wire::Reason {
+    if let Some(which) = which(reason.rule.as_str(), &facts.first().brakes) {
+        reason.fact = format!("{}: {which}", reason.fact);
+    }
+    reason
 }
 
 fn which(rule: &str, brakes: &Brakes) -> Option<String> {

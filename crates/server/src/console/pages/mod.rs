@@ -2,6 +2,7 @@
 
 pub(super) mod account;
 pub(super) mod aftercare;
+pub(super) mod brakes;
 pub(super) mod catalogue;
 pub(super) mod changes;
 pub(super) mod emergency;

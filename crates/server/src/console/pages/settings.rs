@@ -8,7 +8,7 @@ use holdpoint_app::{gate::Gate, port::Signer};
 use holdpoint_domain::{
     Timestamp,
     change::Control,
-    limits::{Budget, Freeze},
+    limits::{Budget, Freeze, Window},
 };
 
 use super::page;
@@ -76,12 +76,17 @@ pub(in crate::console) async fn show(
         ("The console is at", console.sitting.origin.as_str().to_owned()),
     ];
     let limits = &gate.controls.limits;
+    let next = limits.calendars().iter().filter_map(|calendar| {
+        let Window { from_ms, until_ms } = calendar.next(now)?;
+        let (id, environments) = (calendar.id.clone(), calendar.environments.clone());
+        Some(Freeze { id, environments, from_ms, until_ms })
+    });
     page(&Page {
         frame: Frame::new(&console, Some(&visitor), "/settings").await,
         controls: controls(&gate),
         times,
         budgets: limits.budgets().iter().map(budget).collect(),
-        freezes: limits.freezes().iter().map(|freeze| frozen(freeze, now)).collect(),
+        freezes: limits.freezes().iter().cloned().chain(next).map(|freeze| frozen(&freeze, now)).collect(),
         keys: vec![
             ("Checkpoints of the log", gate.ports.log_key.to_string()),
             ("Permits", key(gate.ports.permit_key.as_ref())),

@@ -49,11 +49,12 @@ const UNICODE: [&str; 10] = [
 ];
 
 /// The pages that show something of everything.
-const PAGES: [&str; 16] = [
+const PAGES: [&str; 17] = [
     "/",
     "/runs",
     "/reviews",
     "/reconciliations",
+    "/brakes",
     "/leases",
     "/changes",
     "/agents",

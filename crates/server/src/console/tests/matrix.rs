@@ -27,6 +27,7 @@ GET  /runs                  303    303   303 303  403    200    200
 GET  /runs/events           303    303   303 303  403    200    200
 GET  /reviews               303    303   303 303  403    200    200
 GET  /reconciliations       303    303   303 303  403    200    200
+GET  /brakes                303    303   303 303  403    200    200
 GET  /leases                303    303   303 303  403    200    200
 GET  /changes               303    303   303 303  403    200    200
 GET  /changes/{id}          303    303   303 303  403    200    200

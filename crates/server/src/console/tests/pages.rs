@@ -65,6 +65,7 @@ async fn runs_reviews_leases_and_agents_say_what_is() {
     says(&bench.page("/runs", &cookie).await, &["Restart a process", "✓ succeeded"]);
     says(&bench.page("/reviews", &cookie).await, &["Due 1", "shop-team", "in 1 d"]);
     says(&bench.page("/leases", &cookie).await, &["None is alive."]);
+    says(&bench.page("/brakes", &cookie).await, &["Nothing holds plans back."]);
     says(
         &bench.page("/agents", &cookie).await,
         &["healer", "Answers for it alice", "1 plans", "✓ succeeded 1"],

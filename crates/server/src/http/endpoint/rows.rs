@@ -267,8 +267,18 @@ pub(in crate::http) const ENDPOINTS: &[Endpoint] = &[
         Who::Reader,
         |method| on(method, halt::limits),
         Doc {
-            summary: "Show the budgets and freezes in force",
+            summary: "Show the limits in force",
             answers: &[json(200, "the limits", schema::of::<wire::Limits>)],
+            ..Doc::NONE
+        },
+    ),
+    get(
+        "/v1/brakes",
+        Who::Person,
+        |method| on(method, halt::brakes),
+        Doc {
+            summary: "Show what holds plans back now, until when, and who lifts it",
+            answers: &[json(200, "the brakes", schema::of::<wire::BrakesInForce>)],
             ..Doc::NONE
         },
     ),

@@ -205,3 +205,66 @@ pub(in crate::http) struct Freeze {
     /// Until when; the end itself is free.
     until_ms: Time,
 }
+
+/// The most that one plan may disturb.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::http) struct PlanLimit {
+    /// Its name.
+    id: Name,
+    /// Only plans that disturb one of these environments; all when empty.
+    environments: BTreeSet<Name>,
+    /// Targets acted on directly.
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
+    targets: Option<u32>,
+    /// Services disturbed, directly or through dependencies.
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
+    services: Option<u32>,
+    /// Critical services among them; unknown dependants count as critical.
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
+    critical: Option<u32>,
+    /// Environments that those services run in.
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
+    environments_touched: Option<u32>,
+    /// Share of the replicas of a service, in percent.
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
+    replica_share_percent: Option<u32>,
+}
+
+/// How far runs stay away from each other.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::http) struct Neighbourhood {
+    /// Whether runs stay apart at all.
+    apart: bool,
+    /// How many dependencies away a service still belongs to the area of a run.
+    depth: u32,
+    /// For how long after a run nothing else runs in its area.
+    cool_down_ms: Span,
+    /// For how long after a run a plan in its area needs a person.
+    soak_ms: Span,
+}
+
+/// After so many bad runs of an action in an environment within a window, there are no more of it.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::http) struct Breaker {
+    /// How many.
+    bad: u32,
+    /// Within how long.
+    window_ms: Span,
+}
+
+/// A condition that must hold, or a person decides: what is left of a service's error budget.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::http) struct ErrorBudget {
+    /// Its name.
+    id: Name,
+    /// The condition, which holds while budget is left.
+    condition: Name,
+    /// Only targets of these services; all when empty.
+    services: BTreeSet<Name>,
+    /// Only targets in these environments; all when empty.
+    environments: BTreeSet<Name>,
+}

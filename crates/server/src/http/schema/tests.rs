@@ -95,6 +95,10 @@ fn every_mirror_has_the_fields_of_what_it_mirrors() {
     mirrors::<Budget, limits::Budget>();
     mirrors::<Starts, limits::Starts>();
     mirrors::<Freeze, limits::Freeze>();
+    mirrors::<PlanLimit, limits::PlanLimit>();
+    mirrors::<Neighbourhood, limits::Neighbourhood>();
+    mirrors::<Breaker, limits::Breaker>();
+    mirrors::<ErrorBudget, limits::ErrorBudget>();
 }
 
 #[test]

@@ -79,6 +79,15 @@ async fn the_state_of_the_gate_is_there_to_be_read() {
     assert_eq!(status.refused_inputs, [control].into());
     let limits: wire::Limits = bench.get("/v1/limits", "agent.own.observe").await.json();
     assert_eq!(limits.digest, bench.gate.inputs.limits);
+    let brakes: wire::BrakesInForce = bench.get("/v1/brakes", "person.bob").await.json();
+    let [refused] = brakes.brakes.as_slice() else { panic!("{brakes:?}") };
+    assert_eq!((refused.rule.as_str(), refused.denies), ("input-refused", false));
+    assert_eq!(bench.post("/v1/halt", "person.bob", &json!({"reach": "soft"})).await.status, 200);
+    let brakes: wire::BrakesInForce = bench.get("/v1/brakes", "person.bob").await.json();
+    let first = brakes.brakes.first().unwrap();
+    assert_eq!((first.rule.as_str(), first.denies), ("halted", true));
+    assert_eq!(first.fact, "everything (soft), by bob");
+    assert!(first.lifted_by.contains("holdpoint resume"));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use holdpoint_domain::{
     flow::State,
     halt::{Halt, Reach},
     id::kind,
-    limits::{Budget, Freeze},
+    limits::{Breaker, Budget, ErrorBudget, Freeze, Neighbourhood, PlanLimit},
     signed::Signed,
 };
 use schemars::JsonSchema;
@@ -230,7 +230,7 @@ pub(crate) struct Halted {
     pub(crate) recorded: bool,
 }
 
-/// Budgets and freezes in force.
+/// The limits in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Limits {
     /// The digest of all of them.
@@ -242,9 +242,75 @@ pub(crate) struct Limits {
     /// Freezes, past ones included.
     #[schemars(with = "Vec<schema::Freeze>")]
     pub(crate) freezes: Vec<Freeze>,
+    /// Calendars of freezes.
+    pub(crate) calendars: Vec<Calendar>,
+    /// What one plan may disturb.
+    #[schemars(with = "Vec<schema::PlanLimit>")]
+    pub(crate) plans: Vec<PlanLimit>,
+    /// How far runs stay away from each other.
+    #[schemars(with = "schema::Neighbourhood")]
+    pub(crate) neighbourhood: Neighbourhood,
+    /// When an action is not done any more because it went badly.
+    #[schemars(with = "schema::Breaker")]
+    pub(crate) breaker: Breaker,
+    /// Error budgets, which are measured when something is decided.
+    #[schemars(with = "Vec<schema::ErrorBudget>")]
+    pub(crate) error_budgets: Vec<ErrorBudget>,
     /// How far back runs are remembered for budgets.
     #[schemars(with = "schema::Span")]
     pub(crate) horizon_ms: Millis,
+}
+
+/// A calendar of freezes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Calendar {
+    /// Its name.
+    #[schemars(with = "schema::Name")]
+    pub(crate) id: Id<kind::Freeze>,
+    /// Its file.
+    pub(crate) file: String,
+    /// Only these environments; all when empty.
+    #[schemars(with = "BTreeSet<schema::Name>")]
+    pub(crate) environments: BTreeSet<Id<kind::Environment>>,
+    /// The freeze that lasts, or else the next one; none when all are over.
+    pub(crate) next: Option<Window>,
+}
+
+/// A span of time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Window {
+    /// From when.
+    #[schemars(with = "schema::Time")]
+    pub(crate) from_ms: Timestamp,
+    /// Until when; the end itself is free.
+    #[schemars(with = "schema::Time")]
+    pub(crate) until_ms: Timestamp,
+}
+
+/// Everything that holds plans back now, whoever asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct BrakesInForce {
+    /// What holds back: what denies first.
+    pub(crate) brakes: Vec<Brake>,
+}
+
+/// Something that holds plans back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Brake {
+    /// The rule that answers with it.
+    pub(crate) rule: String,
+    /// Whether it denies; else it asks for a person.
+    pub(crate) denies: bool,
+    /// What holds back, and what it concerns.
+    pub(crate) fact: String,
+    /// The plan whose run it is.
+    #[schemars(with = "Option<schema::Name>")]
+    pub(crate) plan: Option<Id<kind::Plan>>,
+    /// Until when; none for what no clock ends.
+    #[schemars(with = "Option<schema::Time>")]
+    pub(crate) until_ms: Option<Timestamp>,
+    /// Who or what lifts it.
+    pub(crate) lifted_by: String,
 }
 
 /// What holds the gate back, and what it works by.

@@ -44,13 +44,13 @@ pub(in crate::console) struct Origin {
 /// The reasons of a decision, those that ask for people first.
 pub(in crate::console) fn reasons(gate: &Gate, decision: &Decision, facts: &PlanFacts) -> Vec<Reason> {
     let hints = if decision.policy == gate.ports.judge.digest() { gate.hints(facts) } else { Vec::new() };
-    let mut reasons: Vec<_> = decision.reasons.iter().map(|reason| one(reason, &hints)).collect();
+    let mut reasons: Vec<_> = decision.reasons.iter().map(|reason| one(reason, &hints, facts)).collect();
     reasons.sort_by_key(|reason| !reason.asks);
     reasons
 }
 
-fn one(reason: &holdpoint_domain::decision::Reason, hints: &[Hint]) -> Reason {
-    let told = http::reason(reason);
+fn one(reason: &holdpoint_domain::decision::Reason, hints: &[Hint], facts: &PlanFacts) -> Reason {
+    let told = http::specified(http::reason(reason), facts);
     // A rule of the policy speaks for itself, where its author wrote `@why` and `@next`.
     let hint = hints.iter().find(|hint| hint.rule == reason.rule);
     let fact = hint.and_then(|hint| hint.why.clone()).unwrap_or(told.fact);
