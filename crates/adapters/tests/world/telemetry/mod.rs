@@ -5,6 +5,7 @@ mod doubles;
 mod json;
 mod promql;
 mod real;
+mod signals;
 mod sql;
 
 use std::sync::Arc;
