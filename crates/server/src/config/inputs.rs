@@ -31,12 +31,13 @@ use serde::{Deserialize, Serialize};
 use super::{Config, ConfigError, ExecutorPins, parse_text, read};
 
 /// What the binary brings along: names for `catalogue:` in the configuration.
-const BUILTIN: [(&str, &str); 5] = [
+const BUILTIN: [(&str, &str); 6] = [
     ("builtin:process", include_str!("../../../../catalog/process.yaml")),
     ("builtin:files", include_str!("../../../../catalog/files.yaml")),
     ("builtin:job", include_str!("../../../../catalog/job.yaml")),
     ("builtin:nginx", include_str!("../../../../catalog/nginx.yaml")),
     ("builtin:postgres", include_str!("../../../../catalog/postgres.yaml")),
+    ("builtin:telemetry", include_str!("../../../../catalog/telemetry.yaml")),
 ];
 
 /// Most conditions of error budgets that one target is measured for: with four steps, what is measured fits into one transaction.
