@@ -32,8 +32,8 @@ use holdpoint_ledger::key::VerifierKey;
 
 use crate::{
     port::{
-        Clock, Executor, Hint, Ids, Inputs as InputsPort, Issuer, Judge, Latch, Observer, Prober, Signer,
-        Store, store::root_digest,
+        Clock, Executor, Hint, Ids, Inputs as InputsPort, Issuer, Judge, Latch, Meter, Observer, Prober,
+        Signer, Store, store::root_digest,
     },
     refusal::{Blame, Refusal, internal},
     revoke::Revocations,
@@ -50,6 +50,8 @@ pub struct Ports {
     pub ids: Arc<dyn Ids>,
     /// Probes.
     pub prober: Arc<dyn Prober>,
+    /// Measurements of all services, for the record.
+    pub meter: Arc<dyn Meter>,
     /// Reads of targets.
     pub observer: Arc<dyn Observer>,
     /// Leases.

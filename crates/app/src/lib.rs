@@ -5,6 +5,7 @@
 //! crash and does what is due; [`start`] begins a log, or checks that its control inputs are in force. The crate has no runtime and touches nothing of the world: every effect
 //! goes through a trait in [`port`], and every effect comes after the durable record that announces it.
 
+mod aftermath;
 pub mod approve;
 pub mod audit;
 pub mod brakes;

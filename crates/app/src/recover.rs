@@ -8,6 +8,7 @@ use holdpoint_domain::{
     record::{Body, FailWhy, Record},
 };
 
+pub use crate::aftermath::unmeasured;
 use crate::{
     drive,
     gate::Gate,

@@ -3,6 +3,7 @@
 use holdpoint_domain::{
     Commitment, Id, Tier, Timestamp,
     aftercare::{ResolutionStatement, ReviewStatement},
+    aftermath::{Aftermath, Baseline},
     approval::{HoldTerms, SignedStatement},
     decision::{Answer, Decision, Worse},
     facts::PlanFacts,
@@ -61,6 +62,10 @@ pub struct PlanView {
     pub failed: Option<FailWhy>,
     /// Why nobody knows.
     pub doubt: Option<DoubtWhy>,
+    /// What all services were like right before the run; none where nobody measured.
+    pub baseline: Option<Baseline>,
+    /// What changed and which services moved; none where nobody measured, or not yet.
+    pub aftermath: Option<Aftermath>,
     /// When a review is due; none when nobody owes one, or somebody has answered.
     pub review_due: Option<Timestamp>,
     /// The last review.
@@ -116,6 +121,8 @@ impl PlanView {
             worse: Vec::new(),
             failed: None,
             doubt: None,
+            baseline: None,
+            aftermath: None,
             review_due: None,
             review: None,
             resolution: None,
@@ -159,6 +166,8 @@ impl PlanView {
             }
             Body::Failed { why } | Body::UndoFailed { why } => self.failed = Some(*why),
             Body::InDoubt { why } => self.doubt = Some(*why),
+            Body::Baseline { baseline } => self.baseline = Some(baseline.as_ref().clone()),
+            Body::Aftermath { aftermath } => self.aftermath = Some(aftermath.as_ref().clone()),
             Body::ReviewOwed { due_at_ms, .. } => self.review_due = Some(*due_at_ms),
             Body::Reviewed { statement, .. } => {
                 (self.review_due, self.review) = (None, Some(statement.as_ref().clone()));
@@ -215,6 +224,12 @@ impl PlanView {
     #[must_use]
     pub fn applied(&self) -> u32 {
         u32::try_from(self.left.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether an effect was begun.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.records.iter().any(|(_, record)| matches!(record.body, Body::Applying { .. }))
     }
 
     /// When it was proposed.

@@ -12,6 +12,7 @@
 )]
 
 mod suite {
+    mod aftermath;
     mod binding;
     mod break_glass;
     mod budgets;

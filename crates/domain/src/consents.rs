@@ -221,6 +221,8 @@ impl Audit {
             | Body::RevocationAsked { .. }
             | Body::Revoked { .. }
             | Body::Rehearsed { .. }
+            | Body::Baseline { .. }
+            | Body::Aftermath { .. }
             | Body::Applying { .. }
             | Body::Applied { .. }
             | Body::Succeeded { .. }

@@ -165,6 +165,9 @@ pub mod kind {
     /// A source of telemetry that the operator declared independent of the others.
     #[derive(Debug)]
     pub enum Source {}
+    /// A signal that is measured of all services at once.
+    #[derive(Debug)]
+    pub enum Signal {}
     /// An endpoint of a target, such as `http`.
     #[derive(Debug)]
     pub enum Endpoint {}
@@ -258,6 +261,9 @@ pub mod kind {
     }
     impl Kind for Source {
         const WHAT: &'static str = "source name";
+    }
+    impl Kind for Signal {
+        const WHAT: &'static str = "signal name";
     }
     impl Kind for Endpoint {
         const WHAT: &'static str = "endpoint name";

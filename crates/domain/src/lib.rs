@@ -11,6 +11,7 @@
 pub mod action;
 pub mod actor;
 pub mod aftercare;
+pub mod aftermath;
 pub mod agent;
 pub mod approval;
 pub mod bearer;
@@ -41,6 +42,7 @@ pub mod provenance;
 pub mod quorum;
 pub mod reconcile;
 pub mod record;
+pub mod signal;
 pub mod signature;
 pub mod signed;
 pub mod target;

@@ -1,4 +1,6 @@
 //! Records: the entries of the ledger. They are the source of truth; every state is a fold over them.
+//!
+//! One file over 600 lines: it is one list, and three exhaustive readings of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,6 +10,7 @@ use crate::{
     Commitment, Digest, Id, Timestamp,
     actor::Actor,
     aftercare::{ResolutionStatement, ReviewStatement},
+    aftermath::{Aftermath, Baseline},
     approval::{HoldTerms, SignedStatement},
     change::{Change, ChangeStatement, ChangeTerms, Control},
     decision::{Decision, Worse},
@@ -347,6 +350,16 @@ pub enum Body {
         /// Why, out of a closed list.
         why: DoubtWhy,
     },
+    /// What all services were like right before the run. Nothing is decided from it.
+    Baseline {
+        /// What was measured.
+        baseline: Box<Baseline>,
+    },
+    /// What changed and which services moved, measured when the run was over, beside the estimate. Nothing is decided from it.
+    Aftermath {
+        /// What came of the comparison.
+        aftermath: Box<Aftermath>,
+    },
     /// A person owes a look at a run that had none before.
     ReviewOwed {
         /// By when.
@@ -509,6 +522,8 @@ impl Body {
             | Self::RevocationAsked { .. }
             | Self::Revoked { .. }
             | Self::ReviewOwed { .. }
+            | Self::Baseline { .. }
+            | Self::Aftermath { .. }
             | Self::Reconciled { .. }
             | Self::Evaluated { .. }
             | Self::Refused { .. } => None,
@@ -577,6 +592,8 @@ impl Body {
             Self::UndoFailed { .. } => "undo_failed",
             Self::InDoubt { .. } => "in_doubt",
             Self::ReviewOwed { .. } => "review_owed",
+            Self::Baseline { .. } => "baseline",
+            Self::Aftermath { .. } => "aftermath",
             Self::Reviewed { .. } => "reviewed",
             Self::Resolved { .. } => "resolved",
             Self::Reconciled { .. } => "reconciled",

@@ -4,7 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Id, digest::DigestError, id::kind};
+use crate::{
+    Digest, Id,
+    digest::DigestError,
+    id::kind,
+    signal::{Signal, SignalFault},
+};
 
 /// Most services, and most targets, in one inventory file of this first form.
 pub const MAX_INVENTORY: usize = 100_000;
@@ -234,6 +239,9 @@ pub struct Inventory {
     // INVARIANT: every target's service exists; ids are unique.
     services: BTreeMap<Id<kind::Service>, Service>,
     targets: BTreeMap<Id<kind::Target>, Target>,
+    // What is measured of all services before a run and after it. Nothing is decided from it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    signals: Vec<Signal>,
     // What follows from the two above, made once: every decision asks for it.
     #[serde(skip)]
     index: Index,
@@ -312,8 +320,12 @@ impl Inventory {
         if size > MAX_INVENTORY {
             return Err(vec![InventoryError::Size(size)]);
         }
-        let mut inventory =
-            Self { services: BTreeMap::new(), targets: BTreeMap::new(), index: Index::default() };
+        let mut inventory = Self {
+            services: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            signals: Vec::new(),
+            index: Index::default(),
+        };
         for service in services {
             if let Some(old) = inventory.services.insert(service.id.clone(), service) {
                 faults.push(InventoryError::DuplicateService(old.id));
@@ -355,6 +367,18 @@ impl Inventory {
         }
         inventory.index = Index::of(&inventory.services, &inventory.targets);
         Ok(inventory)
+    }
+
+    /// The same inventory, with what is measured of its services before a run and after it; reports every fault.
+    pub fn with_signals(self, signals: Vec<Signal>) -> Result<Self, Vec<SignalFault>> {
+        Signal::check_all(&signals)?;
+        Ok(Self { signals, ..self })
+    }
+
+    /// What is measured of all services before a run and after it.
+    #[must_use]
+    pub fn signals(&self) -> &[Signal] {
+        &self.signals
     }
 
     /// The target with this id, and its service.

@@ -106,6 +106,9 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     let teller = wiring::teller(&config, &store, &gate.ports.clock).await?;
     // First of all: a gate whose inputs are not activated must not even settle open runs.
     start::start(&gate).await.map_err(|refusal| CliError::Failed(format!("{refusal}; {}", refusal.next)))?;
+    if let Err(refusal) = recover::unmeasured(&gate).await {
+        tracing::warn!("what runs did before the restart: {refusal}");
+    }
 
     let healing = match &wired.supervisor {
         Some(supervisor) => {

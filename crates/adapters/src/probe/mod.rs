@@ -29,6 +29,7 @@ mod alerts;
 mod exposition;
 mod fetch;
 mod json;
+mod meter;
 mod promql;
 mod sql;
 mod vector;
@@ -52,6 +53,7 @@ use tokio::{net::TcpStream, time::timeout};
 
 use crate::executor::process::UnitReader;
 use fetch::Fetched;
+pub use meter::WorldMeter;
 pub use sql::{ProbeLogin, ProbeLogins};
 
 /// Largest answer of a health check.

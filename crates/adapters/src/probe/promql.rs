@@ -6,10 +6,10 @@
 
 use holdpoint_app::port::Clock;
 use holdpoint_domain::{
-    Timestamp,
+    Millis, Timestamp,
     trigger::{Promql, PromqlCheck, Subject, Truth, Why},
 };
-use reqwest::{Client, Url, header};
+use reqwest::{Client, header};
 
 use super::{
     Finding, MAX_FUTURE,
@@ -68,9 +68,7 @@ impl Asked<'_> {
             query.about(self.subject).ok_or(Why::NoEndpoint)
         };
         let data = about(&self.check.data)?;
-        // What is not equal to itself is not a number. A comment at the end of the selector would take what follows with it: so the lines.
-        let oldest = format!("min(timestamp({data}\n) and (({data}\n) == ({data}\n)))");
-        Ok(Expressions { oldest, query: about(&self.check.query)? })
+        Ok(Expressions { oldest: format!("min({})", taken(&data)), query: about(&self.check.query)? })
     }
 
     async fn samples(&self, base: &str, oldest: &str) -> Result<Evaluated, Why> {
@@ -81,15 +79,13 @@ impl Asked<'_> {
             // One aggregate has one value.
             if points.is_empty() { Why::NoData } else { Why::Garbage }
         })?;
-        let is_near = point.at_ms >= before.saturating_sub(MAX_SKEW_MS)
-            && point.at_ms <= after.saturating_add(MAX_SKEW_MS);
-        if !is_near {
+        if !is_near(point.at_ms, before, after) {
             return Err(Why::ClockSkew);
         }
         let taken_ms = millis(point.value).ok_or(Why::Garbage)?;
         // By the clock by which it is older.
         let age_ms = point.at_ms.max(after).saturating_sub(taken_ms);
-        if age_ms > ms_of(self.check.max_age_ms.ms()) || age_ms.saturating_add(ms_of(MAX_FUTURE.ms())) < 0 {
+        if !is_young(age_ms, self.check.max_age_ms) {
             return Err(Why::Stale);
         }
         Ok(Evaluated { at_ms: point.at_ms, age_ms: age_ms.max(0) })
@@ -182,24 +178,43 @@ impl Asked<'_> {
     }
 
     async fn fetch(&self, base: &str, path: &str, form: &[(&str, &str)]) -> Fetched {
-        let Some(mut url) = fetch::parse(&format!("{}/api/v1/{path}", base.trim_end_matches('/'))) else {
-            return Fetched::OurFault;
-        };
-        let body = url.query_pairs_mut().clear().extend_pairs(form).finish().query().map(str::to_owned);
-        url.set_query(None);
-        fetch::whole_answer(self.post(url, body.unwrap_or_default()), MAX_ANSWER).await
-    }
-
-    fn post(&self, url: Url, body: String) -> reqwest::RequestBuilder {
-        self.client
-            .post(url)
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(header::ACCEPT, "application/json")
-            .body(body)
+        ask(self.client, base, path, form).await
     }
 }
 
-fn ms(time: Timestamp) -> i64 {
+/// One question to the API of the Prometheus at this base address. The time limit is the caller's.
+pub(super) async fn ask(client: &Client, base: &str, path: &str, form: &[(&str, &str)]) -> Fetched {
+    let Some(mut url) = fetch::parse(&format!("{}/api/v1/{path}", base.trim_end_matches('/'))) else {
+        return Fetched::OurFault;
+    };
+    let body = url.query_pairs_mut().clear().extend_pairs(form).finish().query().map(str::to_owned);
+    url.set_query(None);
+    let request = client
+        .post(url)
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(header::ACCEPT, "application/json")
+        .body(body.unwrap_or_default());
+    fetch::whole_answer(request, MAX_ANSWER).await
+}
+
+/// The time stamps of samples that are numbers. What is not equal to itself is not a number.
+///
+/// A comment at the end of the selector would take what follows with it: so the lines.
+pub(super) fn taken(data: &str) -> String {
+    format!("timestamp({data}\n) and (({data}\n) == ({data}\n))")
+}
+
+/// Whether a system that evaluated between two readings of our clock has a clock near ours.
+pub(super) fn is_near(at_ms: i64, before: i64, after: i64) -> bool {
+    at_ms >= before.saturating_sub(MAX_SKEW_MS) && at_ms <= after.saturating_add(MAX_SKEW_MS)
+}
+
+/// Whether a sample of this age counts.
+pub(super) fn is_young(age_ms: i64, max_age: Millis) -> bool {
+    age_ms <= ms_of(max_age.ms()) && age_ms.saturating_add(ms_of(MAX_FUTURE.ms())) >= 0
+}
+
+pub(super) fn ms(time: Timestamp) -> i64 {
     ms_of(time.ms())
 }
 
@@ -208,7 +223,7 @@ fn ms_of(ms: u64) -> i64 {
 }
 
 /// A time or span in seconds, exact to the millisecond.
-fn seconds(ms: i64) -> String {
+pub(super) fn seconds(ms: i64) -> String {
     let ms = ms.max(0);
     format!("{}.{:03}", ms.checked_div(1000).unwrap_or(0), ms.checked_rem(1000).unwrap_or(0))
 }

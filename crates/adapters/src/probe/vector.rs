@@ -5,7 +5,10 @@
 use std::collections::BTreeMap;
 
 use holdpoint_domain::trigger::Why;
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::value::RawValue;
 
 use super::{exposition::number, fetch::Fetched};
@@ -42,34 +45,43 @@ struct Data<'a> {
     result: &'a RawValue,
 }
 
-/// A series. Its labels are text of the measured system: they are passed over, and only their being there is looked at.
+/// A series. Its labels are text of the measured system: most are passed over, and only their being there is looked at.
 #[derive(Deserialize)]
-struct Series {
+struct Series<L> {
     #[serde(rename = "metric")]
-    _labels: BTreeMap<IgnoredKey, IgnoredAny>,
+    labels: L,
     value: Option<(f64, String)>,
     values: Option<Vec<(f64, String)>>,
     histogram: Option<IgnoredAny>,
     histograms: Option<IgnoredAny>,
 }
 
-#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-struct IgnoredKey(String);
+/// Labels that nobody looks at.
+type Passed = BTreeMap<String, IgnoredAny>;
 
 /// The series of an instant query, one point each.
 pub(super) fn vector(fetched: Fetched) -> Result<Vec<Point>, Why> {
-    let series = series(fetched, "vector")?;
+    let series = series::<Passed>(fetched, "vector")?;
     series.into_iter().map(|it| point(it.value.ok_or(Why::Garbage)?)).collect()
+}
+
+/// As [`vector`], each with the text of one label; none where a series does not have it.
+pub(super) fn labelled(fetched: Fetched, label: &str) -> Result<Vec<(Option<String>, Point)>, Why> {
+    let series = series::<BTreeMap<String, String>>(fetched, "vector")?;
+    let one = |mut it: Series<BTreeMap<String, String>>| {
+        Ok((it.labels.remove(label), point(it.value.ok_or(Why::Garbage)?)?))
+    };
+    series.into_iter().map(one).collect()
 }
 
 /// The series of a range query, each with its points in order.
 pub(super) fn matrix(fetched: Fetched) -> Result<Vec<Vec<Point>>, Why> {
-    let series = series(fetched, "matrix")?;
-    let points = |it: Series| it.values.ok_or(Why::Garbage)?.into_iter().map(point).collect();
+    let series = series::<Passed>(fetched, "matrix")?;
+    let points = |it: Series<Passed>| it.values.ok_or(Why::Garbage)?.into_iter().map(point).collect();
     series.into_iter().map(points).collect()
 }
 
-fn series(fetched: Fetched, expected: &str) -> Result<Vec<Series>, Why> {
+fn series<L: DeserializeOwned>(fetched: Fetched, expected: &str) -> Result<Vec<Series<L>>, Why> {
     let (status, body) = whole(fetched)?;
     let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(&body) else {
         return Err(if status { Why::Garbage } else { Why::Broken });
@@ -88,7 +100,7 @@ fn series(fetched: Fetched, expected: &str) -> Result<Vec<Series>, Why> {
     if data.result_type != expected {
         return Err(Why::WrongType);
     }
-    let series: Vec<Series> = serde_json::from_str(data.result.get()).map_err(|_| Why::Garbage)?;
+    let series: Vec<Series<L>> = serde_json::from_str(data.result.get()).map_err(|_| Why::Garbage)?;
     if series.iter().any(|it| it.histogram.is_some() || it.histograms.is_some()) {
         return Err(Why::WrongType);
     }

@@ -21,6 +21,7 @@ use self::{
     leases::{NoLeases, Purse, announced, least, mint},
 };
 use crate::{
+    aftermath,
     gate::Gate,
     gather,
     port::{ActedPhase, ExecuteError},
@@ -41,6 +42,8 @@ pub(crate) async fn to_the_end(gate: &Gate, mut run: Run) -> Result<State, Refus
     }
     // The end of the task is the end of its credentials. If we stop here, `recover` and `tick` revoke what is still alive.
     revoke::leases_of(gate, &run.view).await?;
+    // If we stop here, `recover::unmeasured` says that nobody knows.
+    aftermath::after(gate, &run.view).await;
     Ok(run.view.state)
 }
 
@@ -100,6 +103,10 @@ async fn lost(gate: &Gate, view: &PlanView) -> Result<(), Refusal> {
 async fn announce(bench: &Bench<'_>, run: &Run) -> Result<(), Refusal> {
     if bench.halted().is_some() {
         return bench.fail(FailWhy::Halted).await;
+    }
+    // Before there is a credential, so that no measurement takes from its time. The next round leases.
+    if let Some(baseline) = aftermath::before(bench.gate, &run.view).await {
+        return bench.append(Actor::Observer, vec![baseline]).await;
     }
     match least(bench, run, run.view.plan.steps()).await {
         Ok(leases) => bench.append(Actor::Issuer, announced(&leases, |lease| Body::Leased { lease })).await,

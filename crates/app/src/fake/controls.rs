@@ -21,6 +21,7 @@ use holdpoint_domain::{
     id::Kind,
     limits::{Limits, LimitsSpec, Neighbourhood},
     passkey::Authenticator,
+    signal::{Direction, Measures, Moves, Signal},
     target::{Address, Criticality, Endpoint, Inventory, Service, Target},
     trigger::{Check, Condition, HttpExpect, Probe},
 };
@@ -44,6 +45,8 @@ pub struct Parts {
     pub services: Vec<Service>,
     /// Its targets.
     pub targets: Vec<Target>,
+    /// What is measured of its services.
+    pub signals: Vec<Signal>,
     /// The registry.
     pub agents: Vec<Agent>,
     /// Its people.
@@ -69,6 +72,8 @@ impl Default for Parts {
                 target("orders-1", "orders"),
                 target("payments-1", "payments"),
             ],
+            // Tests of what is measured afterwards say so.
+            signals: Vec::new(),
             agents: vec![agent("healer", "alice", true), agent("scout", "bob", false)],
             people: PEOPLE.iter().map(|(name, seed)| person(name, *seed)).collect(),
             // Tests of what keeps runs apart say so.
@@ -97,7 +102,10 @@ impl Parts {
             executor_keys: executors.map(|executor| (executor, key.clone())).collect(),
             retired_permit_keys: Vec::new(),
             catalogue: Catalogue::new(self.actions, self.conditions).expect("the catalogue is a valid one"),
-            inventory: Inventory::new(self.services, self.targets).expect("the inventory is a valid one"),
+            inventory: Inventory::new(self.services, self.targets)
+                .expect("the inventory is a valid one")
+                .with_signals(self.signals)
+                .expect("its signals can be measured"),
             registry: Registry::new(self.agents, self.people).expect("the registry is a valid one"),
             limits: self.limits,
             roots: BTreeMap::new(),
@@ -123,6 +131,24 @@ pub fn id<K: Kind>(text: &str) -> Id<K> {
 #[must_use]
 pub fn ids<K: Kind>(texts: &[&str]) -> BTreeSet<Id<K>> {
     texts.iter().map(|text| id(text)).collect()
+}
+
+/// A signal that moves by more than a tenth.
+#[must_use]
+pub fn signal(name: &str) -> Signal {
+    let at = Address::Url("http://127.0.0.1:9090".to_owned());
+    Signal {
+        id: id(name),
+        measures: Measures::ErrorRatio,
+        from: Endpoint { source: id("prom"), at, pin: None },
+        query: "sum by (service) (rate(failed_total[1m]))".to_owned(),
+        data: "failed_total".to_owned(),
+        label: "service".to_owned(),
+        max_age_ms: Millis::secs(30),
+        timeout_ms: Millis::secs(3),
+        moves: Moves { by: Some(0.1), times: None },
+        worse: Direction::Higher,
+    }
 }
 
 /// The passkey of a person with the key of a seed, enrolled by an act of its own.

@@ -17,6 +17,7 @@ mod issuer;
 mod journal;
 mod judge;
 mod latch;
+mod meter;
 pub mod schedule;
 mod stage;
 mod store;
@@ -27,6 +28,7 @@ pub use inputs::{BROKEN, FakeInputs, Loading};
 pub use journal::{Asked, By, Call, Moment};
 pub use judge::{FakeJudge, Policy};
 pub use latch::FakeLatch;
+pub use meter::{FakeMeter, Metering};
 pub(crate) use stage::{EXECUTOR_SEED, PERMIT_SEED};
 pub use stage::{
     LEASE_SEED, Setup, Stage, asserted_with, decider, session, signed, signed_by, signed_with, statement,

@@ -15,7 +15,8 @@ use holdpoint_domain::{
 };
 
 use super::{
-    FakeClock, FakeIds, FakeInputs, FakeJudge, FakeLatch, FakeSigner, FakeWorld, MemStore, Pins, Policy,
+    FakeClock, FakeIds, FakeInputs, FakeJudge, FakeLatch, FakeMeter, FakeSigner, FakeWorld, MemStore, Pins,
+    Policy,
     controls::{EXECUTOR, PEOPLE, Parts, id, ids, passkey},
 };
 use crate::{
@@ -66,6 +67,8 @@ pub struct Stage {
     pub judge: Arc<FakeJudge>,
     /// The halt; it outlives restarts.
     pub latch: Arc<FakeLatch>,
+    /// Measurements of all services.
+    pub meter: Arc<FakeMeter>,
     /// Control inputs as texts.
     pub inputs: Arc<FakeInputs>,
     /// The store that the gate uses now.
@@ -104,8 +107,9 @@ impl Stage {
         let judge = Arc::new(FakeJudge::new(setup.policy, ids(&PEOPLE.map(|(name, _)| name))));
         let ids = Arc::new(FakeIds::new(setup.seed));
         let (latch, inputs) = (Arc::new(FakeLatch::default()), Arc::new(FakeInputs::default()));
-        let gate = gate(&setup, &clock, &ids, &world, &judge, (&latch, &inputs), &store);
-        Self { clock, ids, world, judge, latch, inputs, store, gate, setup }
+        let meter = Arc::new(FakeMeter::default());
+        let gate = gate(&setup, &clock, &ids, &world, &judge, (&latch, &inputs, &meter), &store);
+        Self { clock, ids, world, judge, latch, meter, inputs, store, gate, setup }
     }
 
     /// The process is killed and starts anew: only the ledger's entries, the disk, the world and the clock are left.
@@ -118,7 +122,7 @@ impl Stage {
     /// Another gate over the same ports, as it is now; for whoever wants to share one.
     #[must_use]
     pub fn fresh_gate(&self) -> Gate {
-        let others = (&self.latch, &self.inputs);
+        let others = (&self.latch, &self.inputs, &self.meter);
         gate(&self.setup, &self.clock, &self.ids, &self.world, &self.judge, others, &self.store)
     }
 
@@ -233,7 +237,7 @@ fn gate(
     ids: &Arc<FakeIds>,
     world: &Arc<FakeWorld>,
     judge: &Arc<FakeJudge>,
-    (latch, inputs): (&Arc<FakeLatch>, &Arc<FakeInputs>),
+    (latch, inputs, meter): (&Arc<FakeLatch>, &Arc<FakeInputs>, &Arc<FakeMeter>),
     store: &Arc<MemStore>,
 ) -> Gate {
     let ports = Ports {
@@ -241,6 +245,7 @@ fn gate(
         clock: clock.clone(),
         ids: ids.clone(),
         prober: world.clone(),
+        meter: meter.clone(),
         observer: world.clone(),
         issuer: world.clone(),
         executor: world.clone(),

@@ -160,6 +160,8 @@ impl Reading {
             | Body::RevocationAsked { .. }
             | Body::Revoked { .. }
             | Body::Rehearsed { .. }
+            | Body::Baseline { .. }
+            | Body::Aftermath { .. }
             | Body::Applying { .. }
             | Body::Applied { .. }
             | Body::Undoing { .. }

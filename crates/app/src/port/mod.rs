@@ -16,6 +16,6 @@ pub use store::{
     StoreError, Txn,
 };
 pub use world::{
-    Acted, ActedPhase, Clock, ExecuteError, Executor, Field, Ids, IssueError, Issuer, MeasureError,
+    Acted, ActedPhase, Clock, ExecuteError, Executor, Field, Ids, IssueError, Issuer, MeasureError, Meter,
     Observation, ObserveError, Observer, Preview, Prober, Signer, Work,
 };

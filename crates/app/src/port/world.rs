@@ -4,13 +4,14 @@ use async_trait::async_trait;
 use holdpoint_domain::{
     Digest, Id, Millis, Timestamp,
     action::Action,
+    aftermath::Metered,
     digest::Salt,
     id::kind,
     lease::{Lease, LeaseInfo, Scope, Terms},
     permit::Permit,
     plan::{Plan, Step},
     signature::{PublicKey, Signature},
-    target::Target,
+    target::{Inventory, Target},
     trigger::{Condition, Reading, SignedEvidence, Subject},
 };
 
@@ -62,6 +63,14 @@ pub trait Prober: Send + Sync {
     ) -> Option<Result<SignedEvidence, MeasureError>> {
         None
     }
+}
+
+/// Measures the signals of an inventory, for the record alone: nothing is decided from them.
+#[async_trait]
+pub trait Meter: Send + Sync {
+    /// Asks for every signal at once, of all services. Never fails: what cannot be measured is unknown. Read-only and safe to
+    /// repeat. Returns within the longest time limit of the signals, plus a second.
+    async fn read(&self, inventory: &Inventory) -> Vec<Metered>;
 }
 
 /// The observer gave no evidence: it was not reached, or what it gave is not its own or not of what was asked.

@@ -255,6 +255,8 @@ pub fn changes(record: &Record) -> Vec<Change> {
         | Body::Narrowed { .. }
         | Body::Voided { .. }
         | Body::Rehearsed { .. }
+        | Body::Baseline { .. }
+        | Body::Aftermath { .. }
         | Body::Claimed { .. }
         | Body::Undoing { .. }
         | Body::Unwound { .. }

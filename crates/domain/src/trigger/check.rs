@@ -173,7 +173,7 @@ pub enum CheckFault {
 /// Oldest that a sample may be allowed to be.
 const MAX_AGE_MS: u64 = 86_400_000;
 
-pub(super) fn age(max_age: Millis) -> Result<(), CheckFault> {
+pub(crate) fn age(max_age: Millis) -> Result<(), CheckFault> {
     if max_age.ms() == 0 || max_age.ms() > MAX_AGE_MS { Err(CheckFault::Age(max_age)) } else { Ok(()) }
 }
 

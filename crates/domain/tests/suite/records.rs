@@ -1,4 +1,6 @@
 //! Records: one spelling each, every kind of them, and the bytes that an old ledger has.
+//!
+//! One file over 600 lines: one sample of each kind.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,6 +9,7 @@ use holdpoint_domain::{
     Id, Rung, Tier, Timestamp,
     actor::{Actor, Phase},
     aftercare::Found,
+    aftermath::{Aftermath, Baseline, Before, Fate, Gap, Metered, Moved, Surprise, TargetAfter, Unknown},
     approval::Choice,
     blast::Blast,
     change::{Change, Control},
@@ -23,6 +26,7 @@ use holdpoint_domain::{
     quorum::Missing,
     reconcile::{Due, Part},
     record::{AgentContext, Body, DoubtWhy, FailWhy, Record, RecordError, Request, Submitted},
+    signal::{Measures, Way},
     signature::{Purpose, Signature},
     trigger::{Evidence, EvidenceType, Reading, SignedEvidence, Truth, Why},
 };
@@ -89,10 +93,12 @@ fn number(body: &Body) -> usize {
         Body::Enrolling { .. } => 43,
         Body::Narrowed { .. } => 44,
         Body::Reconciled { .. } => 45,
+        Body::Baseline { .. } => 46,
+        Body::Aftermath { .. } => 47,
     }
 }
 
-const VARIANTS: usize = 46;
+const VARIANTS: usize = 48;
 
 /// The last of those that are about the log, and not about a plan.
 const LAST_ABOUT_THE_LOG: usize = 9;
@@ -314,7 +320,64 @@ fn bodies() -> Vec<(Actor, Body)> {
                 due: Some(Due { due_at_ms: at(NOW + 9), owner: id("sre") }),
             },
         ),
+        (Actor::Observer, Body::Baseline { baseline: Box::new(baseline()) }),
+        (Actor::Observer, Body::Aftermath { aftermath: Box::new(aftermath()) }),
     ]
+}
+
+fn baseline() -> Baseline {
+    let said = Metered {
+        signal: id("errors"),
+        why: Why::Measured,
+        values: [(id("shop"), 0.25), (id("payments"), 0.0)].into(),
+        strangers: 2,
+    };
+    let slow = Metered::unknown(id("latency"), Why::TimedOut);
+    let before = |said| Before { definition: digest("a signal"), said };
+    let beside = [(id("worker-2"), Some(digest("one"))), (id("worker-3"), None)].into();
+    Baseline { signals: vec![before(said), before(slow)], beside, left_out: 0 }
+}
+
+fn aftermath() -> Aftermath {
+    let moved = |service, way, estimated| Moved {
+        service: id(service),
+        signal: id("errors"),
+        measures: Measures::ErrorRatio,
+        before: 0.25,
+        after: if way == Way::Worse { 0.5 } else { 0.0 },
+        way,
+        estimated,
+    };
+    let unknown = |service: Option<&str>, gap, why| Unknown {
+        signal: id("latency"),
+        service: service.map(id),
+        gap,
+        why,
+    };
+    let target =
+        |target, acted_on, expected, fate| TargetAfter { target: id(target), acted_on, expected, fate };
+    Aftermath {
+        moved: vec![moved("payments", Way::Worse, false), moved("shop", Way::Better, true)],
+        still: 1,
+        unknown: vec![
+            unknown(None, Gap::Before, Some(Why::TimedOut)),
+            unknown(Some("shop"), Gap::After, Some(Why::NoData)),
+            unknown(None, Gap::Redefined, None),
+            unknown(None, Gap::Interrupted, None),
+        ],
+        targets: vec![
+            target("worker-1", true, true, Fate::Same),
+            target("worker-2", false, false, Fate::Changed),
+            target("worker-3", false, false, Fate::Unseen),
+        ],
+        surprises: vec![
+            Surprise::MovedOutside { service: id("payments"), signal: id("errors") },
+            Surprise::NotChanged { target: id("worker-1") },
+            Surprise::ChangedBeside { target: id("worker-2") },
+        ],
+        strangers: 2,
+        left_out: 0,
+    }
 }
 
 fn records() -> Vec<Record> {

@@ -23,8 +23,12 @@ use super::{
     wanted::Wanted,
     watch,
 };
-use crate::http::wire::{
-    CatalogueAction, HoldDetail, Inventory, InventoryService, InventoryTarget, PlanDetail, Reason, Sourced,
+use crate::http::{
+    aftermath_lines,
+    wire::{
+        CatalogueAction, HoldDetail, Inventory, InventoryService, InventoryTarget, PlanDetail, Reason,
+        Sourced,
+    },
 };
 
 #[derive(Debug, Args)]
@@ -159,6 +163,8 @@ fn plan_lines(answer: &Value, plan: &PlanDetail) -> Vec<String> {
     lines.extend(plan.run.failed.iter().map(|why| line("failed", plain(why))));
     lines.extend(plan.run.doubt.iter().map(|why| line("in doubt", plain(why))));
     lines.extend(plan.run.worse.iter().map(|worse| line("worse", plain(worse))));
+    let moved = plan.aftermath.iter().flat_map(aftermath_lines);
+    lines.extend(moved.map(|moved| line("afterwards", plain(&moved))));
     lines.extend(plan.review_due_ms.map(|due| line("review due", clock_time(due))));
     lines.extend(consent::words(answer.get("narrative")));
     lines.push("what happened:".to_owned());

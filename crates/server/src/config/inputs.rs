@@ -2,6 +2,8 @@
 //!
 //! A control input is a document: its files by the names that the configuration has for them. What is on disk, what is kept
 //! beside the ledger and what a change proposes are read by the same code.
+//!
+//! One file over 600 lines: a third of it is tests of what is refused, beside what refuses it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,6 +21,7 @@ use holdpoint_domain::{
     id::kind,
     limits::Limits,
     passkey::Passkey,
+    signal::Signal,
     target::{Address, Inventory, Service, Target},
     trigger::{Condition, endpoints},
 };
@@ -28,12 +31,13 @@ use serde::{Deserialize, Serialize};
 use super::{Config, ConfigError, ExecutorPins, limits, parse_text, read};
 
 /// What the binary brings along: names for `catalogue:` in the configuration.
-const BUILTIN: [(&str, &str); 5] = [
+const BUILTIN: [(&str, &str); 6] = [
     ("builtin:process", include_str!("../../../../catalog/process.yaml")),
     ("builtin:files", include_str!("../../../../catalog/files.yaml")),
     ("builtin:job", include_str!("../../../../catalog/job.yaml")),
     ("builtin:nginx", include_str!("../../../../catalog/nginx.yaml")),
     ("builtin:postgres", include_str!("../../../../catalog/postgres.yaml")),
+    ("builtin:telemetry", include_str!("../../../../catalog/telemetry.yaml")),
 ];
 
 /// The documents of all control inputs.
@@ -75,6 +79,16 @@ struct CatalogueFile {
 struct InventoryFile {
     services: Vec<Service>,
     targets: Vec<Target>,
+    #[serde(default)]
+    signals: Vec<Signal>,
+}
+
+impl InventoryFile {
+    fn check(self) -> Result<Inventory, ConfigError> {
+        let inventory =
+            Inventory::new(self.services, self.targets).map_err(|errors| all("inventory", &errors))?;
+        inventory.with_signals(self.signals).map_err(|errors| all("inventory", &errors))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -288,13 +302,11 @@ pub(crate) fn read_catalogue(base: &Path, names: &[PathBuf]) -> Result<Catalogue
 
 /// The inventory in a role's own file.
 pub(crate) fn read_inventory(path: &Path) -> Result<Inventory, ConfigError> {
-    let file: InventoryFile = parse_text(&path.display().to_string(), &read(path)?)?;
-    Inventory::new(file.services, file.targets).map_err(|errors| all("inventory", &errors))
+    parse_text::<InventoryFile>(&path.display().to_string(), &read(path)?)?.check()
 }
 
 fn inventory(config: &Config, document: &Document) -> Result<Inventory, ConfigError> {
-    let file: InventoryFile = file(document, &config.inventory)?;
-    Inventory::new(file.services, file.targets).map_err(|errors| all("inventory", &errors))
+    file::<InventoryFile>(document, &config.inventory)?.check()
 }
 
 fn registry(config: &Config, document: &Document) -> Result<Registry, ConfigError> {
@@ -481,6 +493,33 @@ mod tests {
             }
         }
         assert_eq!((kinds, conditions), (4, 1));
+    }
+
+    #[test]
+    fn the_signals_of_the_documentation_can_be_measured_and_faults_are_named() {
+        let service = "services: [{id: shop, environment: production, owner: team, criticality: low, stateless: true}]\ntargets: []\n";
+        let example =
+            include_str!("../../../../docs/signals.md").split("```yaml\n# inventory.yaml\n").nth(1).unwrap();
+        let example = example.split("```").next().unwrap();
+        let read = |signals: &str| {
+            parse_text::<InventoryFile>("inventory.yaml", &format!("{service}{signals}"))?.check()
+        };
+        let (with, without) = (read(example).unwrap(), read("").unwrap());
+        assert_eq!(with.signals().len(), 1);
+        assert_ne!(
+            with.digest().unwrap(),
+            without.digest().unwrap(),
+            "it is part of what administrators sign"
+        );
+        for (from, to, says) in [
+            ("id: errors", "id: errors\n    agent: me", "agent"),
+            ("moves: {by: 0.02, times: 1.5}", "moves: {}", "signal `errors`: `moves`"),
+            ("service                   #", "'ser vice' #", "signal `errors`: `label`"),
+        ] {
+            assert!(example.contains(from), "{from}");
+            let fault = read(&example.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(fault.contains(says), "{fault}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! (RFC 9457), or text of an agent that is not marked and made visible.
 
 mod aftercare;
+mod aftermath;
 pub mod bodies;
 mod body;
 pub(crate) mod brakes;
@@ -49,6 +50,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use crate::service::Service;
 
+pub(crate) use aftermath::lines as aftermath_lines;
 pub(crate) use body::{FORM, JSON, receive_as, received};
 pub(crate) use caller::{DELEGATION, named};
 pub(crate) use door::{Door, Limits, Place, Settings, check_host, within};

@@ -62,6 +62,7 @@ pub(super) async fn detail(gate: &Gate, view: PlanView) -> Result<wire::PlanDeta
             worse: view.worse.iter().map(ToString::to_string).collect(),
         },
         review_due_ms: view.review_due,
+        aftermath: view.aftermath.clone(),
         timeline: timeline(&view),
         facts: view.decided.map(|(_, facts)| facts),
         evidence: view.evidence,

@@ -10,6 +10,7 @@ use std::{
 use holdpoint_app::{gather::Wish, propose::Proposal};
 use holdpoint_domain::{
     Digest, Id, Tier, Timestamp,
+    aftermath::Aftermath,
     approval::HoldTerms,
     decision::{Answer, Decision, ReasonEffect},
     facts::PlanFacts,
@@ -336,6 +337,9 @@ pub(crate) struct PlanDetail {
     pub(crate) permit: Option<PermitSummary>,
     /// What is known of the run's end.
     pub(crate) run: Run,
+    /// What changed and which services moved, beside the estimate; none where nobody measured, or not yet.
+    #[schemars(with = "Option<schema::Aftermath>")]
+    pub(crate) aftermath: Option<Aftermath>,
     /// When a person owes a look.
     #[schemars(with = "Option<schema::Time>")]
     pub(crate) review_due_ms: Option<Timestamp>,

@@ -11,7 +11,7 @@ use holdpoint_domain::{
     record::{Body, DoubtWhy, FailWhy, Request},
 };
 
-use super::wire;
+use super::{aftermath, wire};
 use crate::moment::clock_time;
 
 /// Rules of the gate itself that are no rows of the table of guardrails: rule, fact, what to do next.
@@ -246,6 +246,8 @@ pub(crate) fn moment(body: &Body) -> String {
         Body::Undone { .. } => "undone".to_owned(),
         Body::UndoFailed { why } => format!("the undo failed: {}", failure(*why)),
         Body::InDoubt { why } => format!("in doubt: {}", doubt(*why)),
+        Body::Baseline { baseline } => aftermath::before(baseline),
+        Body::Aftermath { aftermath: found } => aftermath::after(found),
         Body::ReviewOwed { owner, .. } => format!("team {owner} owes a review"),
         Body::Reviewed { statement, .. } => {
             let goes_on = if statement.statement.answers.may_go_on { "may" } else { "may not" };

@@ -1,10 +1,12 @@
 //! Probes of telemetry against real systems of it, and against doubles of them that fail in ways that real ones cannot be made to.
 
 mod alertmanager;
+mod catalogue;
 mod doubles;
 mod json;
 mod promql;
 mod real;
+mod signals;
 mod sql;
 
 use std::sync::Arc;

@@ -19,7 +19,7 @@ use crate::{
         frame::{Frame, Shape, shape},
         show::{When, span, tame},
     },
-    http::{PathId, Problem, doubt, failure, moment},
+    http::{PathId, Problem, aftermath_lines, doubt, failure, moment},
 };
 
 #[derive(Template)]
@@ -49,6 +49,8 @@ struct Plan {
     hold: Option<String>,
     incident: Option<String>,
     outcome: Vec<String>,
+    /// What changed and which services moved.
+    aftermath: Vec<String>,
     moments: Vec<Moment>,
     digest: String,
     /// It ran, and nobody has answered the review of it yet.
@@ -121,6 +123,7 @@ fn one(gate: &Gate, view: &PlanView, now: Timestamp) -> Result<Plan, Problem> {
         hold: view.terms.as_ref().map(|terms| terms.hold.to_string()),
         incident: view.plan.incident().map(ToString::to_string),
         outcome,
+        aftermath: view.aftermath.iter().flat_map(aftermath_lines).map(|line| tame(&line)).collect(),
         moments: moments(&view.records, now),
         digest: view.plan.digest().map_err(|err| Problem::internal(&err))?.to_string(),
         owes: view.review_due.map(|due| When::new(due, now)),
@@ -152,11 +155,11 @@ pub(super) fn part(word: &str) -> &'static str {
     match word {
         "proposed" | "measured" | "decided" | "deferred" | "evaluated" => "decide",
         "held" | "approved" | "rejected" | "expired" | "refused" => "people",
-        "permitted" | "claimed" | "rehearsed" | "applying" | "applied" | "succeeded" | "failed"
-        | "voided" => "run",
+        "permitted" | "claimed" | "baseline" | "rehearsed" | "applying" | "applied" | "succeeded"
+        | "failed" | "voided" => "run",
         "undoing" | "unwound" | "not_undone" | "undone" | "undo_failed" | "in_doubt" => "undo",
         "leased" | "leased_again" | "revocation_asked" | "revoked" => "credential",
-        "review_owed" | "reviewed" | "resolved" | "reconciled" => "aftercare",
+        "aftermath" | "review_owed" | "reviewed" | "resolved" | "reconciled" => "aftercare",
         "halted" | "resumed" => "halt",
         _ => "gate",
     }

@@ -7,10 +7,11 @@ use axum::{
     http::{Method, header},
 };
 use futures_util::StreamExt as _;
+use holdpoint_app::fake::controls::signal;
 use holdpoint_domain::{Millis, approval::Choice};
 
 use super::{
-    bench::{Answer, Bench, asked},
+    bench::{Answer, Bench, asked, parts},
     requests::read,
 };
 
@@ -54,6 +55,31 @@ async fn a_plans_timeline_has_every_record_with_its_place_in_the_ledger() {
     let incident = bench.page("/incidents/inc-1", &cookie).await;
     says(&incident, &["Incident inc-1", "1 plan, from", "Restart a process on worker-2"]);
     assert_eq!(bench.page("/incidents/inc-9", &cookie).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_plan_says_what_moved_and_of_what_nobody_knows_it() {
+    let mut parts = parts();
+    parts.signals = vec![signal("errors")];
+    let bench = Bench::with(parts).await;
+    let cookie = bench.signed_in("bob");
+    let plan = bench.ran("process.restart", "worker-2").await;
+    while !bench.store.records().iter().any(|record| record.body.word() == "aftermath") {
+        tokio::task::yield_now().await;
+    }
+    for path in [format!("/plans/{plan}"), "/incidents/inc-1".to_owned()] {
+        says(
+            &bench.page(&path, &cookie).await,
+            &[
+                "What moved at the same time",
+                "target worker-2 (acted on): in another version than before",
+                "target worker-1 (beside it): in the same version as before",
+                "unknown: shop by errors, not measured before (no data)",
+                "measured all services before the run: 0 values by 1 signals",
+                "measured again after the run: 0 better, 0 worse, 0 still",
+            ],
+        );
+    }
 }
 
 #[tokio::test]

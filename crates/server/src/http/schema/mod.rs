@@ -5,6 +5,7 @@
 //! those of what it mirrors, so that neither can move without the other.
 #![allow(dead_code, reason = "only the shape of these types is used")]
 
+mod aftermath;
 mod facts;
 mod people;
 mod plan;
@@ -19,6 +20,7 @@ use std::borrow::Cow;
 use holdpoint_domain::id::MAX_ID_LEN;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+pub(super) use aftermath::*;
 pub(super) use facts::*;
 pub(super) use people::*;
 pub(super) use plan::*;

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use holdpoint_domain::{
-    action, aftercare, approval, blast, change, decision, facts as domain_facts, halt, limits,
-    plan as domain_plan, quorum, reconcile as domain_reconcile, signed::Signed, trigger,
+    action, aftercare, aftermath as domain_aftermath, approval, blast, change, decision,
+    facts as domain_facts, halt, limits, plan as domain_plan, quorum, reconcile as domain_reconcile,
+    signed::Signed, trigger,
 };
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde::de::DeserializeOwned;
@@ -99,6 +100,10 @@ fn every_mirror_has_the_fields_of_what_it_mirrors() {
     mirrors::<Neighbourhood, limits::Neighbourhood>();
     mirrors::<Breaker, limits::Breaker>();
     mirrors::<ErrorBudget, limits::ErrorBudget>();
+    mirrors::<Aftermath, domain_aftermath::Aftermath>();
+    mirrors::<Moved, domain_aftermath::Moved>();
+    mirrors::<Unknown, domain_aftermath::Unknown>();
+    mirrors::<TargetAfter, domain_aftermath::TargetAfter>();
 }
 
 #[test]
