@@ -11,6 +11,9 @@
     reason = "a test that goes wrong should stop where it stands"
 )]
 
+#[path = "../../domain/testdata/corpora/mod.rs"]
+mod corpora;
+
 mod suite {
     mod binding;
     mod break_glass;

@@ -2,6 +2,7 @@
 
 mod alertmanager;
 mod doubles;
+mod injected;
 mod json;
 mod promql;
 mod real;
