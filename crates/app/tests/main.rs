@@ -28,6 +28,7 @@ mod suite {
     mod failing_appends;
     mod guards;
     mod halts;
+    mod incidents;
     mod introspections;
     mod leases;
     mod life;

@@ -17,6 +17,7 @@ use holdpoint_domain::{
     flow::Event,
     halt::{Halt, Reach},
     id::kind,
+    incident::Told,
     lease::{LeaseInfo, Scope},
     limits::{Area, Footprint},
     narrowing::{Kept, NarrowStatement},
@@ -89,10 +90,11 @@ fn number(body: &Body) -> usize {
         Body::Enrolling { .. } => 43,
         Body::Narrowed { .. } => 44,
         Body::Reconciled { .. } => 45,
+        Body::Incident { .. } => 46,
     }
 }
 
-const VARIANTS: usize = 46;
+const VARIANTS: usize = 47;
 
 /// The last of those that are about the log, and not about a plan.
 const LAST_ABOUT_THE_LOG: usize = 9;
@@ -151,6 +153,7 @@ fn bodies() -> Vec<(Actor, Body)> {
         agent: id("holmes"),
         via: BTreeSet::new(),
         incident: Some(id("inc-42")),
+        concerned: BTreeSet::from([id("am-42")]),
         teams: BTreeSet::from([id("sre")]),
         actions: BTreeSet::from([id("process.restart")]),
         steps: 1,
@@ -314,6 +317,19 @@ fn bodies() -> Vec<(Actor, Body)> {
                 due: Some(Due { due_at_ms: at(NOW + 9), owner: id("sre") }),
             },
         ),
+        (
+            Actor::Gate,
+            Body::Incident {
+                told: Box::new(Told {
+                    incident: id("am-42"),
+                    source: id("prod-alerts"),
+                    firing: 2,
+                    services: BTreeSet::from([id("orders"), id("worker")]),
+                    everywhere: false,
+                    words: commitment("the queue grows"),
+                }),
+            },
+        ),
     ]
 }
 
@@ -327,6 +343,7 @@ fn records() -> Vec<Record> {
                     | Body::Invited { .. }
                     | Body::Enrolling { .. }
                     | Body::Reconciled { .. }
+                    | Body::Incident { .. }
             )
     };
     let plan = |body: &Body| -> Option<Id<kind::Plan>> { (!about_no_plan(body)).then(|| id("plan-1")) };
@@ -359,6 +376,7 @@ fn records_with_less_in_them_are_read_back() {
         via: BTreeSet::new(),
         teams: BTreeSet::new(),
         incident: None,
+        concerned: BTreeSet::new(),
         actions: BTreeSet::new(),
         steps: 0,
         environments: BTreeSet::new(),
