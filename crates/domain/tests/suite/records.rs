@@ -1,4 +1,5 @@
-//! Records: one spelling each, every kind of them, and the bytes that an old ledger has.
+//! Records: one spelling each, every kind of them, and the bytes that an old ledger has. One long file: a new kind of record is one
+//! number, one sample and one line of the table, and all three stand here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
