@@ -11,5 +11,7 @@
     reason = "a test that goes wrong should stop where it stands"
 )]
 
+#[path = "../../domain/testdata/corpora/mod.rs"]
+mod corpora;
 mod store;
 mod world;

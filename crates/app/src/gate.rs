@@ -112,6 +112,8 @@ pub struct Settings {
     pub verify_every_ms: Millis,
     /// A gate for development: drills may kill it, and the local issuer may say who is who.
     pub development: bool,
+    /// Who may tell of incidents; where nobody may, agents call theirs what they like.
+    pub incident_sources: BTreeSet<Id<kind::Source>>,
     /// The key that the issuer signs bearer leases with, where it leases any.
     pub lease_key: Option<PublicKey>,
 }
@@ -129,6 +131,7 @@ impl Settings {
             review_ms: Millis::secs(24 * 60 * 60),
             verify_every_ms: Millis::secs(1),
             development: false,
+            incident_sources: BTreeSet::new(),
             lease_key: None,
         }
     }
@@ -168,6 +171,8 @@ struct Common {
     // Control inputs on disk that are not those in force.
     refused: Mutex<BTreeMap<Control, Noted>>,
     revocations: Mutex<Revocations>,
+    // How much each source told since when.
+    told: Mutex<BTreeMap<Id<kind::Source>, (Timestamp, u32)>>,
 }
 
 impl Gate {
@@ -179,6 +184,7 @@ impl Gate {
             swept: Mutex::default(),
             refused: Mutex::default(),
             revocations: Mutex::default(),
+            told: Mutex::default(),
         };
         let common = Arc::new(common);
         let inputs = controls.digests(ports.judge.as_ref())?;
@@ -234,6 +240,12 @@ impl Gate {
     pub(crate) fn swept(&self) -> std::sync::MutexGuard<'_, Option<(Digest, Timestamp)>> {
         // It is one value: whole at every point where a panic could happen.
         self.common.swept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many records each source of incidents had made since when.
+    pub(crate) fn told(&self) -> std::sync::MutexGuard<'_, BTreeMap<Id<kind::Source>, (Timestamp, u32)>> {
+        // Every change is one insert: a panic leaves nothing half-made.
+        self.common.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The policy's answers on each step of a plan, to everybody in the chain that asks for it: what one of them may not, none may.

@@ -342,6 +342,7 @@ pub(crate) fn footprint(
             .map(|agent| agent.team.clone())
             .collect(),
         incident: incident.cloned(),
+        concerned: gate.ports.store.incidents().concerning(&direct, gate.now()),
         steps: u32::try_from(steps.len()).unwrap_or(u32::MAX),
         actions: steps.iter().map(|step| step.action.id.clone()).collect(),
         environments: steps.iter().map(|step| step.service.environment.clone()).collect(),

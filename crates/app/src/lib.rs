@@ -21,6 +21,7 @@ pub mod fake;
 pub mod gate;
 pub mod gather;
 pub mod halt;
+pub mod incidents;
 pub mod introspect;
 pub mod judge;
 pub mod look;

@@ -18,6 +18,7 @@ use holdpoint_domain::{
 use crate::{
     gate::{Gate, after},
     gather::{self, Resolved, Wish},
+    incidents,
     port::{Hint, KeptText, StoreError, Txn},
     refusal::{Blame, Refusal, internal},
     requester,
@@ -121,6 +122,7 @@ async fn attempt(gate: &Gate, party: &Party, proposal: Proposal) -> Result<Propo
         let mut steps = proposal.steps.iter();
         steps.try_for_each(|step| requester::stays_within(delegation, &step.action, &step.target))?;
     }
+    incidents::check_named(gate, proposal.incident.as_ref())?;
     let resolved = gather::resolve(gate, &requester, *phase, &proposal.trigger, &proposal.steps)?;
     let mut texts = Vec::new();
     let narrative = keep_narrative(gate, &proposal.narrative, &mut texts)?;

@@ -183,6 +183,7 @@ impl PlanView {
             | Body::Halted { .. }
             | Body::Resumed { .. }
             | Body::Strangers { .. }
+            | Body::Incident { .. }
             | Body::Delegated { .. }
             | Body::Invited { .. }
             | Body::Enrolling { .. }

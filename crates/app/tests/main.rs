@@ -11,6 +11,9 @@
     reason = "a test that goes wrong should stop where it stands"
 )]
 
+#[path = "../../domain/testdata/corpora/mod.rs"]
+mod corpora;
+
 mod suite {
     mod aftermath;
     mod binding;
@@ -26,6 +29,7 @@ mod suite {
     mod failing_appends;
     mod guards;
     mod halts;
+    mod incidents;
     mod introspections;
     mod leases;
     mod life;

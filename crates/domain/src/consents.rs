@@ -209,6 +209,7 @@ impl Audit {
             | Body::InputRestored { .. }
             | Body::Halted { .. }
             | Body::Strangers { .. }
+            | Body::Incident { .. }
             | Body::Invited { .. }
             | Body::Delegated { .. }
             | Body::Measured { .. }

@@ -30,6 +30,7 @@ pub mod graph;
 pub mod guardrail;
 pub mod halt;
 pub mod id;
+pub mod incident;
 pub mod lease;
 pub mod limits;
 pub mod narrow;

@@ -21,6 +21,7 @@ use crate::{
     flow::Event,
     halt::{Halt, ResumeStatement},
     id::kind,
+    incident::Told,
     lease::LeaseInfo,
     limits::Footprint,
     narrowing::NarrowStatement,
@@ -156,6 +157,11 @@ pub enum Body {
         until_ms: Timestamp,
         /// How many, by why they were turned away.
         turned_away: BTreeMap<Id<kind::Rule>, u64>,
+    },
+    /// A source outside told of an incident: it began, goes on otherwise than before, or is over.
+    Incident {
+        /// What it told.
+        told: Box<Told>,
     },
     /// An administrator invited somebody to register a passkey.
     Invited {
@@ -511,6 +517,7 @@ impl Body {
             | Self::Halted { .. }
             | Self::Resumed { .. }
             | Self::Strangers { .. }
+            | Self::Incident { .. }
             | Self::Delegated { .. }
             | Self::Invited { .. }
             | Self::Enrolling { .. }
@@ -561,6 +568,7 @@ impl Body {
             Self::Halted { .. } => "halted",
             Self::Resumed { .. } => "resumed",
             Self::Strangers { .. } => "strangers",
+            Self::Incident { .. } => "incident",
             Self::Delegated { .. } => "delegated",
             Self::Invited { .. } => "invited",
             Self::Enrolling { .. } => "enrolling",

@@ -9,6 +9,9 @@
     reason = "a test that goes wrong should stop where it stands"
 )]
 
+#[path = "../testdata/corpora/mod.rs"]
+mod corpora;
+
 mod suite {
     mod approvals;
     mod audits;

@@ -11,6 +11,7 @@ mod config;
 mod console;
 mod demo;
 mod http;
+mod inlet;
 mod links;
 mod moment;
 mod roles;

@@ -25,7 +25,7 @@ use crate::{
     cli::{CliError, DrillOptions, failed, say},
     config::{Config, Role, RoleConfig, WorkloadDoor},
     console::{self, Console},
-    http,
+    http, inlet,
     links::SignInLinks,
     roles::{self, telling},
     service::{GateCell, Runner, Service},
@@ -103,6 +103,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     let gate = cell.get();
     // Before anything is done: a channel without its secret refuses the start.
     let store = Arc::clone(&gate.ports.store);
+    let incident_sources = config.incident_sources()?;
     let teller = wiring::teller(&config, &store, &gate.ports.clock).await?;
     // First of all: a gate whose inputs are not activated must not even settle open runs.
     start::start(&gate).await.map_err(|refusal| CliError::Failed(format!("{refusal}; {}", refusal.next)))?;
@@ -144,7 +145,8 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
         console: config.sitting()?.map(|sitting| sitting.origin.as_str().to_owned()),
         limits: http::Limits::default(),
     };
-    let router = http::router(Arc::clone(&service), settings.clone());
+    let router =
+        http::router(Arc::clone(&service), settings.clone(), inlet::routes(&service, incident_sources));
     let for_workloads = match &config.workloads {
         Some(door) => Some(tokio::spawn(workloads(&config, door, router.clone()).await?)),
         None => None,

@@ -286,5 +286,6 @@ fn footprint(choices: &mut Choices<'_>) -> Footprint {
             services: choices.several(2, Choices::id).into_iter().collect(),
             everywhere: choices.byte() == 1,
         },
+        concerned: choices.several(2, Choices::id).into_iter().collect(),
     }
 }

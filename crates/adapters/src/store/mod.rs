@@ -49,8 +49,8 @@ use holdpoint_app::{
     projection::{AccountRow, ChangeRow, RunFilter, RunRow},
 };
 use holdpoint_domain::{
-    Commitment, Digest, Id, enrol::InvitationState, facts::Inputs, halt::Halt, id::kind, lease::LeaseInfo,
-    passkey::CredentialId,
+    Commitment, Digest, Id, enrol::InvitationState, facts::Inputs, halt::Halt, id::kind, incident::Incidents,
+    lease::LeaseInfo, passkey::CredentialId,
 };
 use holdpoint_ledger::{
     hash::Hash,
@@ -327,6 +327,10 @@ impl Store for SqliteStore {
 
     fn halt(&self) -> Option<Halt> {
         self.shared.published().scalars.halt.clone()
+    }
+
+    fn incidents(&self) -> Incidents {
+        self.shared.published().scalars.incidents.clone()
     }
 
     fn last_epoch(&self) -> u64 {

@@ -231,6 +231,7 @@ impl Life {
             via: BTreeSet::new(),
             teams: BTreeSet::new(),
             incident: None,
+            concerned: BTreeSet::new(),
             actions: BTreeSet::from([id("process.restart")]),
             steps: 1,
             environments: BTreeSet::from([id("production")]),

@@ -148,6 +148,7 @@ impl Reading {
             Body::Genesis { .. }
             | Body::Started { .. }
             | Body::Strangers { .. }
+            | Body::Incident { .. }
             | Body::Delegated { .. }
             | Body::Invited { .. }
             | Body::Enrolling { .. }

@@ -11,6 +11,7 @@ use holdpoint_domain::{
     flow::{FlowError, State},
     halt::Halt,
     id::kind,
+    incident::Incidents,
     lease::LeaseInfo,
     passkey::CredentialId,
     record::Record,
@@ -337,6 +338,9 @@ pub trait Store: Send + Sync {
 
     /// The halt in force, as far as it is recorded.
     fn halt(&self) -> Option<Halt>;
+
+    /// The incidents that sources told of, as far as they are recorded.
+    fn incidents(&self) -> Incidents;
 
     /// The highest epoch ever granted; zero when none was.
     fn last_epoch(&self) -> u64;

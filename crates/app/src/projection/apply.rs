@@ -9,6 +9,7 @@ use holdpoint_domain::{
     flow::{Event, FlowError, State, next},
     halt::Halt,
     id::kind,
+    incident::Incidents,
     lease::LeaseInfo,
     passkey::{CredentialId, counter_follows},
     reconcile::{Account, Due, Part},
@@ -49,6 +50,8 @@ pub struct Scalars {
     pub claims: u64,
     /// The halt in force, as far as it is recorded.
     pub halt: Option<Halt>,
+    /// Incidents that sources told of: bounded, and none of them has a table.
+    pub incidents: Incidents,
 }
 
 impl Scalars {
@@ -180,6 +183,7 @@ impl<R: Rows> Step<'_, R> {
                 }
                 self.rows.put_counter(credential, *counter).map_err(Stop::Rows)?;
             }
+            Change::Hear { told, at } => self.scalars.incidents.hear(told, *at),
             Change::Invite(invitation) => {
                 let row = InvitationState { invitation: invitation.as_ref().clone(), redeemed: false };
                 self.rows.put_invitation(row).map_err(Stop::Rows)?;

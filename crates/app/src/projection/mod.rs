@@ -14,6 +14,7 @@ use holdpoint_domain::{
     flow::{Event, State},
     halt::Halt,
     id::kind,
+    incident::Told,
     lease::LeaseInfo,
     passkey::CredentialId,
     proof::Proof,
@@ -123,6 +124,13 @@ pub enum Change {
     ChangeInput(holdpoint_domain::change::Change),
     /// A halt is in force, or none.
     SetHalt(Option<Halt>),
+    /// A source told of an incident.
+    Hear {
+        /// What it told.
+        told: Box<Told>,
+        /// When.
+        at: Timestamp,
+    },
     /// Somebody is invited to register a passkey.
     Invite(Box<Invitation>),
     /// An invitation is redeemed. Guard: it is there, and was not redeemed before.
@@ -201,6 +209,7 @@ pub fn changes(record: &Record) -> Vec<Change> {
             approval: (statement.statement.choice == Choice::Approve).then(|| statement.signature.clone()),
         }),
         Body::Changed { change, .. } => changes.push(Change::ChangeInput(change.clone())),
+        Body::Incident { told } => changes.push(Change::Hear { told: told.clone(), at: record.at_ms }),
         Body::Invited { invitation } => changes.push(Change::Invite(Box::new(invitation.clone()))),
         Body::Enrolling { act, .. } => changes.push(Change::Redeem(act.clone())),
         Body::Reconciled { statement, due } => changes.push(Change::Account {

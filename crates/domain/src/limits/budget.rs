@@ -25,7 +25,8 @@ pub enum Per {
     Environment,
     /// The service that is acted on.
     Service,
-    /// The incident. Plans without one share a budget: leaving it out must not help.
+    /// The incident that the agent names, and each that the gate knows to concern what is acted on. Plans without one share a
+    /// budget: leaving it out must not help.
     Incident,
     /// The data domain. Runs that touch none are not counted.
     DataDomain,
@@ -86,7 +87,10 @@ fn values(per: Per, run: &Footprint) -> BTreeSet<&str> {
             run.actions.iter().filter_map(|action| action.as_str().split('.').next()).collect()
         }
         Per::Environment => run.environments.iter().map(Id::as_str).collect(),
-        Per::Incident => [run.incident.as_ref().map_or("", Id::as_str)].into(),
+        Per::Incident => {
+            let named = run.incident.as_ref().map_or("", Id::as_str);
+            run.concerned.iter().map(Id::as_str).chain([named]).collect()
+        }
         Per::DataDomain => run.data_domains.iter().map(Id::as_str).collect(),
     }
 }

@@ -20,6 +20,9 @@ pub struct Footprint {
     pub teams: BTreeSet<Id<kind::Team>>,
     /// For which incident.
     pub incident: Option<Id<kind::Incident>>,
+    /// Incidents that the gate knows itself and that concern what it acts on, whatever the agent named.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub concerned: BTreeSet<Id<kind::Incident>>,
     /// Its actions.
     pub actions: BTreeSet<Id<kind::Action>>,
     /// How many steps it has; 0 in records from before steps were counted.

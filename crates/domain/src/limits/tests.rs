@@ -25,6 +25,7 @@ pub(super) fn run(agent: &str, action: &str, environment: &str, incident: Option
         via: BTreeSet::new(),
         teams: ids(&["sre"]),
         incident: incident.map(|id| Id::parse(id).unwrap()),
+        concerned: BTreeSet::new(),
         actions: ids(&[action]),
         steps: 1,
         environments: ids(&[environment]),

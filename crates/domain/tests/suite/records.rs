@@ -1,6 +1,5 @@
-//! Records: one spelling each, every kind of them, and the bytes that an old ledger has.
-//!
-//! One file over 600 lines: one sample of each kind.
+//! Records: one spelling each, every kind of them, and the bytes that an old ledger has. One long file: a new kind of record is one
+//! number, one sample and one line of the table, and all three stand here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +19,7 @@ use holdpoint_domain::{
     flow::Event,
     halt::{Halt, Reach},
     id::kind,
+    incident::Told,
     lease::{LeaseInfo, Scope},
     limits::{Area, Footprint},
     narrowing::{Kept, NarrowStatement},
@@ -95,10 +95,11 @@ fn number(body: &Body) -> usize {
         Body::Reconciled { .. } => 45,
         Body::Baseline { .. } => 46,
         Body::Aftermath { .. } => 47,
+        Body::Incident { .. } => 48,
     }
 }
 
-const VARIANTS: usize = 48;
+const VARIANTS: usize = 49;
 
 /// The last of those that are about the log, and not about a plan.
 const LAST_ABOUT_THE_LOG: usize = 9;
@@ -157,6 +158,7 @@ fn bodies() -> Vec<(Actor, Body)> {
         agent: id("holmes"),
         via: BTreeSet::new(),
         incident: Some(id("inc-42")),
+        concerned: BTreeSet::from([id("am-42")]),
         teams: BTreeSet::from([id("sre")]),
         actions: BTreeSet::from([id("process.restart")]),
         steps: 1,
@@ -322,6 +324,19 @@ fn bodies() -> Vec<(Actor, Body)> {
         ),
         (Actor::Observer, Body::Baseline { baseline: Box::new(baseline()) }),
         (Actor::Observer, Body::Aftermath { aftermath: Box::new(aftermath()) }),
+        (
+            Actor::Gate,
+            Body::Incident {
+                told: Box::new(Told {
+                    incident: id("am-42"),
+                    source: id("prod-alerts"),
+                    firing: 2,
+                    services: BTreeSet::from([id("orders"), id("worker")]),
+                    everywhere: false,
+                    words: commitment("the queue grows"),
+                }),
+            },
+        ),
     ]
 }
 
@@ -390,6 +405,7 @@ fn records() -> Vec<Record> {
                     | Body::Invited { .. }
                     | Body::Enrolling { .. }
                     | Body::Reconciled { .. }
+                    | Body::Incident { .. }
             )
     };
     let plan = |body: &Body| -> Option<Id<kind::Plan>> { (!about_no_plan(body)).then(|| id("plan-1")) };
@@ -422,6 +438,7 @@ fn records_with_less_in_them_are_read_back() {
         via: BTreeSet::new(),
         teams: BTreeSet::new(),
         incident: None,
+        concerned: BTreeSet::new(),
         actions: BTreeSet::new(),
         steps: 0,
         environments: BTreeSet::new(),

@@ -2,6 +2,7 @@
 
 mod calendar;
 mod console;
+mod incidents;
 mod inputs;
 mod limits;
 mod notify;
@@ -11,6 +12,7 @@ mod rota;
 mod witness;
 
 pub(crate) use console::{ConsoleConfig, Origin, Sitting};
+pub(crate) use incidents::{IncidentSource, Source, sources};
 pub(crate) use inputs::{
     Documents, Inputs, PasskeysFile, assemble, document, documents, is_builtin, load_inputs, names,
     read_catalogue, read_inventory, root_text, unmeasurable, without_login,
@@ -107,6 +109,9 @@ pub(crate) struct Config {
     /// Who hears of what, over which channels; without it nobody is told.
     #[serde(default)]
     pub(crate) notify: Option<PathBuf>,
+    /// Who may tell of incidents; nobody by default.
+    #[serde(default)]
+    pub(crate) incidents: Vec<IncidentSource>,
     /// Times, each with a default.
     #[serde(default)]
     pub(crate) timings: Timings,
@@ -266,6 +271,11 @@ impl Config {
             ConfigError(faults.into_iter().map(|fault| format!("`console.oidc`: {fault}")).collect())
         };
         RelyingParty::new(spec, Arc::clone(clock)).map(Some).map_err(faults)
+    }
+
+    /// Who may tell of incidents, with their tokens.
+    pub(crate) fn incident_sources(&self) -> Result<BTreeMap<Id<kind::Source>, Source>, ConfigError> {
+        sources(&self.incidents, &self.base).map_err(ConfigError)
     }
 
     /// Whether this is the file of a gate whose other roles run apart, and has nothing that only those may hold.

@@ -234,7 +234,7 @@ async fn acting(door: &Door, identified: Identified, headers: &HeaderMap) -> Res
 }
 
 /// The token of `Bearer <b64token>` (RFC 6750 section 2.1); the scheme's case does not matter.
-fn bearer(value: &str) -> Option<&str> {
+pub(crate) fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     let fits =
         |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');

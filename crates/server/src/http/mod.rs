@@ -52,21 +52,22 @@ use crate::service::Service;
 
 pub(crate) use aftermath::lines as aftermath_lines;
 pub(crate) use body::{FORM, JSON, receive_as, received};
-pub(crate) use caller::{DELEGATION, named};
+pub(crate) use caller::{DELEGATION, bearer, named};
 pub(crate) use door::{Door, Limits, Place, Settings, check_host, within};
 pub(crate) use events::{entries, last_event_id, streamed};
 pub(crate) use extract::{Ask, PathId, PathText};
 pub(crate) use problem::{Problem, echo, no_such_method};
 pub(crate) use words::{doubt, failure, moment, reason, specified};
 
-/// The API of a service.
-pub(crate) fn router(service: Arc<Service>, settings: Settings) -> Router {
+/// The API of a service, with routes that pass the same door beside its table.
+pub(crate) fn router(service: Arc<Service>, settings: Settings, beside: Router) -> Router {
     let door = Arc::new(door::Door::new(service, settings));
     endpoint::routes(&door)
+        .with_state(Arc::clone(&door))
+        .merge(beside)
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&door), door::pass))
-        .with_state(door)
+        .layer(axum::middleware::from_fn_with_state(door, door::pass))
 }
 
 /// Serves until `shutdown` comes, then lets open requests end for a few seconds.

@@ -205,6 +205,13 @@ pub(crate) fn moment(body: &Body) -> String {
             let count = turned_away.values().fold(0_u64, |sum, count| sum.saturating_add(*count));
             format!("{count} requests of nobody that the gate knows were turned away")
         }
+        Body::Incident { told } if told.firing == 0 => {
+            format!("incident {} is over, says {}", told.incident, told.source)
+        }
+        Body::Incident { told } => {
+            let (incident, source, firing) = (&told.incident, &told.source, told.firing);
+            format!("incident {incident}: {firing} alerts fire, says {source}")
+        }
         Body::Proposed { .. } => "proposed the plan".to_owned(),
         Body::Measured { evidence } => {
             let agreement = evidence.evidence.agreement;

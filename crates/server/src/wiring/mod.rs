@@ -252,6 +252,7 @@ fn settings(config: &Config) -> Settings {
         domain: config.trust_domain.clone(),
     });
     let timings = &config.timings;
+    settings.incident_sources = config.incidents.iter().map(|source| source.id.clone()).collect();
     settings.development = config.development;
     settings.hold_ms = timings.hold_ms.unwrap_or(settings.hold_ms);
     settings.start_window_ms = timings.start_window_ms.unwrap_or(settings.start_window_ms);

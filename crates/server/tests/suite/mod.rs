@@ -8,6 +8,7 @@ mod console;
 mod crash;
 mod disk;
 mod faults;
+mod incidents;
 mod keys;
 mod leases;
 mod ledger;

@@ -3,6 +3,7 @@
 mod alertmanager;
 mod catalogue;
 mod doubles;
+mod injected;
 mod json;
 mod promql;
 mod real;

@@ -12,6 +12,7 @@ use holdpoint_domain::{
 };
 
 use super::{ANSWERS_MS, said, target_at};
+use crate::corpora::attacks;
 use crate::world::{
     postgres::server::{ADMIN, Postgres, secret},
     probe_network::{condition, measure, probe},
@@ -181,6 +182,7 @@ async fn t33_a_real_database_answers_one_value_to_a_role_that_cannot_write() {
     assert_eq!(slow, (Unknown, Why::TimedOut, None));
 
     parameters(&scene).await;
+    texts_beside_values(&scene).await;
     assert!(!scene.postgres.log().contains("canary-prober-5f1e' "), "t29: a password in the log");
 }
 
@@ -203,6 +205,21 @@ async fn parameters(scene: &Scene) {
     let all = [Param::Target, Param::Service, Param::Environment];
     let words = sql("SELECT $1 || $2 || $3 = 'web-1webproduction'", &all, Expected::Bool(true));
     assert_eq!(scene.ask(words, "prober", "").await.0, Yes);
+}
+
+/// Whatever stands in the text columns of a row, the value beside it is read the same; PostgreSQL has no text with a NUL.
+async fn texts_beside_values(scene: &Scene) {
+    let admin = scene.postgres.admin("shop").await;
+    admin.run("CREATE TABLE notes (waiting int, note text, \"why\" text)").await.unwrap();
+    admin.run("GRANT SELECT ON notes TO prober").await.unwrap();
+    let asked = "SELECT max(waiting) FROM (SELECT waiting, note, why FROM notes) AS all_of_it";
+    for attack in attacks().into_iter().filter(|attack| !attack.text.contains('\0')) {
+        let text = attack.text.replace('\'', "''");
+        admin.run("DELETE FROM notes").await.unwrap();
+        admin.run(&format!("INSERT INTO notes VALUES (7, '{text}', '{text}')")).await.unwrap();
+        let read = scene.ask(sql(asked, &[], Expected::Above(5.0)), "prober", "").await;
+        assert_eq!(read, (Yes, Why::Measured, Some(7.0)), "{:?}", attack.text);
+    }
 }
 
 #[tokio::test]

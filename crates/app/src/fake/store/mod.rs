@@ -15,6 +15,7 @@ use holdpoint_domain::{
     facts::Inputs,
     halt::Halt,
     id::kind,
+    incident::Incidents,
     lease::LeaseInfo,
     passkey::CredentialId,
     record::{MAX_RECORD_LEN, Record},
@@ -536,6 +537,10 @@ impl Store for MemStore {
 
     fn halt(&self) -> Option<Halt> {
         self.inner().rows.scalars.halt.clone()
+    }
+
+    fn incidents(&self) -> Incidents {
+        self.inner().rows.scalars.incidents.clone()
     }
 
     fn last_epoch(&self) -> u64 {

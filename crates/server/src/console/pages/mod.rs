@@ -9,6 +9,7 @@ pub(super) mod emergency;
 pub(super) mod figures;
 pub(super) mod halt;
 pub(super) mod inbox;
+mod known;
 pub(super) mod leases;
 pub(super) mod ledger;
 pub(super) mod outside;

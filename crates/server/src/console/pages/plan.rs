@@ -8,6 +8,7 @@ use holdpoint_app::{gate::Gate, look, view::PlanView};
 use holdpoint_domain::{Timestamp, flow::State as PlanState, id::kind, record::Record};
 
 use super::{
+    known::{Known, known},
     outside::{Outside, of_incident},
     page,
     request::sentence,
@@ -34,6 +35,7 @@ struct Page {
 struct Incident {
     frame: Frame,
     id: String,
+    known: Option<Known>,
     plans: Vec<Plan>,
     outside: Vec<Outside>,
     older: bool,
@@ -92,7 +94,8 @@ pub(in crate::console) async fn incident(
     let _turn = console.turn().await?;
     let (rows, older) = look::of_incident(&gate, &id).await?;
     let outside = of_incident(&gate, &id, console.now()).await?;
-    if rows.is_empty() && outside.is_empty() {
+    let known = known(&gate, &id, console.now()).await?;
+    if rows.is_empty() && outside.is_empty() && known.is_none() {
         let detail = format!("no plan of those that were searched belongs to incident `{id}`");
         return Err(Problem::new(
             StatusCode::NOT_FOUND,
@@ -107,7 +110,7 @@ pub(in crate::console) async fn incident(
         plans.push(one(&gate, &view, console.now())?);
     }
     let frame = Frame::new(&console, Some(&visitor), "/runs").await;
-    page(&Incident { frame, id: id.to_string(), plans, outside, older })
+    page(&Incident { frame, id: id.to_string(), known, plans, outside, older })
 }
 
 fn one(gate: &Gate, view: &PlanView, now: Timestamp) -> Result<Plan, Problem> {

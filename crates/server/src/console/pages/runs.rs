@@ -15,7 +15,11 @@ use holdpoint_app::{
 };
 use holdpoint_domain::{Timestamp, flow::State as PlanState};
 
-use super::{inbox::title, page};
+use super::{
+    inbox::title,
+    known::{self, Open},
+    page,
+};
 use crate::{
     console::{
         Console,
@@ -37,6 +41,7 @@ struct Page {
     frame: Frame,
     open: Vec<Row>,
     over: Vec<Row>,
+    incidents: Vec<Open>,
 }
 
 struct Row {
@@ -66,7 +71,8 @@ pub(in crate::console) async fn show(
         PlanState::Resolved,
     ];
     let over = rows(&gate, ended.to_vec(), MAX_OVER, now).await?;
-    page(&Page { frame: Frame::new(&console, Some(&visitor), "/runs").await, open, over })
+    let incidents = known::open(&gate, now);
+    page(&Page { frame: Frame::new(&console, Some(&visitor), "/runs").await, open, over, incidents })
 }
 
 async fn rows(gate: &Gate, states: Vec<PlanState>, limit: u32, now: Timestamp) -> Result<Vec<Row>, Problem> {

@@ -141,7 +141,7 @@ impl Bench {
                 .parsed()
                 .unwrap();
         let console = Console::new(Arc::clone(&shared), settings.clone(), sitting, None).unwrap();
-        let router = router(&console, http::router(shared, settings));
+        let router = router(&console, http::router(shared, settings, axum::Router::new()));
         Self { gate, console, store, clock, judge, world, cell, router }
     }
 

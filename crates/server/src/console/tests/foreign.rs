@@ -1,6 +1,9 @@
 //! Texts of agents and of targets, as hostile as they come: on no page do they become anything but text (T14, T15).
 
-use holdpoint_app::fake::controls::Parts;
+use holdpoint_app::{
+    fake::controls::Parts,
+    incidents::{Notice, hear},
+};
 use holdpoint_domain::{plan::Narrative, text::is_hidden};
 
 use super::{
@@ -143,6 +146,24 @@ async fn t15_what_people_say_they_did_outside_is_text() {
         for path in ["/reconciliations", "/incidents/inc-7"] {
             let page = bench.page(path, &cookie).await;
             assert_eq!(page.status, 200, "{path}: {text}");
+            tame(text, &page.text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn t14_t15_what_an_alert_says_is_text() {
+    for text in hostile() {
+        let bench = Bench::new().await;
+        let cookie = bench.signed_in("bob");
+        let names = [text.to_owned()].into();
+        let notice = Notice { key: text.to_owned(), firing: 1, names, more: false, words: text.to_owned() };
+        let source = "prod-alerts".parse().unwrap();
+        let told = hear(&bench.gate, &source, &notice).await.unwrap();
+        for path in [format!("/incidents/{}", told.incident), "/runs".to_owned()] {
+            let page = bench.page(&path, &cookie).await;
+            assert_eq!(page.status, 200, "{path}: {text}");
+            assert!(page.text.contains("prod-alerts"), "{path}");
             tame(text, &page.text);
         }
     }

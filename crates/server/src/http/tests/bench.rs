@@ -146,7 +146,7 @@ impl Bench {
             console: None,
             limits,
         };
-        let router = router(Arc::clone(&service), settings);
+        let router = router(Arc::clone(&service), settings, Router::new());
         Self { gate, service, store, clock, judge, latch, world, router }
     }
 

@@ -10,6 +10,7 @@ mod decisions;
 mod events;
 mod halt;
 mod idempotency;
+mod incidents;
 mod ledger;
 mod limits;
 mod matrix;
