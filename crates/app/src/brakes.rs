@@ -8,6 +8,7 @@ use holdpoint_domain::{
 };
 
 use crate::{
+    dependencies::Snapshot,
     gate::Gate,
     projection::{RunFilter, RunRow},
     refusal::Refusal,
@@ -22,6 +23,7 @@ pub(crate) struct Counted {
 /// Looks at everything that could hold a run back.
 pub(crate) async fn gather(
     gate: &Gate,
+    needs: &Snapshot,
     next: &Footprint,
     blast: &Blast,
     now: Timestamp,
@@ -46,6 +48,7 @@ pub(crate) async fn gather(
             gate.controls.inventory.are_counterparts(one, other)
         }),
         input_refused: gate.has_refused_input(),
+        dependencies_unread: gate.unread(needs, now),
         ..Brakes::OFF
     };
     limits.hold_back(next, blast, &past, now, &mut brakes);

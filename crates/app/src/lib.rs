@@ -11,6 +11,7 @@ mod brakes;
 pub mod break_glass;
 pub mod change;
 pub mod delegate;
+pub mod dependencies;
 mod drive;
 pub mod effect;
 pub mod enrol;

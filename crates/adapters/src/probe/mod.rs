@@ -30,6 +30,7 @@ mod exposition;
 mod fetch;
 mod json;
 mod promql;
+mod service_graph;
 mod sql;
 mod vector;
 
@@ -52,6 +53,7 @@ use tokio::{net::TcpStream, time::timeout};
 
 use crate::executor::process::UnitReader;
 use fetch::Fetched;
+pub use service_graph::ServiceGraphs;
 pub use sql::{ProbeLogin, ProbeLogins};
 
 /// Largest answer of a health check.

@@ -9,7 +9,7 @@ use holdpoint_domain::{
     Timestamp,
     trigger::{Promql, PromqlCheck, Subject, Truth, Why},
 };
-use reqwest::{Client, Url, header};
+use reqwest::{Client, header};
 
 use super::{
     Finding, MAX_FUTURE,
@@ -74,21 +74,19 @@ impl Asked<'_> {
     }
 
     async fn samples(&self, base: &str, oldest: &str) -> Result<Evaluated, Why> {
-        let before = ms(self.clock.now());
+        let before = self.clock.now();
         let fetched = self.fetch(base, "query", &[("query", oldest)]).await;
-        let after = ms(self.clock.now());
+        let after = self.clock.now();
         let [point] = vector(fetched)?.try_into().map_err(|points: Vec<Point>| {
             // One aggregate has one value.
             if points.is_empty() { Why::NoData } else { Why::Garbage }
         })?;
-        let is_near = point.at_ms >= before.saturating_sub(MAX_SKEW_MS)
-            && point.at_ms <= after.saturating_add(MAX_SKEW_MS);
-        if !is_near {
+        if !is_near(&point, before, after) {
             return Err(Why::ClockSkew);
         }
         let taken_ms = millis(point.value).ok_or(Why::Garbage)?;
         // By the clock by which it is older.
-        let age_ms = point.at_ms.max(after).saturating_sub(taken_ms);
+        let age_ms = point.at_ms.max(ms(after)).saturating_sub(taken_ms);
         if age_ms > ms_of(self.check.max_age_ms.ms()) || age_ms.saturating_add(ms_of(MAX_FUTURE.ms())) < 0 {
             return Err(Why::Stale);
         }
@@ -182,21 +180,35 @@ impl Asked<'_> {
     }
 
     async fn fetch(&self, base: &str, path: &str, form: &[(&str, &str)]) -> Fetched {
-        let Some(mut url) = fetch::parse(&format!("{}/api/v1/{path}", base.trim_end_matches('/'))) else {
-            return Fetched::OurFault;
-        };
-        let body = url.query_pairs_mut().clear().extend_pairs(form).finish().query().map(str::to_owned);
-        url.set_query(None);
-        fetch::whole_answer(self.post(url, body.unwrap_or_default()), MAX_ANSWER).await
+        ask(self.client, base, path, form, MAX_ANSWER).await
     }
+}
 
-    fn post(&self, url: Url, body: String) -> reqwest::RequestBuilder {
-        self.client
-            .post(url)
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(header::ACCEPT, "application/json")
-            .body(body)
-    }
+/// Asks the API of the Prometheus at this base address. The time limit is the caller's.
+pub(super) async fn ask(
+    client: &Client,
+    base: &str,
+    path: &str,
+    form: &[(&str, &str)],
+    max_answer: usize,
+) -> Fetched {
+    let Some(mut url) = fetch::parse(&format!("{}/api/v1/{path}", base.trim_end_matches('/'))) else {
+        return Fetched::OurFault;
+    };
+    let body = url.query_pairs_mut().clear().extend_pairs(form).finish().query().map(str::to_owned);
+    url.set_query(None);
+    let request = client
+        .post(url)
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(header::ACCEPT, "application/json")
+        .body(body.unwrap_or_default());
+    fetch::whole_answer(request, max_answer).await
+}
+
+/// Whether an evaluation was made by a clock like ours, between two looks at it.
+pub(super) fn is_near(point: &Point, before: Timestamp, after: Timestamp) -> bool {
+    let (earliest, latest) = (ms(before).saturating_sub(MAX_SKEW_MS), ms(after).saturating_add(MAX_SKEW_MS));
+    (earliest..=latest).contains(&point.at_ms)
 }
 
 fn ms(time: Timestamp) -> i64 {

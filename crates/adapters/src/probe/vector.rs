@@ -69,7 +69,35 @@ pub(super) fn matrix(fetched: Fetched) -> Result<Vec<Vec<Point>>, Why> {
     series.into_iter().map(points).collect()
 }
 
+/// The series of an instant query with their labels, which are text of the measured system.
+pub(super) fn labelled(fetched: Fetched, at_most: usize) -> Result<Vec<(Labels, Point)>, Why> {
+    let series: Vec<Labelled> = result(fetched, "vector")?;
+    if series.len() > at_most {
+        return Err(Why::Ambiguous);
+    }
+    series.into_iter().map(|it| Ok((it.metric, point(it.value)?))).collect()
+}
+
+/// What a series is called.
+pub(super) type Labels = BTreeMap<String, String>;
+
+/// A series with one value, and its labels.
+#[derive(Deserialize)]
+struct Labelled {
+    metric: Labels,
+    value: (f64, String),
+}
+
 fn series(fetched: Fetched, expected: &str) -> Result<Vec<Series>, Why> {
+    let series: Vec<Series> = result(fetched, expected)?;
+    if series.iter().any(|it| it.histogram.is_some() || it.histograms.is_some()) {
+        return Err(Why::WrongType);
+    }
+    if series.len() > MAX_SERIES { Err(Why::Ambiguous) } else { Ok(series) }
+}
+
+/// What a whole and successful answer has of the expected type.
+fn result<T: serde::de::DeserializeOwned>(fetched: Fetched, expected: &str) -> Result<Vec<T>, Why> {
     let (status, body) = whole(fetched)?;
     let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(&body) else {
         return Err(if status { Why::Garbage } else { Why::Broken });
@@ -88,11 +116,7 @@ fn series(fetched: Fetched, expected: &str) -> Result<Vec<Series>, Why> {
     if data.result_type != expected {
         return Err(Why::WrongType);
     }
-    let series: Vec<Series> = serde_json::from_str(data.result.get()).map_err(|_| Why::Garbage)?;
-    if series.iter().any(|it| it.histogram.is_some() || it.histograms.is_some()) {
-        return Err(Why::WrongType);
-    }
-    if series.len() > MAX_SERIES { Err(Why::Ambiguous) } else { Ok(series) }
+    serde_json::from_str(data.result.get()).map_err(|_| Why::Garbage)
 }
 
 /// Whether an answer is a success, and its bytes.

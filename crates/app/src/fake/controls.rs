@@ -18,6 +18,7 @@ use holdpoint_domain::{
     action::{Action, BlastCap, Catalogue, Reversibility, UndoKind},
     actor::Phase,
     agent::{Agent, Person, Registry},
+    dependencies::ServiceGraph,
     id::Kind,
     limits::{Limits, LimitsSpec, Neighbourhood},
     passkey::Authenticator,
@@ -44,6 +45,8 @@ pub struct Parts {
     pub services: Vec<Service>,
     /// Its targets.
     pub targets: Vec<Target>,
+    /// Service graphs that say who needs whom.
+    pub service_graphs: Vec<ServiceGraph>,
     /// The registry.
     pub agents: Vec<Agent>,
     /// Its people.
@@ -69,6 +72,7 @@ impl Default for Parts {
                 target("orders-1", "orders"),
                 target("payments-1", "payments"),
             ],
+            service_graphs: Vec::new(),
             agents: vec![agent("healer", "alice", true), agent("scout", "bob", false)],
             people: PEOPLE.iter().map(|(name, seed)| person(name, *seed)).collect(),
             // Tests of what keeps runs apart say so.
@@ -97,7 +101,9 @@ impl Parts {
             executor_keys: executors.map(|executor| (executor, key.clone())).collect(),
             retired_permit_keys: Vec::new(),
             catalogue: Catalogue::new(self.actions, self.conditions).expect("the catalogue is a valid one"),
-            inventory: Inventory::new(self.services, self.targets).expect("the inventory is a valid one"),
+            inventory: Inventory::new(self.services, self.targets)
+                .and_then(|inventory| inventory.with_sources(BTreeMap::new(), self.service_graphs))
+                .expect("the inventory is a valid one"),
             registry: Registry::new(self.agents, self.people).expect("the registry is a valid one"),
             limits: self.limits,
             roots: BTreeMap::new(),

@@ -1,7 +1,8 @@
 //! The control inputs: catalogue, inventory, registry, policy and limits, each parsed and checked against the others.
 //!
 //! A control input is a document: its files by the names that the configuration has for them. What is on disk, what is kept
-//! beside the ledger and what a change proposes are read by the same code.
+//! beside the ledger and what a change proposes are read by the same code. One file, because they are: what is checked against
+//! each other is read in one place, and a third of it are its tests.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,6 +17,7 @@ use holdpoint_domain::{
     action::{Action, Catalogue, CatalogueError},
     agent::{Agent, Person, Registry},
     change::Control,
+    dependencies::{Declared, ServiceGraph},
     id::kind,
     limits::{Limits, LimitsSpec},
     passkey::Passkey,
@@ -25,7 +27,7 @@ use holdpoint_domain::{
 use holdpoint_policy::{Bundle, Schema, Source, Warning};
 use serde::{Deserialize, Serialize};
 
-use super::{Config, ConfigError, ExecutorPins, parse_text, read};
+use super::{Config, ConfigError, ExecutorPins, backstage, parse_text, read};
 
 /// What the binary brings along: names for `catalogue:` in the configuration.
 const BUILTIN: [(&str, &str); 5] = [
@@ -78,6 +80,18 @@ struct CatalogueFile {
 struct InventoryFile {
     services: Vec<Service>,
     targets: Vec<Target>,
+    /// Where service graphs are read that say who needs whom, beside the services themselves.
+    #[serde(default)]
+    service_graphs: Vec<ServiceGraph>,
+}
+
+impl InventoryFile {
+    /// Checked, together with what catalogues beside it say.
+    fn inventory(self, declared: BTreeMap<Id<kind::Source>, Declared>) -> Result<Inventory, ConfigError> {
+        Inventory::new(self.services, self.targets)
+            .and_then(|inventory| inventory.with_sources(declared, self.service_graphs))
+            .map_err(|errors| all("inventory", &errors))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -110,7 +124,9 @@ pub(crate) fn names(config: &Config, control: Control) -> Vec<PathBuf> {
     match control {
         Control::Policy => config.policies.clone(),
         Control::Catalogue => config.catalogue.clone(),
-        Control::Inventory => vec![config.inventory.clone()],
+        Control::Inventory => {
+            std::iter::once(&config.inventory).chain(config.backstage.values().flatten()).cloned().collect()
+        }
         Control::Registry => {
             let roots = roots(config).into_iter().map(|(_, name)| name);
             [config.registry.clone(), config.passkeys.clone()].into_iter().chain(roots).collect()
@@ -287,13 +303,12 @@ pub(crate) fn read_catalogue(base: &Path, names: &[PathBuf]) -> Result<Catalogue
 
 /// The inventory in a role's own file.
 pub(crate) fn read_inventory(path: &Path) -> Result<Inventory, ConfigError> {
-    let file: InventoryFile = parse_text(&path.display().to_string(), &read(path)?)?;
-    Inventory::new(file.services, file.targets).map_err(|errors| all("inventory", &errors))
+    parse_text::<InventoryFile>(&path.display().to_string(), &read(path)?)?.inventory(BTreeMap::new())
 }
 
 fn inventory(config: &Config, document: &Document) -> Result<Inventory, ConfigError> {
-    let file: InventoryFile = file(document, &config.inventory)?;
-    Inventory::new(file.services, file.targets).map_err(|errors| all("inventory", &errors))
+    let declared = backstage::declared(&config.backstage, document)?;
+    file::<InventoryFile>(document, &config.inventory)?.inventory(declared)
 }
 
 fn registry(config: &Config, document: &Document) -> Result<Registry, ConfigError> {

@@ -76,13 +76,13 @@ pub(crate) fn provenance(facts: &PlanFacts) -> Vec<wire::Sourced> {
 /// Says which run, budget or limit it is that holds a plan back, and until when.
 pub(crate) fn specify(reasons: &mut [wire::Reason], facts: &PlanFacts) {
     for reason in reasons {
-        if let Some(which) = which(reason.rule.as_str(), &facts.first().brakes) {
+        if let Some(which) = which(reason.rule.as_str(), &facts.first().brakes, facts.first().at_ms) {
             reason.fact = format!("{}: {which}", reason.fact);
         }
     }
 }
 
-fn which(rule: &str, brakes: &Brakes) -> Option<String> {
+fn which(rule: &str, brakes: &Brakes, now: Timestamp) -> Option<String> {
     let until =
         |time: Option<Timestamp>| time.map_or_else(String::new, |at| format!(", until {}", clock_time(at)));
     match rule {
@@ -105,6 +105,10 @@ fn which(rule: &str, brakes: &Brakes) -> Option<String> {
         }),
         "own-doing" => brakes.own_doing.as_ref().map(|plan| format!("plan `{plan}`")),
         "error-budget-spent" => brakes.error_budget.as_ref().map(|budget| format!("`{budget}`")),
+        "dependencies-unread" => brakes.dependencies_unread.as_ref().map(|unread| match unread.read_at_ms {
+            Some(at) => format!("`{}`, last read {}, {} ago", unread.source, clock_time(at), now.since(at)),
+            None => format!("`{}`, never read", unread.source),
+        }),
         _ => None,
     }
 }

@@ -5,6 +5,7 @@ mod doubles;
 mod json;
 mod promql;
 mod real;
+mod service_graph;
 mod sql;
 
 use std::sync::Arc;
