@@ -174,7 +174,7 @@ fn each_floor_is_lifted_on_its_own_rung() {
         }
         seen.push(guardrail.id);
     }
-    assert_eq!(seen.len(), 13);
+    assert_eq!(seen.len(), 14);
 }
 
 #[test]
