@@ -13,6 +13,7 @@ use holdpoint_domain::{
 };
 
 use crate::{
+    dependencies::Snapshot,
     gate::Gate,
     projection::{RunFilter, RunRow},
     refusal::Refusal,
@@ -27,6 +28,7 @@ pub(crate) struct Counted {
 /// Looks at everything that could hold a run back.
 pub(crate) async fn gather(
     gate: &Gate,
+    needs: &Snapshot,
     next: &Footprint,
     blast: &Blast,
     now: Timestamp,
@@ -50,6 +52,7 @@ pub(crate) async fn gather(
             gate.controls.inventory.are_counterparts(one, other)
         }),
         input_refused: gate.has_refused_input(),
+        dependencies_unread: gate.unread(needs, now),
         ..Brakes::OFF
     };
     limits.hold_back(next, blast, &past, now, &mut brakes);

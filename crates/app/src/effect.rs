@@ -154,8 +154,10 @@ fn facts(
 ) -> Result<PlanFacts, Refusal> {
     let (controls, first) = (&gate.controls, recorded.first());
     let targets: BTreeSet<_> = resolved.steps.iter().map(|step| step.target.id.clone()).collect();
-    let blast = blast::radius(&controls.inventory, &targets, &BTreeSet::new());
-    let footprint = gather::footprint(gate, &resolved.askers, plan.incident(), &resolved.steps, &blast);
+    let needs = gate.dependencies();
+    let blast = blast::radius(&controls.inventory, &needs.dependencies, &targets, &BTreeSet::new())?;
+    let footprint =
+        gather::footprint(gate, &needs, &resolved.askers, plan.incident(), &resolved.steps, &blast);
     let earlier: Vec<_> = claims.iter().filter(|run| run.claimed_at < first.at_ms).cloned().collect();
     let mut brakes = first.brakes.clone();
     controls.limits.hold_back(&footprint, &blast, &earlier, first.at_ms, &mut brakes);

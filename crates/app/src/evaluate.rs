@@ -112,9 +112,10 @@ async fn facts(gate: &Gate, party: &Party, question: &Question) -> Result<Facts,
     let unseen = Digest::of_bytes(b"");
     let replicas = controls.inventory.replicas(&service.id, &target.executor);
     let step = ResolvedStep { action, target, service, no_choice: true };
-    let blast = blast::radius(&controls.inventory, &[target.id.clone()].into(), &BTreeSet::new());
-    let footprint = footprint(gate, &askers, None, &[step], &blast);
-    let counted = brakes::gather(gate, &footprint, &blast, now).await?;
+    let (needs, direct) = (gate.dependencies(), [target.id.clone()].into());
+    let blast = blast::radius(&controls.inventory, &needs.dependencies, &direct, &BTreeSet::new())?;
+    let footprint = footprint(gate, &needs, &askers, None, &[step], &blast);
+    let counted = brakes::gather(gate, &needs, &footprint, &blast, now).await?;
     Ok(Facts {
         r#type: FactsType::V1,
         principal: askers.principal(&requester, phase),

@@ -17,6 +17,7 @@ use holdpoint_domain::{
     change::Control,
     decision::{Ladder, Verdict},
     delegation::Naming,
+    dependencies::DependenciesError,
     digest::DigestError,
     facts::{Facts, Inputs, PlanFacts},
     halt::Halt,
@@ -31,6 +32,7 @@ use holdpoint_domain::{
 use holdpoint_ledger::key::VerifierKey;
 
 use crate::{
+    dependencies::{AllHeard, Now},
     port::{
         Clock, Executor, Hint, Ids, Inputs as InputsPort, Issuer, Judge, Latch, Meter, Observer, Prober,
         Signer, Store, store::root_digest,
@@ -151,7 +153,19 @@ pub struct Gate {
     pub settings: Settings,
     // Who stands in the place of an agent where people break the glass. It is in no registry, so that no token names it.
     emergency: Agent,
+    needs: Now,
     common: Arc<Common>,
+}
+
+/// Control inputs that no gate can be made of.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    /// They have no digest.
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+    /// What the inventory and its sources say of who needs whom does not fit together.
+    #[error(transparent)]
+    Dependencies(#[from] DependenciesError),
 }
 
 /// Whether the ledger knows of a control input that is refused.
@@ -173,11 +187,12 @@ struct Common {
     revocations: Mutex<Revocations>,
     // How much each source told since when.
     told: Mutex<BTreeMap<Id<kind::Source>, (Timestamp, u32)>>,
+    heard: AllHeard,
 }
 
 impl Gate {
     /// A gate over its ports and inputs. Says nothing and touches nothing: see [`crate::start`].
-    pub fn new(ports: Ports, controls: Controls, settings: Settings) -> Result<Self, DigestError> {
+    pub fn new(ports: Ports, controls: Controls, settings: Settings) -> Result<Self, GateError> {
         let epoch = AtomicU64::new(ports.store.last_epoch());
         let common = Common {
             epoch,
@@ -185,21 +200,25 @@ impl Gate {
             refused: Mutex::default(),
             revocations: Mutex::default(),
             told: Mutex::default(),
+            heard: AllHeard::default(),
         };
         let common = Arc::new(common);
         let inputs = controls.digests(ports.judge.as_ref())?;
-        Ok(Self { ports, controls, inputs, settings, emergency: emergency()?, common })
+        let needs = Now::new(&controls.inventory, &common.heard, ports.clock.now())?;
+        Ok(Self { ports, controls, inputs, settings, emergency: emergency()?, needs, common })
     }
 
     /// The same gate under other control inputs, with ports that know them.
-    pub fn under(&self, ports: Ports, controls: Controls) -> Result<Self, DigestError> {
+    pub fn under(&self, ports: Ports, controls: Controls) -> Result<Self, GateError> {
         let inputs = controls.digests(ports.judge.as_ref())?;
+        let needs = Now::new(&controls.inventory, &self.common.heard, ports.clock.now())?;
         Ok(Self {
             ports,
             controls,
             inputs,
             settings: self.settings.clone(),
             emergency: self.emergency.clone(),
+            needs,
             common: Arc::clone(&self.common),
         })
     }
@@ -234,6 +253,14 @@ impl Gate {
     pub(crate) fn revocations(&self) -> std::sync::MutexGuard<'_, Revocations> {
         // Every change is one insert or one removal: a panic leaves nothing half-made.
         self.common.revocations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) const fn needs(&self) -> &Now {
+        &self.needs
+    }
+
+    pub(crate) fn heard(&self) -> &AllHeard {
+        &self.common.heard
     }
 
     /// The registry under which [`crate::offboard`] looked last, and when.

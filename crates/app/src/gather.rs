@@ -23,6 +23,7 @@ use holdpoint_domain::{
 
 use crate::{
     brakes,
+    dependencies::Snapshot,
     gate::Gate,
     port::Observation,
     refusal::{Blame, Refusal, internal},
@@ -281,9 +282,10 @@ pub(crate) async fn facts(
     for step in steps {
         down.extend(unavailable(gate, step.action, step.target).await);
     }
-    let blast = blast::radius(&gate.controls.inventory, &targets, &down);
-    let footprint = footprint(gate, askers, incident, steps, &blast);
-    let mut counted = brakes::gather(gate, &footprint, &blast, now).await?;
+    let needs = gate.dependencies();
+    let blast = blast::radius(&gate.controls.inventory, &needs.dependencies, &targets, &down)?;
+    let footprint = footprint(gate, &needs, askers, incident, steps, &blast);
+    let mut counted = brakes::gather(gate, &needs, &footprint, &blast, now).await?;
     counted.brakes.error_budget.clone_from(&look.error_budget);
     let principal = askers.principal(requester, *phase);
     let mut facts = Vec::new();
@@ -324,6 +326,7 @@ pub(crate) async fn facts(
 /// What a plan counts as in budgets.
 pub(crate) fn footprint(
     gate: &Gate,
+    needs: &Snapshot,
     askers: &Askers<'_>,
     incident: Option<&Id<kind::Incident>>,
     steps: &[ResolvedStep<'_>],
@@ -333,7 +336,7 @@ pub(crate) fn footprint(
     let direct: BTreeSet<_> = steps.iter().map(|step| step.service.id.clone()).collect();
     let changing = steps.iter().any(|step| step.action.reversibility != Reversibility::ReadOnly);
     let neighbourhood = gate.controls.limits.neighbourhood();
-    let area = changing.then(|| neighbourhood.area(&gate.controls.inventory, &direct, blast));
+    let area = changing.then(|| neighbourhood.area(&needs.dependencies, &direct, blast));
     Footprint {
         agent: askers.agent.id.clone(),
         via: askers.via.iter().map(|agent| agent.id.clone()).collect(),

@@ -12,6 +12,7 @@ pub mod brakes;
 pub mod break_glass;
 pub mod change;
 pub mod delegate;
+pub mod dependencies;
 mod drive;
 pub mod effect;
 pub mod enrol;

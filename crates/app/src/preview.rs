@@ -2,7 +2,7 @@
 //!
 //! Nothing here is recorded, signed or decided from: a proposal measures and computes everything afresh.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use holdpoint_domain::{
     Id,
@@ -14,6 +14,7 @@ use holdpoint_domain::{
 };
 
 use crate::{
+    dependencies::Snapshot,
     gate::Gate,
     refusal::{Blame, Refusal},
 };
@@ -25,9 +26,11 @@ pub struct Disturbance<'a> {
     pub action: &'a Action,
     /// The target's service.
     pub service: &'a Service,
-    /// The blast radius, as the inventory has it: every other replica counts as serving. A decision also counts those
+    /// The blast radius, as all sources of dependencies have it: every other replica counts as serving. A decision also counts those
     /// that do not, so it can come to more, and never to less.
     pub blast: Blast,
+    /// The dependencies that it was found with.
+    pub needs: Arc<Snapshot>,
 }
 
 /// What an action on a target would disturb. Asks no target.
@@ -47,8 +50,10 @@ pub fn disturbance<'a>(
         let next = "name an action for this kind of target";
         return Err(Refusal::new(Blame::Caller, "executor-mismatch", fact, next));
     }
-    let blast = blast::radius(&controls.inventory, &[target.id.clone()].into(), &BTreeSet::new());
-    Ok(Disturbance { action, service, blast })
+    let needs = gate.dependencies();
+    let direct = [target.id.clone()].into();
+    let blast = blast::radius(&controls.inventory, &needs.dependencies, &direct, &BTreeSet::new())?;
+    Ok(Disturbance { action, service, blast, needs })
 }
 
 /// Measures a condition on a target, with the probes that a decision would use. Read-only and safe to repeat; takes as long

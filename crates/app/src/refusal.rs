@@ -1,6 +1,6 @@
 //! Refusals: which rule, which fact, what to do next, and whose fault it is.
 
-use holdpoint_domain::digest::DigestError;
+use holdpoint_domain::{dependencies::DependenciesError, digest::DigestError};
 
 use crate::port::StoreError;
 
@@ -79,6 +79,17 @@ impl From<StoreError> for Refusal {
                 "nothing was started; an operator must look at the store before the gate opens again",
             ),
         }
+    }
+}
+
+impl From<DependenciesError> for Refusal {
+    fn from(err: DependenciesError) -> Self {
+        Self::new(
+            Blame::Us,
+            "dependencies-unknown",
+            err.to_string(),
+            "report this: the dependencies in force are not those of the inventory in force",
+        )
     }
 }
 

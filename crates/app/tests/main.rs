@@ -23,6 +23,7 @@ mod suite {
     mod containment;
     mod crashes;
     mod delegations;
+    mod dependencies;
     mod effects;
     mod enrolment;
     mod evaluations;

@@ -1,11 +1,13 @@
 //! Blast radius: which services a plan can disturb, directly and through dependencies.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Id,
+    dependencies::{Dependencies, DependenciesError, Need},
+    graph::Scratch,
     id::kind,
     target::{Criticality, Inventory},
 };
@@ -42,15 +44,16 @@ impl Blast {
 }
 
 /// The blast radius of acting on `targets` while `unavailable` ones do not serve. Targets that the inventory does not know
-/// are left out: an unknown target is denied before anybody asks for its blast radius.
+/// are left out: an unknown target is denied before anybody asks for its blast radius. `dependencies` are over this inventory: a
+/// service of it that they do not know is an error.
 ///
 /// The share of replicas counts both: otherwise a service could be taken down one allowed replica after the other.
-#[must_use]
 pub fn radius(
     inventory: &Inventory,
+    dependencies: &Dependencies,
     targets: &BTreeSet<Id<kind::Target>>,
     unavailable: &BTreeSet<Id<kind::Target>>,
-) -> Blast {
+) -> Result<Blast, DependenciesError> {
     let mut touched: BTreeMap<(&Id<kind::Service>, &Id<kind::Executor>), u32> = BTreeMap::new();
     for (target, service) in targets.iter().filter_map(|id| inventory.target(id)) {
         let count = touched.entry((&service.id, &target.executor)).or_default();
@@ -62,32 +65,30 @@ pub fn radius(
         }
     }
 
-    let mut seen: BTreeSet<&Id<kind::Service>> = touched.keys().map(|(service, _)| *service).collect();
-    let mut queue: VecDeque<_> = seen.iter().copied().collect();
-    while let Some(service) = queue.pop_front() {
-        for dependent in inventory.dependents(service) {
-            if seen.insert(dependent) {
-                queue.push_back(dependent);
-            }
-        }
-    }
-
-    let unknown: BTreeSet<_> =
-        seen.iter().filter(|id| inventory.service(id).is_none()).map(|id| (*id).clone()).collect();
-    let known: Vec<_> = seen.iter().filter_map(|id| inventory.service(id)).collect();
-    let critical = known.iter().filter(|service| service.criticality == Criticality::Critical);
-    Blast {
+    let direct: BTreeSet<_> = touched.keys().map(|(service, _)| (*service).clone()).collect();
+    let starts: Vec<_> = direct.iter().cloned().collect();
+    let dependents = dependencies.dependents(&starts, &mut Scratch::new())?;
+    let is_critical = |id: &&Id<kind::Service>| dependencies.criticality(id) == Some(Criticality::Critical);
+    let named = |is: fn(&crate::dependencies::Dependent) -> bool| {
+        dependents.iter().filter(move |one| is(one)).map(|one| one.service.clone())
+    };
+    let mut services = direct.clone();
+    services.extend(named(|_| true));
+    let mut critical: BTreeSet<_> = direct.iter().filter(is_critical).cloned().collect();
+    critical.extend(named(|one| one.critical));
+    let known = services.iter().filter_map(|id| inventory.service(id));
+    Ok(Blast {
         targets: targets.clone(),
-        critical: critical.map(|service| service.id.clone()).chain(unknown.iter().cloned()).collect(),
-        unknown,
-        environments: known.iter().map(|service| service.environment.clone()).collect(),
-        services: seen.into_iter().cloned().collect(),
+        critical,
+        unknown: named(|one| !one.known).collect(),
+        environments: known.map(|service| service.environment.clone()).collect(),
+        services,
         replica_share_percent: touched
             .iter()
             .map(|((service, executor), count)| share_percent(*count, inventory.replicas(service, executor)))
             .max()
             .unwrap_or(0),
-    }
+    })
 }
 
 /// A disturbed service: how far it is from those that are acted on, and through which others it is reached.
@@ -95,39 +96,35 @@ pub fn radius(
 pub struct Reached {
     /// The service.
     pub service: Id<kind::Service>,
-    /// 0 where it is acted on itself, 1 where it needs such a service, and so on; none where the inventory does not connect it any
-    /// more.
+    /// 0 where it is acted on itself, 1 where it needs such a service, and so on; none where no source connects it any more.
     pub depth: Option<u32>,
-    /// The disturbed services that it needs.
-    pub through: BTreeSet<Id<kind::Service>>,
+    /// What it needs of the disturbed services, how, and who says so.
+    pub needs: Vec<Need>,
 }
 
 /// The services of a blast radius as a graph, the nearest ones first. For people who look: nothing is decided from it.
 #[must_use]
-pub fn reached(inventory: &Inventory, blast: &Blast) -> Vec<Reached> {
+pub fn reached(inventory: &Inventory, dependencies: &Dependencies, blast: &Blast) -> Vec<Reached> {
     let direct = blast.targets.iter().filter_map(|id| inventory.target(id)).map(|(_, service)| &service.id);
-    let mut depths: BTreeMap<&Id<kind::Service>, u32> =
-        direct.filter(|id| blast.services.contains(*id)).map(|id| (id, 0)).collect();
-    let mut through: BTreeMap<&Id<kind::Service>, BTreeSet<Id<kind::Service>>> = BTreeMap::new();
-    let mut queue: VecDeque<_> = depths.keys().copied().collect();
-    while let Some(service) = queue.pop_front() {
-        let depth = depths.get(service).copied().unwrap_or(0);
-        for dependent in inventory.dependents(service).filter(|id| blast.services.contains(*id)) {
-            through.entry(dependent).or_default().insert(service.clone());
-            if !depths.contains_key(dependent) {
-                depths.insert(dependent, depth.saturating_add(1));
-                queue.push_back(dependent);
-            }
-        }
-    }
-    let one = |service: &Id<kind::Service>| Reached {
-        service: service.clone(),
-        depth: depths.get(service).copied(),
-        through: through.get(service).cloned().unwrap_or_default(),
+    let direct: BTreeSet<_> = direct.filter(|id| blast.services.contains(*id)).cloned().collect();
+    let starts: Vec<_> = direct.iter().cloned().collect();
+    // What the sources do not know is not connected to anything.
+    let depths = dependencies.depths(&starts, &blast.services, &mut Scratch::new()).unwrap_or_default();
+    let one = |service: &Id<kind::Service>| {
+        let depth = if direct.contains(service) { Some(0) } else { depths.get(service).copied() };
+        Reached { service: service.clone(), depth, needs: dependencies.needs(service, &blast.services) }
     };
     let mut reached: Vec<_> = blast.services.iter().map(one).collect();
     reached.sort_by_key(|reached| reached.depth.unwrap_or(u32::MAX));
     reached
+}
+
+impl Reached {
+    /// The disturbed services that it needs.
+    #[must_use]
+    pub fn through(&self) -> BTreeSet<&Id<kind::Service>> {
+        self.needs.iter().map(|need| &need.on).collect()
+    }
 }
 
 fn share_percent(part: u32, whole: u32) -> u32 {
@@ -140,7 +137,10 @@ fn share_percent(part: u32, whole: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::{Service, Target};
+    use crate::{
+        Timestamp,
+        target::{Service, Target},
+    };
 
     fn service(id: &str, criticality: Criticality, depends_on: &[&str], dependents: &[&str]) -> Service {
         let ids = |names: &[&str]| names.iter().map(|name| Id::parse(name).unwrap()).collect();
@@ -188,13 +188,23 @@ mod tests {
         .unwrap()
     }
 
+    fn known(inventory: &Inventory) -> Dependencies {
+        inventory.dependencies(Timestamp::EPOCH).unwrap()
+    }
+
+    fn of(targets: &[&str], down: &[&str]) -> Blast {
+        let ids = |names: &[&str]| names.iter().map(|name| Id::parse(name).unwrap()).collect();
+        let inventory = inventory();
+        radius(&inventory, &known(&inventory), &ids(targets), &ids(down)).unwrap()
+    }
+
     fn names<K: crate::id::Kind>(ids: &BTreeSet<Id<K>>) -> Vec<&str> {
         ids.iter().map(Id::as_str).collect()
     }
 
     #[test]
     fn dependants_at_any_distance_and_unknown_ones_count() {
-        let blast = radius(&inventory(), &[Id::parse("db-1").unwrap()].into(), &BTreeSet::new());
+        let blast = of(&["db-1"], &[]);
         assert_eq!(names(&blast.services), ["api", "batch", "db", "ghost", "web"]);
         assert_eq!(names(&blast.critical), ["db", "ghost", "web"]);
         assert_eq!(names(&blast.unknown), ["ghost"]);
@@ -204,32 +214,34 @@ mod tests {
     #[test]
     fn the_graph_says_how_far_and_through_whom() {
         let inventory = inventory();
-        let blast = radius(&inventory, &[Id::parse("db-1").unwrap()].into(), &BTreeSet::new());
-        let graph = reached(&inventory, &blast);
+        let blast = of(&["db-1"], &[]);
+        let graph = reached(&inventory, &known(&inventory), &blast);
         let lines: Vec<_> = graph
             .iter()
-            .map(|one| format!("{} {:?} {}", one.service, one.depth.unwrap(), names(&one.through).join("+")))
+            .map(|one| {
+                let through: Vec<_> = one.through().into_iter().map(Id::as_str).collect();
+                format!("{} {:?} {}", one.service, one.depth.unwrap(), through.join("+"))
+            })
             .collect();
-        // `web` needs itself, too: what stands in the inventory is shown as it is.
-        assert_eq!(lines, ["db 0 ", "api 1 db", "batch 1 db", "ghost 1 db", "web 2 api+web"]);
+        // That `web` needs itself says nothing.
+        assert_eq!(lines, ["db 0 ", "api 1 db", "batch 1 db", "ghost 1 db", "web 2 api"]);
         let elsewhere = Inventory::new(Vec::new(), Vec::new()).unwrap();
-        assert!(reached(&elsewhere, &blast).iter().all(|one| one.depth.is_none()));
+        assert!(reached(&elsewhere, &known(&elsewhere), &blast).iter().all(|one| one.depth.is_none()));
     }
 
     #[test]
     fn one_replica_of_three_is_a_third_rounded_up() {
-        let blast = radius(&inventory(), &[Id::parse("api-2").unwrap()].into(), &BTreeSet::new());
+        let blast = of(&["api-2"], &[]);
         assert_eq!(names(&blast.services), ["api", "web"]);
         assert_eq!(blast.replica_share_percent, 34);
-        let leaf = radius(&inventory(), &[Id::parse("alone-1").unwrap()].into(), &BTreeSet::new());
+        let leaf = of(&["alone-1"], &[]);
         assert_eq!((names(&leaf.services), leaf.critical.len()), (vec!["alone"], 0));
         assert!(leaf.within(&leaf) && !leaf.within(&blast) && !blast.within(&leaf));
     }
 
     #[test]
     fn t23_a_service_is_not_taken_down_one_replica_after_the_other() {
-        let ids = |names: &[&str]| names.iter().map(|name| Id::parse(name).unwrap()).collect::<BTreeSet<_>>();
-        let share = |down: &[&str]| radius(&inventory(), &ids(&["api-2"]), &ids(down)).replica_share_percent;
+        let share = |down: &[&str]| of(&["api-2"], down).replica_share_percent;
         assert_eq!(share(&[]), 34);
         assert_eq!(share(&["api-1"]), 67);
         assert_eq!(share(&["api-1", "api-3"]), 100);

@@ -8,18 +8,26 @@
 //! The inventory says which services there are. A name that only others know is an unknown service, and counts as critical whatever
 //! class anybody gives it.
 
+mod heard;
 mod merge;
 mod reading;
+mod service_graph;
 
-use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+    sync::Arc,
+};
 
+pub use heard::{Heard, HeardError, MAX_HEARD, Traffic};
 pub use merge::Changed;
 pub use reading::Reading;
+pub use service_graph::{Declared, INVENTORY, Observed, ServiceGraph, Unread};
 
 use crate::{
     Id, Timestamp,
     graph::{Count, Edge, EdgeKind, Graph, GraphError, Listed, MAX_EDGES, MAX_NODES, Reach, Scratch},
-    id::kind,
+    id::{IdError, kind},
     target::Criticality,
 };
 
@@ -58,6 +66,9 @@ pub enum DependenciesError {
     /// A question about a service that neither the inventory nor any source knows: nobody knows what needs it.
     #[error("service `{0}` is known to no source of dependencies")]
     Unknown(Id<kind::Service>),
+    /// A source whose name is none.
+    #[error("the name of a source of dependencies is not one")]
+    Name(#[from] IdError),
     /// The graph refuses it; names were numbered wrongly, which is our fault.
     #[error("the graph of dependencies refuses what was merged")]
     Graph(#[from] GraphError),
@@ -88,6 +99,28 @@ pub struct ReachedService {
     /// How it needs that one; the first kind, if there are several.
     pub kind: EdgeKind,
     /// Who says so, by the names of the sources.
+    pub said_by: Vec<SaidBy>,
+}
+
+/// A dependent, and no more of it than a decision asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dependent {
+    /// The service.
+    pub service: Id<kind::Service>,
+    /// Whether anybody calls it critical, or the inventory does not know it.
+    pub critical: bool,
+    /// Whether the inventory knows it.
+    pub known: bool,
+}
+
+/// A service that another one needs, and who says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Need {
+    /// The service that is needed.
+    pub on: Id<kind::Service>,
+    /// How.
+    pub kind: EdgeKind,
+    /// By whom it is known, by the names of the sources.
     pub said_by: Vec<SaidBy>,
 }
 
@@ -185,6 +218,63 @@ impl Dependencies {
             ControlFlow::Continue(())
         })?;
         Ok(Listed { listed, more: stopped.is_break() })
+    }
+
+    /// All that need one of `services`: the nearest first, then by name.
+    pub fn dependents(
+        &self,
+        services: &[Id<kind::Service>],
+        scratch: &mut Scratch,
+    ) -> Result<Vec<Dependent>, DependenciesError> {
+        let mut found = Vec::new();
+        let _whole = self.levels(services, scratch, |level| {
+            found.extend(level.iter().filter_map(|one| {
+                Some(Dependent {
+                    service: self.names.name(one.node)?.clone(),
+                    critical: self.graph.is_critical(one.node),
+                    known: self.in_inventory(one.node).is_some(),
+                })
+            }));
+            ControlFlow::Continue(())
+        })?;
+        Ok(found)
+    }
+
+    /// How far those of `among` that need one of `services` are away from it. Whoever is not there does not need any.
+    pub fn depths(
+        &self,
+        services: &[Id<kind::Service>],
+        among: &BTreeSet<Id<kind::Service>>,
+        scratch: &mut Scratch,
+    ) -> Result<BTreeMap<Id<kind::Service>, u32>, DependenciesError> {
+        let mut depths = BTreeMap::new();
+        let _stopped = self.levels(services, scratch, |level| {
+            let named = level.iter().filter_map(|one| Some((self.names.name(one.node)?, one.depth)));
+            depths.extend(
+                named.filter(|(name, _)| among.contains(*name)).map(|(name, depth)| (name.clone(), depth)),
+            );
+            if depths.len() >= among.len() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(depths)
+    }
+
+    /// What a service itself needs of `among`, by name and then by kind.
+    #[must_use]
+    pub fn needs(&self, service: &Id<kind::Service>, among: &BTreeSet<Id<kind::Service>>) -> Vec<Need> {
+        let Some(dependent) = self.names.number(service) else { return Vec::new() };
+        let need = |edge: Edge| {
+            let on = self.names.name(edge.on).filter(|on| among.contains(*on))?;
+            Some(Need { on: on.clone(), kind: edge.kind, said_by: self.sources_of(edge) })
+        };
+        let mut needs: Vec<_> = self.graph.edges_of(dependent).filter_map(need).collect();
+        needs.sort_by(|one, other| (&one.on, one.kind).cmp(&(&other.on, other.kind)));
+        needs
+    }
+
+    /// When a source was read last; none where it never was.
+    #[must_use]
+    pub fn read_at(&self, source: &Id<kind::Source>) -> Option<Timestamp> {
+        self.sources.get(source).map(|said| said.read_at)
     }
 
     /// The highest class that anybody gives a service; critical if the inventory does not know it, whoever else does or not.

@@ -18,6 +18,7 @@ use crate::{
     actor::Phase,
     blast::Blast,
     canonical::KNOWN,
+    dependencies::Unread,
     digest::{DigestError, canonical},
     id::kind,
     plan::{MAX_STEPS, PlanError},
@@ -261,6 +262,9 @@ pub struct Brakes {
     /// An error budget of which nothing is left, or nobody knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_budget: Option<Id<kind::Budget>>,
+    /// A source of dependencies that was not read for too long, or never: more may be disturbed than anybody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dependencies_unread: Option<Unread>,
 }
 
 /// A run that is too near: it is under way where this one would act, or was just now.
@@ -325,6 +329,7 @@ impl Brakes {
         own_doing: None,
         breaker: None,
         error_budget: None,
+        dependencies_unread: None,
     };
 }
 

@@ -201,6 +201,13 @@ pub const GUARDRAILS: &[Guardrail] = &[
         applies: |facts| changes(facts) && facts.brakes.error_budget.is_some(),
     },
     Guardrail {
+        id: "dependencies-unread",
+        demand: Demand::AtLeast(Tier::T3),
+        fact: "a source of dependencies was not read for too long, so more may be disturbed than is known",
+        next: "a person must approve, or the source must be read again",
+        applies: |facts| changes(facts) && facts.brakes.dependencies_unread.is_some(),
+    },
+    Guardrail {
         id: "input-refused",
         demand: Demand::AtLeast(Tier::T3),
         fact: "a control input on disk is broken or was never approved, so T1 and T2 are suspended",

@@ -5,8 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Digest, Id,
+    Digest, Id, Timestamp,
+    dependencies::{
+        Declared, Dependencies, DependenciesError, Dependency, INVENTORY, MAX_SOURCES, Reading, ServiceGraph,
+    },
     digest::DigestError,
+    graph::{EdgeKind, Indexing},
     id::kind,
     signal::{Signal, SignalFault},
 };
@@ -242,6 +246,12 @@ pub struct Inventory {
     // What is measured of all services before a run and after it. Nothing is decided from it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     signals: Vec<Signal>,
+    /// What catalogues beside it say.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    declared: BTreeMap<Id<kind::Source>, Declared>,
+    /// By their names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    service_graphs: Vec<ServiceGraph>,
     // What follows from the two above, made once: every decision asks for it.
     #[serde(skip)]
     index: Index,
@@ -250,8 +260,6 @@ pub struct Inventory {
 /// What follows from services and targets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Index {
-    /// Who needs a service, whoever of the two says so.
-    dependents: BTreeMap<Id<kind::Service>, BTreeSet<Id<kind::Service>>>,
     /// How many targets a service has for an executor.
     replicas: BTreeMap<Id<kind::Service>, BTreeMap<Id<kind::Executor>, u32>>,
 }
@@ -307,6 +315,20 @@ pub enum InventoryError {
         /// How many it has.
         got: usize,
     },
+    /// Two sources of dependencies with one name, or one with the inventory's own.
+    #[error("source of dependencies `{0}`: expected each name once, and none to be `{INVENTORY}`")]
+    DuplicateSource(Id<kind::Source>),
+    /// Too many sources of dependencies.
+    #[error("expected at most {MAX_SOURCES} sources of dependencies with the inventory itself, got {0}")]
+    Sources(usize),
+    /// A service graph that nobody can read.
+    #[error("service graph `{source_id}`: {fault}")]
+    ServiceGraph {
+        /// Its name.
+        source_id: Id<kind::Source>,
+        /// What is wrong with it.
+        fault: String,
+    },
     /// Too much.
     #[error("expected at most {MAX_INVENTORY} services and targets, got {0}")]
     Size(usize),
@@ -324,6 +346,8 @@ impl Inventory {
             services: BTreeMap::new(),
             targets: BTreeMap::new(),
             signals: Vec::new(),
+            declared: BTreeMap::new(),
+            service_graphs: Vec::new(),
             index: Index::default(),
         };
         for service in services {
@@ -365,7 +389,7 @@ impl Inventory {
         if !faults.is_empty() {
             return Err(faults);
         }
-        inventory.index = Index::of(&inventory.services, &inventory.targets);
+        inventory.index = Index::of(&inventory.targets);
         Ok(inventory)
     }
 
@@ -379,6 +403,59 @@ impl Inventory {
     #[must_use]
     pub fn signals(&self) -> &[Signal] {
         &self.signals
+    }
+
+    /// The same with other sources that say who needs whom; reports every fault.
+    pub fn with_sources(
+        self,
+        declared: BTreeMap<Id<kind::Source>, Declared>,
+        mut service_graphs: Vec<ServiceGraph>,
+    ) -> Result<Self, Vec<InventoryError>> {
+        let mut faults = Vec::new();
+        let mut names = BTreeSet::new();
+        for source in declared.keys().chain(service_graphs.iter().map(|graph| &graph.source)) {
+            if source.as_str() == INVENTORY || !names.insert(source) {
+                faults.push(InventoryError::DuplicateSource(source.clone()));
+            }
+        }
+        let sources = names.len().saturating_add(1);
+        if sources > MAX_SOURCES {
+            faults.push(InventoryError::Sources(sources));
+        }
+        for graph in &service_graphs {
+            if let Err(fault) = graph.check() {
+                faults.push(InventoryError::ServiceGraph { source_id: graph.source.clone(), fault });
+            }
+        }
+        service_graphs.sort_by(|one, other| one.source.cmp(&other.source));
+        if faults.is_empty() { Ok(Self { declared, service_graphs, ..self }) } else { Err(faults) }
+    }
+
+    /// Service graphs that say who needs whom, by name.
+    #[must_use]
+    pub fn service_graphs(&self) -> &[ServiceGraph] {
+        &self.service_graphs
+    }
+
+    /// Who needs whom by what was approved: the services' own words, and the catalogues beside them. `at` is when they were read.
+    pub fn dependencies(&self, at: Timestamp) -> Result<Dependencies, DependenciesError> {
+        let needs = |dependent: &Id<kind::Service>, on: &Id<kind::Service>| Dependency {
+            dependent: dependent.clone(),
+            on: on.clone(),
+            kind: EdgeKind::Needs,
+        };
+        let own = self.services.values().flat_map(|service| {
+            let on = service.depends_on.iter().map(|on| needs(&service.id, on));
+            on.chain(service.dependents.iter().map(|dependent| needs(dependent, &service.id)))
+        });
+        let mut readings = vec![Reading::new(Id::parse(INVENTORY)?, at, [], own)?];
+        for (source, declared) in &self.declared {
+            let edges = declared.dependencies.iter().cloned();
+            let edges = edges.map(|(dependent, on, kind)| Dependency { dependent, on, kind });
+            readings.push(Reading::new(source.clone(), at, [], edges)?);
+        }
+        let services = self.services.values().map(|service| (service.id.clone(), service.criticality));
+        Dependencies::new(services, readings, Indexing::default())
     }
 
     /// The target with this id, and its service.
@@ -410,11 +487,6 @@ impl Inventory {
         self.index.replicas.get(service).and_then(|of| of.get(executor)).copied().unwrap_or(0)
     }
 
-    /// Services that need this one, by their own word or by its. A name may be one that the inventory does not know.
-    pub fn dependents(&self, service: &Id<kind::Service>) -> impl Iterator<Item = &Id<kind::Service>> {
-        self.index.dependents.get(service).into_iter().flatten()
-    }
-
     /// Whether one of two services keeps a backup of the other's data, or both keep the data of one domain.
     #[must_use]
     pub fn are_counterparts(&self, one: &Id<kind::Service>, other: &Id<kind::Service>) -> bool {
@@ -431,20 +503,8 @@ impl Inventory {
 }
 
 impl Index {
-    fn of(
-        services: &BTreeMap<Id<kind::Service>, Service>,
-        targets: &BTreeMap<Id<kind::Target>, Target>,
-    ) -> Self {
+    fn of(targets: &BTreeMap<Id<kind::Target>, Target>) -> Self {
         let mut index = Self::default();
-        for service in services.values() {
-            for on in &service.depends_on {
-                index.dependents.entry(on.clone()).or_default().insert(service.id.clone());
-            }
-            if !service.dependents.is_empty() {
-                let dependents = index.dependents.entry(service.id.clone()).or_default();
-                dependents.extend(service.dependents.iter().cloned());
-            }
-        }
         for target in targets.values() {
             let of = index.replicas.entry(target.service.clone()).or_default();
             let count = of.entry(target.executor.clone()).or_default();

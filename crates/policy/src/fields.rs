@@ -5,7 +5,7 @@ use cedar_policy::pst::{Clause, Expr, Var};
 
 /// The context of a plan but for the oversight: records, and their fields. The order is that of the values that
 /// `request` builds.
-pub(crate) const FIELDS: [(&str, &str); 41] = [
+pub(crate) const FIELDS: [(&str, &str); 42] = [
     ("trigger", "condition"),
     ("trigger", "proven"),
     ("trigger", "refuted"),
@@ -41,6 +41,7 @@ pub(crate) const FIELDS: [(&str, &str); 41] = [
     ("brakes", "ownDoing"),
     ("brakes", "breakerOpen"),
     ("brakes", "errorBudgetSpent"),
+    ("brakes", "dependenciesUnread"),
     ("catalogue", "tier"),
     ("catalogue", "reversibility"),
     ("catalogue", "idempotent"),

@@ -17,7 +17,7 @@ use holdpoint_domain::{
 type Value = fn(&Facts, &TargetFacts) -> bool;
 
 /// Yes-or-no facts that a rule may begin with: variable, record (none for the target) and attribute, as in the schema.
-const ATOMS: [(Var, &str, &str, Value); 27] = [
+const ATOMS: [(Var, &str, &str, Value); 28] = [
     (Var::Context, "trigger", "proven", |facts, _| facts.trigger.agreement.truth == Truth::Holds),
     (Var::Context, "trigger", "refuted", |facts, _| facts.trigger.agreement.truth == Truth::DoesNotHold),
     (Var::Context, "trigger", "indeterminate", |facts, _| {
@@ -42,6 +42,7 @@ const ATOMS: [(Var, &str, &str, Value); 27] = [
     (Var::Context, "brakes", "ownDoing", |facts, _| facts.brakes.own_doing.is_some()),
     (Var::Context, "brakes", "breakerOpen", |facts, _| facts.brakes.breaker.is_some()),
     (Var::Context, "brakes", "errorBudgetSpent", |facts, _| facts.brakes.error_budget.is_some()),
+    (Var::Context, "brakes", "dependenciesUnread", |facts, _| facts.brakes.dependencies_unread.is_some()),
     (Var::Context, "catalogue", "idempotent", |facts, _| facts.action.idempotent),
     (Var::Context, "catalogue", "additive", |facts, _| facts.action.additive),
     (Var::Resource, "", "stateless", |_, target| target.stateless),

@@ -284,6 +284,7 @@ fn plan_value(schema: &Schema, facts: &Facts, record: &str, name: &str) -> Resul
         ("brakes", "ownDoing") => yes(brakes.own_doing.is_some()),
         ("brakes", "breakerOpen") => yes(brakes.breaker.is_some()),
         ("brakes", "errorBudgetSpent") => yes(brakes.error_budget.is_some()),
+        ("brakes", "dependenciesUnread") => yes(brakes.dependencies_unread.is_some()),
         ("catalogue", "tier") => Value::new_long(tier_number(action.tier)),
         ("catalogue", "reversibility") => text(reversibility(action.reversibility)),
         ("catalogue", "idempotent") => yes(action.idempotent),

@@ -13,6 +13,7 @@ use holdpoint_domain::{
     actor::Phase,
     agent::{Agent, Person, Registry},
     blast::Blast,
+    dependencies::Unread,
     facts::{
         ActionFacts, Brakes, Facts, FactsType, Inputs, Nearness, Neighbour, Origin, OverBudget, Principal,
         Provenance, Standing, TargetFacts, TriggerFacts, Tripped, UndoFacts,
@@ -301,6 +302,7 @@ pub(crate) fn hold_back(brakes: &mut Brakes) {
     let (action, environment) = (id("process.restart"), id("prod"));
     brakes.breaker = Some(Tripped { action, environment, bad: 3, until_ms: None });
     brakes.error_budget = Some(id("slo"));
+    brakes.dependencies_unread = Some(Unread { source: id("traces"), read_at_ms: None });
 }
 
 /// An id of an action, for tables.

@@ -107,6 +107,7 @@ type Standing = { accepted: Bool, earned: Long };
 type Brakes = {
   halted: Bool, frozen: Bool, suspended: Bool, overBudget: Bool, counterpartDeleted: Bool, inputRefused: Bool,
   planLimit: Bool, neighbourhoodBusy: Bool, ownDoing: Bool, breakerOpen: Bool, errorBudgetSpent: Bool,
+  dependenciesUnread: Bool,
 };
 type Cap = { targets: Long, services: Long, critical: Long, environments: Long, replicaSharePercent: Long };
 type Catalogue = { tier: Long, reversibility: String, idempotent: Bool, additive: Bool, cap: Cap };

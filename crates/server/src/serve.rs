@@ -1,7 +1,7 @@
 //! `holdpoint serve`: the gate, its runs and its clockwork, until it is told to stop.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
@@ -13,11 +13,12 @@ use clap::Args;
 use holdpoint_adapters::{
     cosign::Witness,
     executor::process::Supervisor,
+    probe::ServiceGraphs,
     system,
     tls::{self, Peers},
 };
-use holdpoint_app::{halt, recover, revoke, start, strangers::Strangers};
-use holdpoint_domain::Millis;
+use holdpoint_app::{dependencies, halt, recover, revoke, start, strangers::Strangers};
+use holdpoint_domain::{Id, Millis, Timestamp, dependencies::ServiceGraph, id::kind};
 use holdpoint_ledger::VerifierKey;
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -164,6 +165,8 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     let watching = tokio::spawn(watching(Arc::clone(&cell), in_force));
     let others = wired.neighbours.as_ref().map(Neighbours::witnesses).unwrap_or_default();
     let witnessing = witnessing(&config, &service, others)?;
+    let graphs = ServiceGraphs::new(Arc::clone(&service.gate().ports.clock)).map_err(failed)?;
+    let hearing = tokio::spawn(hearing(Arc::clone(&cell), Arc::new(graphs)));
     let clockwork = tokio::spawn(clockwork(Arc::clone(&service), runner.clone()));
     let (sweeping, gleaning) =
         (tokio::spawn(sweeping(Arc::clone(&cell))), tokio::spawn(gleaning(Arc::clone(&cell))));
@@ -189,6 +192,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     }
     sweeping.abort();
     gleaning.abort();
+    hearing.abort();
     watching.abort();
     let under_way = async {
         while runner.under_way() > 0 {
@@ -326,6 +330,50 @@ async fn gleaning(cell: Arc<GateCell>) {
     loop {
         revoke::orphans(&cell.get()).await;
         tokio::time::sleep(GLEAN).await;
+    }
+}
+
+/// Reads the service graphs of the inventory in force when they are due, for ever. One that hangs does not keep the others.
+async fn hearing(cell: Arc<GateCell>, graphs: Arc<ServiceGraphs>) {
+    let mut under_way: BTreeMap<Id<kind::Source>, (Timestamp, JoinHandle<()>)> = BTreeMap::new();
+    loop {
+        let gate = cell.get();
+        let now = gate.ports.clock.now();
+        for graph in gate.controls.inventory.service_graphs() {
+            let waits = |(since, task): &(Timestamp, JoinHandle<()>)| {
+                !task.is_finished() || (*since <= now && now.since(*since) < graph.every_ms)
+            };
+            if !under_way.get(&graph.source).is_some_and(waits) {
+                let task = tokio::spawn(hear(Arc::clone(&cell), Arc::clone(&graphs), graph.clone()));
+                under_way.insert(graph.source.clone(), (now, task));
+            }
+        }
+        drop(gate);
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+/// Reads a service graph once, and has decisions made with it from then on.
+async fn hear(cell: Arc<GateCell>, graphs: Arc<ServiceGraphs>, graph: ServiceGraph) {
+    let (observed, at) = match graphs.read(&graph).await {
+        Ok(read) => read,
+        Err(why) => {
+            tracing::warn!("service graph `{}` was not read: {why:?}", graph.source);
+            return;
+        }
+    };
+    // Making the index anew takes its time.
+    let heard = tokio::task::spawn_blocking(move || {
+        let gate = cell.get();
+        if let Err(err) = dependencies::hear(&gate, &graph, observed, at) {
+            tracing::warn!("service graph `{}` was read, and not taken: {err}", graph.source);
+        }
+        if let Err(err) = dependencies::settle(&gate) {
+            tracing::error!("the index of dependencies: {err}");
+        }
+    });
+    if let Err(err) = heard.await {
+        tracing::error!("a service graph was not taken: {err}");
     }
 }
 

@@ -9,6 +9,7 @@ use holdpoint_domain::{
     agent::{Agent, Person, Registry},
     blast::radius,
     decision::{Answer, Ladder, Verdict, decide},
+    dependencies::Dependencies,
     facts::{
         ActionFacts, Brakes, Facts, FactsType, Inputs, Origin, Principal, Provenance, Standing, TargetFacts,
         TriggerFacts, UndoFacts,
@@ -25,6 +26,7 @@ use crate::Choices;
 struct World {
     catalogue: Catalogue,
     inventory: Inventory,
+    dependencies: Dependencies,
     schema: Schema,
 }
 
@@ -70,7 +72,8 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let file: RegistryFile = serde_saphyr::from_str(REGISTRY).unwrap();
     let registry = Registry::new(file.agents, file.people).unwrap();
     let schema = Schema::new(&catalogue, &inventory, &registry).unwrap();
-    World { catalogue, inventory, schema }
+    let dependencies = inventory.dependencies(Timestamp::EPOCH).unwrap();
+    World { catalogue, inventory, dependencies, schema }
 });
 
 /// Loading answers for any text. A bundle that loads has one digest; the ladder is what each rung says when it is asked alone;
@@ -151,7 +154,7 @@ fn facts(action: &Action, choices: &mut Choices<'_>) -> Facts {
             agreement: Agreement { truth, needed: 1, holding: u32::from(truth == Truth::Holds), sources: 1 },
             evidence: digest,
         },
-        blast: radius(&WORLD.inventory, &[id].into(), &Default::default()),
+        blast: radius(&WORLD.inventory, &WORLD.dependencies, &[id].into(), &Default::default()).unwrap(),
         undo: UndoFacts { computed: choices.yes() },
         provenance: Provenance { target: origin(choices), action: origin(choices), scope: origin(choices) },
         standing: if choices.yes() { Standing::Earned(choices.one_of(&Tier::ALL)) } else { Standing::None },

@@ -28,8 +28,8 @@ use tokio::time::timeout;
 
 use super::{
     ProberError, fetch,
-    promql::{ask, is_near, is_young, ms, seconds, taken},
-    vector::{Point, labelled, millis},
+    promql::{MAX_ANSWER, ask, is_near, is_young, ms, seconds, taken},
+    vector::{Labels, MAX_SERIES, Point, labelled, millis},
 };
 
 /// Measures signals at the Prometheus that the inventory names.
@@ -60,9 +60,9 @@ impl WorldMeter {
         let Signal { label, data, query, .. } = signal;
         let oldest = format!("min by ({label}) ({})", taken(data));
         let before = ms(self.clock.now());
-        let fetched = ask(&client, base, "query", &[("query", &oldest)]).await;
+        let fetched = ask(&client, base, "query", &[("query", &oldest)], MAX_ANSWER).await;
         let after = ms(self.clock.now());
-        let ages = labelled(fetched, label)?;
+        let ages = of_label(labelled(fetched, MAX_SERIES)?, label);
         let at_ms = ages.first().ok_or(Why::NoData)?.1.at_ms;
         if ages.iter().any(|(_, point)| point.at_ms != at_ms) {
             return Err(Why::Garbage);
@@ -80,12 +80,18 @@ impl WorldMeter {
             return Err(Why::Stale);
         }
         let form = [("query", query.as_str()), ("time", &seconds(at_ms))];
-        let series = labelled(ask(&client, base, "query", &form).await, label)?;
+        let fetched = ask(&client, base, "query", &form, MAX_ANSWER).await;
+        let series = of_label(labelled(fetched, MAX_SERIES)?, label);
         if series.iter().any(|(_, point)| point.at_ms != at_ms) {
             return Err(Why::Garbage);
         }
         Ok(sorted(signal, inventory, &fresh, series))
     }
+}
+
+/// Each series with the text of one label; none where it does not have it.
+fn of_label(series: Vec<(Labels, Point)>, label: &str) -> Vec<(Option<String>, Point)> {
+    series.into_iter().map(|(mut labels, point)| (labels.remove(label), point)).collect()
 }
 
 /// The values of services that are known and whose samples are young; how many others there are.

@@ -31,6 +31,7 @@ mod fetch;
 mod json;
 mod meter;
 mod promql;
+mod service_graph;
 mod sql;
 mod vector;
 
@@ -54,6 +55,7 @@ use tokio::{net::TcpStream, time::timeout};
 use crate::executor::process::UnitReader;
 use fetch::Fetched;
 pub use meter::WorldMeter;
+pub use service_graph::ServiceGraphs;
 pub use sql::{ProbeLogin, ProbeLogins};
 
 /// Largest answer of a health check.

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// Largest answer.
-const MAX_ANSWER: usize = 1024 * 1024;
+pub(super) const MAX_ANSWER: usize = 1024 * 1024;
 /// How far two clocks may be apart.
 const MAX_SKEW_MS: i64 = 5000;
 
@@ -178,12 +178,18 @@ impl Asked<'_> {
     }
 
     async fn fetch(&self, base: &str, path: &str, form: &[(&str, &str)]) -> Fetched {
-        ask(self.client, base, path, form).await
+        ask(self.client, base, path, form, MAX_ANSWER).await
     }
 }
 
 /// One question to the API of the Prometheus at this base address. The time limit is the caller's.
-pub(super) async fn ask(client: &Client, base: &str, path: &str, form: &[(&str, &str)]) -> Fetched {
+pub(super) async fn ask(
+    client: &Client,
+    base: &str,
+    path: &str,
+    form: &[(&str, &str)],
+    max_answer: usize,
+) -> Fetched {
     let Some(mut url) = fetch::parse(&format!("{}/api/v1/{path}", base.trim_end_matches('/'))) else {
         return Fetched::OurFault;
     };
@@ -194,7 +200,7 @@ pub(super) async fn ask(client: &Client, base: &str, path: &str, form: &[(&str, 
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
         .header(header::ACCEPT, "application/json")
         .body(body.unwrap_or_default());
-    fetch::whole_answer(request, MAX_ANSWER).await
+    fetch::whole_answer(request, max_answer).await
 }
 
 /// The time stamps of samples that are numbers. What is not equal to itself is not a number.

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use super::{exposition::number, fetch::Fetched};
 
 /// Most series that are read. A catalogue allows fewer; one more than it allows is too many already.
-const MAX_SERIES: usize = 1000;
+pub(super) const MAX_SERIES: usize = 1000;
 
 /// A sample: when, in milliseconds since the epoch, and what.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -61,27 +61,32 @@ type Passed = BTreeMap<String, IgnoredAny>;
 
 /// The series of an instant query, one point each.
 pub(super) fn vector(fetched: Fetched) -> Result<Vec<Point>, Why> {
-    let series = series::<Passed>(fetched, "vector")?;
+    let series = series::<Passed>(fetched, "vector", MAX_SERIES)?;
     series.into_iter().map(|it| point(it.value.ok_or(Why::Garbage)?)).collect()
-}
-
-/// As [`vector`], each with the text of one label; none where a series does not have it.
-pub(super) fn labelled(fetched: Fetched, label: &str) -> Result<Vec<(Option<String>, Point)>, Why> {
-    let series = series::<BTreeMap<String, String>>(fetched, "vector")?;
-    let one = |mut it: Series<BTreeMap<String, String>>| {
-        Ok((it.labels.remove(label), point(it.value.ok_or(Why::Garbage)?)?))
-    };
-    series.into_iter().map(one).collect()
 }
 
 /// The series of a range query, each with its points in order.
 pub(super) fn matrix(fetched: Fetched) -> Result<Vec<Vec<Point>>, Why> {
-    let series = series::<Passed>(fetched, "matrix")?;
+    let series = series::<Passed>(fetched, "matrix", MAX_SERIES)?;
     let points = |it: Series<Passed>| it.values.ok_or(Why::Garbage)?.into_iter().map(point).collect();
     series.into_iter().map(points).collect()
 }
 
-fn series<L: DeserializeOwned>(fetched: Fetched, expected: &str) -> Result<Vec<Series<L>>, Why> {
+/// The series of an instant query with their labels, which are text of the measured system.
+pub(super) fn labelled(fetched: Fetched, at_most: usize) -> Result<Vec<(Labels, Point)>, Why> {
+    let series = series::<Labels>(fetched, "vector", at_most)?;
+    series.into_iter().map(|it| Ok((it.labels, point(it.value.ok_or(Why::Garbage)?)?))).collect()
+}
+
+/// What a series is called.
+pub(super) type Labels = BTreeMap<String, String>;
+
+/// What a whole and successful answer has of the expected type.
+fn series<L: DeserializeOwned>(
+    fetched: Fetched,
+    expected: &str,
+    at_most: usize,
+) -> Result<Vec<Series<L>>, Why> {
     let (status, body) = whole(fetched)?;
     let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(&body) else {
         return Err(if status { Why::Garbage } else { Why::Broken });
@@ -104,7 +109,7 @@ fn series<L: DeserializeOwned>(fetched: Fetched, expected: &str) -> Result<Vec<S
     if series.iter().any(|it| it.histogram.is_some() || it.histograms.is_some()) {
         return Err(Why::WrongType);
     }
-    if series.len() > MAX_SERIES { Err(Why::Ambiguous) } else { Ok(series) }
+    if series.len() > at_most { Err(Why::Ambiguous) } else { Ok(series) }
 }
 
 /// Whether an answer is a success, and its bytes.

@@ -18,6 +18,7 @@ use holdpoint_domain::{
     action::{Action, BlastCap, Catalogue, Reversibility, UndoKind},
     actor::Phase,
     agent::{Agent, Person, Registry},
+    dependencies::ServiceGraph,
     id::Kind,
     limits::{Limits, LimitsSpec, Neighbourhood},
     passkey::Authenticator,
@@ -47,6 +48,8 @@ pub struct Parts {
     pub targets: Vec<Target>,
     /// What is measured of its services.
     pub signals: Vec<Signal>,
+    /// Service graphs that say who needs whom.
+    pub service_graphs: Vec<ServiceGraph>,
     /// The registry.
     pub agents: Vec<Agent>,
     /// Its people.
@@ -74,6 +77,7 @@ impl Default for Parts {
             ],
             // Tests of what is measured afterwards say so.
             signals: Vec::new(),
+            service_graphs: Vec::new(),
             agents: vec![agent("healer", "alice", true), agent("scout", "bob", false)],
             people: PEOPLE.iter().map(|(name, seed)| person(name, *seed)).collect(),
             // Tests of what keeps runs apart say so.
@@ -103,6 +107,7 @@ impl Parts {
             retired_permit_keys: Vec::new(),
             catalogue: Catalogue::new(self.actions, self.conditions).expect("the catalogue is a valid one"),
             inventory: Inventory::new(self.services, self.targets)
+                .and_then(|inventory| inventory.with_sources(BTreeMap::new(), self.service_graphs))
                 .expect("the inventory is a valid one")
                 .with_signals(self.signals)
                 .expect("its signals can be measured"),

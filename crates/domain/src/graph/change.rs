@@ -93,6 +93,11 @@ impl Graph {
         self.up.of(on).iter().map(move |link| Edge { dependent: link.node(), on, kind: link.kind() })
     }
 
+    /// The edges of a node to those that it needs directly; none for a node that is not there.
+    pub fn edges_of(&self, dependent: u32) -> impl Iterator<Item = Edge> {
+        self.down.of(dependent).iter().map(move |link| Edge { dependent, on: link.node(), kind: link.kind() })
+    }
+
     /// All edges, by what is needed, then by dependent and kind.
     pub fn all_edges(&self) -> impl Iterator<Item = Edge> {
         (0..self.nodes).flat_map(|on| self.edges_on(on))

@@ -1,6 +1,6 @@
 //! How far runs stay away from each other, whichever agents ask.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,9 +8,10 @@ use super::{Area, Footprint, PastRun};
 use crate::{
     Id, Millis, Timestamp,
     blast::Blast,
+    dependencies::Dependencies,
     facts::{Nearness, Neighbour},
+    graph::Scratch,
     id::kind,
-    target::Inventory,
 };
 
 /// Most services that an area lists. A run that disturbs more touches every other run.
@@ -49,26 +50,24 @@ impl Neighbourhood {
         *self == Self::default()
     }
 
-    /// The area of a plan that acts on `direct` and disturbs `blast`.
+    /// The area of a plan that acts on `direct` and disturbs `blast`. Where nobody knows what needs a service, it is everywhere.
     #[must_use]
-    pub fn area(&self, inventory: &Inventory, direct: &BTreeSet<Id<kind::Service>>, blast: &Blast) -> Area {
+    pub fn area(
+        &self,
+        dependencies: &Dependencies,
+        direct: &BTreeSet<Id<kind::Service>>,
+        blast: &Blast,
+    ) -> Area {
         if !self.apart {
             return Area::default();
         }
         let mut services: BTreeSet<_> = direct.union(&blast.critical).cloned().collect();
-        let mut seen = direct.clone();
-        let mut queue: VecDeque<_> = direct.iter().map(|service| (service, 0_u32)).collect();
-        while let Some((service, depth)) = queue.pop_front() {
-            if depth >= self.depth || services.len() > MAX_AREA {
-                break;
-            }
-            for dependent in inventory.dependents(service) {
-                if seen.insert(dependent.clone()) {
-                    services.insert(dependent.clone());
-                    queue.push_back((dependent, depth.saturating_add(1)));
-                }
-            }
-        }
+        let starts: Vec<_> = direct.iter().cloned().collect();
+        // One more than there may be: whether that is too many is seen below.
+        let limit = MAX_AREA.saturating_add(1);
+        let near = dependencies.reached(&starts, limit, self.depth, &mut Scratch::new());
+        let Ok(near) = near else { return Area { services: direct.clone(), everywhere: true } };
+        services.extend(near.listed.into_iter().map(|one| one.service));
         if services.len() > MAX_AREA {
             return Area { services: direct.clone(), everywhere: true };
         }

@@ -201,6 +201,7 @@ fn read_around(text: &str, case: &mut Case) {
         "breaker open" => facts.brakes.breaker = held_back().breaker,
         "own doing" => facts.brakes.own_doing = held_back().own_doing,
         "error budget spent" => facts.brakes.error_budget = held_back().error_budget,
+        "dependencies unread" => facts.brakes.dependencies_unread = held_back().dependencies_unread,
         "counterpart deleted" => facts.brakes.counterpart_deleted = true,
         "input refused" => facts.brakes.input_refused = true,
         "at cap" => {

@@ -3,11 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdpoint_domain::{
-    Digest,
+    Digest, Rung, Timestamp,
     actor::Phase,
     agent::{Agent, Build, Person, Registry, RegistryError},
-    blast::radius,
+    blast::{Blast, radius},
     change::{ChangeError, approvals_needed},
+    decision::Answer,
+    dependencies::{Declared, Dependency, Reading, ServiceGraph},
+    graph::{EdgeKind, Scratch},
+    id::kind,
+    limits::Neighbourhood,
     target::{
         Address, AddressFault, Criticality, Endpoint, Inventory, InventoryError, LabelValue, MAX_INVENTORY,
         MAX_LABELS, Service, Target,
@@ -15,7 +20,7 @@ use holdpoint_domain::{
 };
 use proptest::{collection::vec, prelude::*};
 
-use super::support::{id, key, public};
+use super::support::{allow_from, decide_one, facts, id, key, public};
 
 fn service(name: &str, depends_on: &[&str]) -> Service {
     Service {
@@ -98,6 +103,9 @@ fn all_faults_of_an_inventory_are_reported_together() {
             | InventoryError::UnknownService { .. }
             | InventoryError::UnknownDependency { .. }
             | InventoryError::UnknownOriginal { .. }
+            | InventoryError::DuplicateSource(_)
+            | InventoryError::Sources(_)
+            | InventoryError::ServiceGraph { .. }
             | InventoryError::Address { .. }
             | InventoryError::Labels { .. } => {}
             InventoryError::Size(_) => panic!("{fault}"),
@@ -132,6 +140,52 @@ fn an_inventory_finds_targets_with_their_service() {
         (inventory.replicas(&id("api"), &id("process")), inventory.replicas(&id("ghost"), &id("process"))),
         (2, 0)
     );
+}
+
+/// Sources are part of what is approved, and an inventory without them is the one that it was.
+#[test]
+fn inv13_sources_of_dependencies_are_part_of_the_inventory() {
+    let plain = || Inventory::new(vec![service("api", &[])], vec![]).unwrap();
+    let traces: ServiceGraph = serde_json::from_value(
+        serde_json::json!({"source": "traces", "url": "http://p:1", "max_age_ms": 60_000}),
+    )
+    .unwrap();
+    let declared = Declared { dependencies: [(id("web"), id("api"), EdgeKind::Calls)].into() };
+    let digest = |declared: &[(&str, &Declared)], graphs: &[&ServiceGraph]| {
+        let declared = declared.iter().map(|(name, it)| (id(name), (*it).clone())).collect();
+        plain()
+            .with_sources(declared, graphs.iter().map(|it| (*it).clone()).collect())
+            .map(|it| it.digest().unwrap())
+    };
+    let bytes = holdpoint_domain::digest::canonical(&plain()).unwrap();
+    assert!(!String::from_utf8(bytes).unwrap().contains("graphs"), "bytes of an older inventory");
+    assert_eq!(digest(&[], &[]), Ok(plain().digest().unwrap()));
+    let other = ServiceGraph { max_age_ms: holdpoint_domain::Millis::secs(90), ..traces.clone() };
+    let all = [
+        digest(&[], &[]),
+        digest(&[("portal", &declared)], &[]),
+        digest(&[("portal", &Declared::default())], &[]),
+        digest(&[], &[&traces]),
+        digest(&[], &[&other]),
+    ];
+    let different: BTreeSet<_> = all.iter().map(|digest| digest.clone().unwrap().to_string()).collect();
+    assert_eq!(different.len(), all.len());
+    let twice = InventoryError::DuplicateSource(id("traces"));
+    assert_eq!(digest(&[("traces", &declared)], &[&traces]), Err(vec![twice]));
+    assert_eq!(
+        digest(&[("inventory", &declared)], &[]),
+        Err(vec![InventoryError::DuplicateSource(id("inventory"))])
+    );
+    for bad in [
+        ServiceGraph { url: "http://user:secret@p:1".to_owned(), ..traces.clone() },
+        ServiceGraph { url: "ftp://p".to_owned(), ..traces.clone() },
+        ServiceGraph { max_age_ms: holdpoint_domain::Millis::secs(1), ..traces.clone() },
+        ServiceGraph { every_ms: holdpoint_domain::Millis::secs(0), ..traces.clone() },
+    ] {
+        let faults = digest(&[], &[&bad]).unwrap_err();
+        assert!(matches!(faults.as_slice(), [InventoryError::ServiceGraph { .. }]), "{faults:?}");
+        assert!(!faults[0].to_string().contains("user:"));
+    }
 }
 
 /// Data and its copies, either way about; a service that is not there is nobody's counterpart.
@@ -275,6 +329,7 @@ proptest! {
     /// Against a slow reference: disturbed is what is touched, and whatever needs something disturbed.
     #[test]
     fn the_blast_radius_is_closed_under_dependants(inventory in any_inventory(), first in 0_usize..8, second in 0_usize..8) {
+        let known = inventory.dependencies(Timestamp::EPOCH).unwrap();
         let one = BTreeSet::from([id(&format!("t-{first}"))]);
         let two = BTreeSet::from([id(&format!("t-{first}")), id(&format!("t-{second}"))]);
         let mut disturbed = BTreeSet::from([id(&format!("s-{first}"))]);
@@ -293,16 +348,51 @@ proptest! {
             }
             disturbed = more;
         }
-        let small = radius(&inventory, &one, &BTreeSet::new());
+        let small = radius(&inventory, &known, &one, &BTreeSet::new()).unwrap();
         prop_assert_eq!(&small.services, &disturbed);
         let unknown: BTreeSet<_> =
             disturbed.iter().filter(|name| inventory.service(name).is_none()).cloned().collect();
         prop_assert_eq!(&small.unknown, &unknown);
         prop_assert!(unknown.is_subset(&small.critical), "unknown dependants count as critical");
         // More targets never disturb less.
-        let large = radius(&inventory, &two, &BTreeSet::new());
+        let large = radius(&inventory, &known, &two, &BTreeSet::new()).unwrap();
         prop_assert!(small.within(&large) && small.within(&small));
         prop_assert_eq!(large.within(&small), large == small);
+    }
+
+    /// Whoever controls one source makes everything look larger, never smaller: nothing that is decided gets easier.
+    #[test]
+    fn inv13_no_reading_makes_a_radius_smaller_or_a_decision_easier(
+        inventory in any_inventory(), target in 0_usize..8, depth in 0_u32..4,
+        said in vec((0_usize..10, 0_usize..10, 0_usize..4, 0_usize..4), 0..20),
+    ) {
+        let before = inventory.dependencies(Timestamp::EPOCH).unwrap();
+        let name = |number: usize| id::<kind::Service>(&format!("s-{number}"));
+        let classes = [None, Some(Criticality::Low), Some(Criticality::High), Some(Criticality::Critical)];
+        let services = said.iter().map(|(from, _, class, _)| (name(*from), classes[*class]));
+        let calls = said.iter().map(|(from, to, _, kind)| {
+            Dependency { dependent: name(*from), on: name(*to), kind: EdgeKind::ALL[*kind] }
+        });
+        let reading = Reading::new(id("traces"), Timestamp::EPOCH, services, calls).unwrap();
+        let mut after = before.clone();
+        after.read_again(reading, &mut Scratch::new()).unwrap();
+        let targets = BTreeSet::from([id(&format!("t-{target}"))]);
+        let disturbed = |known| radius(&inventory, known, &targets, &BTreeSet::new()).unwrap();
+        let (small, large) = (disturbed(&before), disturbed(&after));
+        prop_assert!(small.within(&large));
+        prop_assert!(disturbed(&after.rebuilt().unwrap()) == large);
+        let apart = Neighbourhood { depth, ..Neighbourhood::default() };
+        let direct = BTreeSet::from([name(target)]);
+        let near = apart.area(&before, &direct, &small);
+        prop_assert!(near.services.is_subset(&apart.area(&after, &direct, &large).services));
+        let decided = |blast: &Blast| {
+            let mut facts = facts();
+            facts.blast = blast.clone();
+            let decision = decide_one(&facts, &allow_from(Rung::T1));
+            (decision.answer == Answer::Deny, decision.tier)
+        };
+        let (was, is) = (decided(&small), decided(&large));
+        prop_assert!(is.0 || (!was.0 && is.1 >= was.1), "{was:?} became {is:?}");
     }
 }
 

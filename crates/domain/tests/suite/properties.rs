@@ -161,7 +161,7 @@ fn sound_ladder() -> impl Strategy<Value = Ladder> {
 
 /// Ways in which facts get worse, each by itself.
 type Worsening = (&'static str, fn(&mut Facts));
-const WORSENINGS: [Worsening; 30] = [
+const WORSENINGS: [Worsening; 31] = [
     ("tainted target", |facts| facts.provenance.target = Origin::Tainted),
     ("tainted action", |facts| facts.provenance.action = Origin::Tainted),
     ("tainted scope", |facts| facts.provenance.scope = Origin::Tainted),
@@ -174,6 +174,7 @@ const WORSENINGS: [Worsening; 30] = [
     ("breaker open", |facts| facts.brakes.breaker = held_back().breaker),
     ("own doing", |facts| facts.brakes.own_doing = held_back().own_doing),
     ("error budget spent", |facts| facts.brakes.error_budget = held_back().error_budget),
+    ("dependencies unread", |facts| facts.brakes.dependencies_unread = held_back().dependencies_unread),
     ("counterpart deleted", |facts| facts.brakes.counterpart_deleted = true),
     ("input refused", |facts| facts.brakes.input_refused = true),
     ("trigger refuted", |facts| {

@@ -10,6 +10,7 @@ use holdpoint_domain::{
     approval::{Choice, Consent, HoldTerms, SignedStatement, Statement, TreeHead},
     blast::Blast,
     decision::{Answer, Decision, DecisionType, Ladder, Verdict, Worse, decide, worse},
+    dependencies::Unread,
     digest::Salt,
     facts::{
         ActionFacts, Brakes, Facts, FactsType, Inputs, Nearness, Neighbour, Origin, OverBudget, PlanFacts,
@@ -261,6 +262,7 @@ pub(crate) fn held_back() -> Brakes {
         own_doing: Some(id("plan-2")),
         breaker: Some(Tripped { action, environment, bad: 3, until_ms: Some(at(NOW)) }),
         error_budget: Some(id("slo")),
+        dependencies_unread: Some(Unread { source: id("traces"), read_at_ms: Some(at(NOW - 60_000)) }),
         ..Brakes::OFF
     }
 }

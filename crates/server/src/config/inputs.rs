@@ -1,9 +1,8 @@
 //! The control inputs: catalogue, inventory, registry, policy and limits, each parsed and checked against the others.
 //!
 //! A control input is a document: its files by the names that the configuration has for them. What is on disk, what is kept
-//! beside the ledger and what a change proposes are read by the same code.
-//!
-//! One file over 600 lines: a third of it is tests of what is refused, beside what refuses it.
+//! beside the ledger and what a change proposes are read by the same code. One file, because they are: what is checked against
+//! each other is read in one place, and a third of it are its tests.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,6 +17,7 @@ use holdpoint_domain::{
     action::{Action, Catalogue, CatalogueError},
     agent::{Agent, Person, Registry},
     change::Control,
+    dependencies::{Declared, ServiceGraph},
     id::kind,
     limits::Limits,
     passkey::Passkey,
@@ -28,7 +28,7 @@ use holdpoint_domain::{
 use holdpoint_policy::{Bundle, Schema, Source, Warning};
 use serde::{Deserialize, Serialize};
 
-use super::{Config, ConfigError, ExecutorPins, limits, parse_text, read};
+use super::{Config, ConfigError, ExecutorPins, backstage, limits, parse_text, read};
 
 /// What the binary brings along: names for `catalogue:` in the configuration.
 const BUILTIN: [(&str, &str); 6] = [
@@ -79,14 +79,20 @@ struct CatalogueFile {
 struct InventoryFile {
     services: Vec<Service>,
     targets: Vec<Target>,
+    /// What is measured of its services before a run and after it.
     #[serde(default)]
     signals: Vec<Signal>,
+    /// Where service graphs are read that say who needs whom, beside the services themselves.
+    #[serde(default)]
+    service_graphs: Vec<ServiceGraph>,
 }
 
 impl InventoryFile {
-    fn check(self) -> Result<Inventory, ConfigError> {
-        let inventory =
-            Inventory::new(self.services, self.targets).map_err(|errors| all("inventory", &errors))?;
+    /// Checked, together with what catalogues beside it say.
+    fn inventory(self, declared: BTreeMap<Id<kind::Source>, Declared>) -> Result<Inventory, ConfigError> {
+        let inventory = Inventory::new(self.services, self.targets)
+            .and_then(|inventory| inventory.with_sources(declared, self.service_graphs))
+            .map_err(|errors| all("inventory", &errors))?;
         inventory.with_signals(self.signals).map_err(|errors| all("inventory", &errors))
     }
 }
@@ -121,7 +127,9 @@ pub(crate) fn names(config: &Config, control: Control) -> Vec<PathBuf> {
     match control {
         Control::Policy => config.policies.clone(),
         Control::Catalogue => config.catalogue.clone(),
-        Control::Inventory => vec![config.inventory.clone()],
+        Control::Inventory => {
+            std::iter::once(&config.inventory).chain(config.backstage.values().flatten()).cloned().collect()
+        }
         Control::Registry => {
             let roots = roots(config).into_iter().map(|(_, name)| name);
             [config.registry.clone(), config.passkeys.clone()].into_iter().chain(roots).collect()
@@ -302,11 +310,12 @@ pub(crate) fn read_catalogue(base: &Path, names: &[PathBuf]) -> Result<Catalogue
 
 /// The inventory in a role's own file.
 pub(crate) fn read_inventory(path: &Path) -> Result<Inventory, ConfigError> {
-    parse_text::<InventoryFile>(&path.display().to_string(), &read(path)?)?.check()
+    parse_text::<InventoryFile>(&path.display().to_string(), &read(path)?)?.inventory(BTreeMap::new())
 }
 
 fn inventory(config: &Config, document: &Document) -> Result<Inventory, ConfigError> {
-    file::<InventoryFile>(document, &config.inventory)?.check()
+    let declared = backstage::declared(&config.backstage, document)?;
+    file::<InventoryFile>(document, &config.inventory)?.inventory(declared)
 }
 
 fn registry(config: &Config, document: &Document) -> Result<Registry, ConfigError> {
@@ -502,7 +511,8 @@ mod tests {
             include_str!("../../../../docs/signals.md").split("```yaml\n# inventory.yaml\n").nth(1).unwrap();
         let example = example.split("```").next().unwrap();
         let read = |signals: &str| {
-            parse_text::<InventoryFile>("inventory.yaml", &format!("{service}{signals}"))?.check()
+            parse_text::<InventoryFile>("inventory.yaml", &format!("{service}{signals}"))?
+                .inventory(BTreeMap::new())
         };
         let (with, without) = (read(example).unwrap(), read("").unwrap());
         assert_eq!(with.signals().len(), 1);

@@ -1,5 +1,6 @@
 //! Configuration: one file, typed, parsed once. Unknown keys are refused and all faults are reported together.
 
+mod backstage;
 mod calendar;
 mod console;
 mod incidents;
@@ -67,6 +68,9 @@ pub(crate) struct Config {
     pub(crate) catalogue: Vec<PathBuf>,
     /// The inventory file.
     pub(crate) inventory: PathBuf,
+    /// Catalogue files of Backstage by the sources of dependencies that they are; approved together with the inventory.
+    #[serde(default)]
+    pub(crate) backstage: BTreeMap<Id<kind::Source>, Vec<PathBuf>>,
     /// The file of agents and people.
     pub(crate) registry: PathBuf,
     /// The file of people's passkeys, which enrolment writes; without it there are none.

@@ -82,13 +82,14 @@ pub(crate) fn specify(reasons: &mut [wire::Reason], facts: &PlanFacts) {
 
 /// A reason that says which run, budget or limit it is.
 pub(crate) fn specified(mut reason: wire::Reason, facts: &PlanFacts) -> wire::Reason {
-    if let Some(which) = which(reason.rule.as_str(), &facts.first().brakes) {
+    let first = facts.first();
+    if let Some(which) = which(reason.rule.as_str(), &first.brakes, first.at_ms) {
         reason.fact = format!("{}: {which}", reason.fact);
     }
     reason
 }
 
-fn which(rule: &str, brakes: &Brakes) -> Option<String> {
+fn which(rule: &str, brakes: &Brakes, now: Timestamp) -> Option<String> {
     let until =
         |time: Option<Timestamp>| time.map_or_else(String::new, |at| format!(", until {}", clock_time(at)));
     match rule {
@@ -111,6 +112,10 @@ fn which(rule: &str, brakes: &Brakes) -> Option<String> {
         }),
         "own-doing" => brakes.own_doing.as_ref().map(|plan| format!("plan `{plan}`")),
         "error-budget-spent" => brakes.error_budget.as_ref().map(|budget| format!("`{budget}`")),
+        "dependencies-unread" => brakes.dependencies_unread.as_ref().map(|unread| match unread.read_at_ms {
+            Some(at) => format!("`{}`, last read {}, {} ago", unread.source, clock_time(at), now.since(at)),
+            None => format!("`{}`, never read", unread.source),
+        }),
         _ => None,
     }
 }

@@ -7,6 +7,7 @@ mod injected;
 mod json;
 mod promql;
 mod real;
+mod service_graph;
 mod signals;
 mod sql;
 

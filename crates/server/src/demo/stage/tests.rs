@@ -153,8 +153,9 @@ fn no_placeholder_is_left_and_paths_are_quoted() {
 #[test]
 fn the_story_needs_three_services_and_none_of_them_critical() {
     let (_dir, inputs) = loaded();
-    let radius =
-        blast::radius(&inputs.inventory, &[id("worker-2")].into(), &std::collections::BTreeSet::new());
+    let dependencies = inputs.inventory.dependencies(holdpoint_domain::Timestamp::EPOCH).unwrap();
+    let none = std::collections::BTreeSet::new();
+    let radius = blast::radius(&inputs.inventory, &dependencies, &[id("worker-2")].into(), &none).unwrap();
     let services: Vec<_> = radius.services.iter().map(Id::as_str).collect();
     assert_eq!(services, ["balancer", "checkout", "workers"]);
     assert!(radius.critical.is_empty() && radius.unknown.is_empty());

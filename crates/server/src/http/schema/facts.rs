@@ -199,6 +199,19 @@ pub(in crate::http) struct Brakes {
     /// An error budget of which nothing is left, or nobody knows.
     #[schemars(default, skip_serializing_if = "Option::is_none")]
     error_budget: Option<Name>,
+    /// A source of dependencies that was not read for too long, or never.
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
+    dependencies_unread: Option<Unread>,
+}
+
+/// A source of dependencies that was not read for too long, or never.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::http) struct Unread {
+    /// The source.
+    source: Name,
+    /// Of when its last reading is; none where there is none.
+    read_at_ms: Option<Time>,
 }
 
 /// A run that is too near.

@@ -107,7 +107,7 @@ impl Blast {
     /// The blast radius that the decision was made from, with the graph of the inventory in force.
     pub(super) fn of(gate: &Gate, facts: &PlanFacts) -> Self {
         let (blast, inventory) = (&facts.first().blast, &gate.controls.inventory);
-        let graph = reached(inventory, blast);
+        let graph = reached(inventory, &gate.dependencies().dependencies, blast);
         let kind = |reached: &Reached| {
             if blast.unknown.contains(&reached.service) {
                 Kind::Unknown
@@ -165,8 +165,8 @@ fn row(gate: &Gate, reached: &Reached, kind: Kind) -> Row {
     let how = match reached.depth {
         Some(0) if kind == Kind::Target => "a target of the plan is an instance of it".to_owned(),
         Some(0) => "a target of the plan is an instance of it, and it is critical".to_owned(),
-        Some(_) => format!("needs {}", list(&reached.through)),
-        None => "the inventory in force does not connect it to the targets any more".to_owned(),
+        Some(_) => format!("needs {}", list(reached.through())),
+        None => "no source of dependencies connects it to the targets any more".to_owned(),
     };
     Row {
         service: reached.service.to_string(),
@@ -209,7 +209,7 @@ fn draw(graph: &[Reached], kind: impl Fn(&Reached) -> Kind) -> Picture {
     }
     let edges = drawn.iter().flat_map(|reached| {
         let unknown = kind(reached) == Kind::Unknown;
-        reached.through.iter().filter(|id| **id != reached.service).filter_map({
+        reached.through().into_iter().filter_map({
             let places = &places;
             move |id| {
                 let (from, to) = (places.get(id)?, places.get(&reached.service)?);

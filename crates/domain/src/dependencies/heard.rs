@@ -1,0 +1,90 @@
+//! What a service graph has said so far: quiet is not gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{DependenciesError, Dependency, Observed, Reading};
+use crate::{Id, Millis, Timestamp, id::kind};
+
+/// Most dependencies that are kept of one service graph. Somebody who invents names fills it; then it is read no more, and decisions
+/// are stricter for that.
+pub const MAX_HEARD: usize = 100_000;
+
+/// What was heard of one service graph.
+#[derive(Debug, Clone, Default)]
+pub struct Heard {
+    // INVARIANT: at most `MAX_HEARD`.
+    last_seen: BTreeMap<Dependency, Timestamp>,
+    read_at: Option<Timestamp>,
+    traffic: Traffic,
+}
+
+/// Requests a second to each service, as one service graph counts them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Traffic(BTreeMap<Id<kind::Service>, f64>);
+
+/// An observation that is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HeardError {
+    /// Too much was heard.
+    #[error("expected at most {MAX_HEARD} dependencies in a service graph, got more")]
+    TooMany,
+    /// Nothing was seen: that nobody calls anybody is no measurement.
+    #[error("the service graph shows no calls")]
+    Nothing,
+    /// What was seen is older than what was seen before.
+    #[error("what the service graph shows is older than what it showed before")]
+    Older,
+}
+
+impl Heard {
+    /// Takes what was seen at a time. What is not among it stays until it was not seen for `keep`. Refused observations change nothing.
+    pub fn hear(&mut self, observed: Observed, at: Timestamp, keep: Millis) -> Result<(), HeardError> {
+        if observed.calls.is_empty() {
+            return Err(HeardError::Nothing);
+        }
+        if self.read_at.is_some_and(|before| before > at) {
+            return Err(HeardError::Older);
+        }
+        let mut last_seen = self.last_seen.clone();
+        last_seen.retain(|_, seen| at.since(*seen) <= keep);
+        last_seen.extend(observed.calls.into_iter().map(|call| (call, at)));
+        if last_seen.len() > MAX_HEARD {
+            return Err(HeardError::TooMany);
+        }
+        *self = Self { last_seen, read_at: Some(at), traffic: Traffic(observed.rates) };
+        Ok(())
+    }
+
+    /// All that is kept, as a reading of `source`; none before anything was heard.
+    pub fn reading(&self, source: &Id<kind::Source>) -> Result<Option<Reading>, DependenciesError> {
+        let Some(read_at) = self.read_at else { return Ok(None) };
+        let calls = self.last_seen.keys().cloned();
+        Reading::new(source.clone(), read_at, [], calls).map(Some)
+    }
+
+    /// How much is requested.
+    #[must_use]
+    pub const fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+}
+
+impl Traffic {
+    /// The share of all requests that goes to `services`, in percent, rounded up; none where nothing is requested, or nobody can tell.
+    #[must_use]
+    pub fn share_percent(&self, services: &BTreeSet<Id<kind::Service>>) -> Option<u32> {
+        let usable = |rate: &f64| rate.is_finite() && *rate > 0.0;
+        let all: f64 = self.0.values().copied().filter(usable).sum();
+        let some: f64 = services.iter().filter_map(|id| self.0.get(id)).copied().filter(usable).sum();
+        let share = (some / all * 100.0).ceil();
+        if !share.is_finite() {
+            return None;
+        }
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a whole number between 0 and 100"
+        )]
+        Some(share.clamp(0.0, 100.0) as u32)
+    }
+}
