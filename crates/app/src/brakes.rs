@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use holdpoint_domain::{
     Id, Timestamp,
-    blast::Blast,
+    action::Reversibility,
+    blast::{self, Blast},
     change::Control,
+    dependencies::Unread,
     facts::Brakes,
     halt::Halt,
     id::kind,
@@ -39,6 +41,7 @@ pub(crate) async fn gather(
     let filter = RunFilter { since: Some(since(gate, now)), incident: next.incident.clone(), owing: true };
     // Nothing that never was permitted has run: whoever only asks needs no look at the store.
     let runs = if claims == 0 { Vec::new() } else { gate.ports.store.runs(filter).await? };
+    let runs: Vec<_> = runs.into_iter().map(|run| as_of_now(gate, needs, run, now)).collect();
     let past: Vec<PastRun<'_>> = runs.iter().map(RunRow::past).collect();
     let suspends = |run: &&RunRow| {
         run.suspends_at(now)
@@ -59,6 +62,36 @@ pub(crate) async fn gather(
     Ok(Counted { brakes, claims })
 }
 
+/// A run with the area that it has under the limits and dependencies of now, beside the one that it was claimed with: what it keeps
+/// others out of grows with them and never shrinks. Those that keep nobody out any more stay as they are.
+fn as_of_now(gate: &Gate, needs: &Snapshot, mut run: RunRow, now: Timestamp) -> RunRow {
+    let controls = &gate.controls;
+    let neighbourhood = controls.limits.neighbourhood();
+    let span = neighbourhood.cool_down_ms.max(neighbourhood.soak_ms);
+    let settles = |ended: Timestamp| ended.plus(span).is_ok_and(|until| now < until);
+    let is_read_only = |action: &Id<kind::Action>| {
+        let action = controls.catalogue.action(action);
+        action.is_some_and(|action| action.reversibility == Reversibility::ReadOnly)
+    };
+    let keeps = run.state.is_running() || run.ended_at.is_some_and(settles);
+    if !keeps || run.footprint.actions.iter().all(is_read_only) {
+        return run;
+    }
+    let inventory = &controls.inventory;
+    let of_targets = run.targets.iter().filter_map(|id| inventory.target(id));
+    let direct: BTreeSet<_> = of_targets.map(|(_, service)| service.id.clone()).collect();
+    let area = &mut run.footprint.area;
+    match blast::radius(inventory, &needs.dependencies, &run.targets, &BTreeSet::new()) {
+        Ok(blast) => {
+            let wider = neighbourhood.area(&needs.dependencies, &direct, &blast);
+            area.services.extend(wider.services);
+            area.everywhere |= wider.everywhere;
+        }
+        Err(_) => area.everywhere |= neighbourhood.apart,
+    }
+    run
+}
+
 /// From when on runs matter to limits.
 fn since(gate: &Gate, now: Timestamp) -> Timestamp {
     let horizon = gate.controls.limits.horizon();
@@ -73,6 +106,8 @@ pub struct InForceNow {
     pub halt: Option<Halt>,
     /// Control inputs on disk that are not those in force.
     pub refused_inputs: BTreeSet<Control>,
+    /// The source of dependencies whose reading is too old, or that has none.
+    pub dependencies_unread: Option<Unread>,
     /// Runs for which T1 and T2 are suspended, until somebody answers their reviews.
     pub suspends: Vec<Suspension>,
     /// What limits hold back.
@@ -95,6 +130,8 @@ pub async fn in_force(gate: &Gate) -> Result<InForceNow, Refusal> {
     let now = gate.now();
     let filter = RunFilter { since: Some(since(gate, now)), incident: None, owing: true };
     let runs = gate.ports.store.runs(filter).await?;
+    let needs = gate.dependencies();
+    let runs: Vec<_> = runs.into_iter().map(|run| as_of_now(gate, &needs, run, now)).collect();
     let past: Vec<PastRun<'_>> = runs.iter().map(RunRow::past).collect();
     let suspension = |run: &RunRow| Suspension {
         plan: run.plan.clone(),
@@ -104,6 +141,7 @@ pub async fn in_force(gate: &Gate) -> Result<InForceNow, Refusal> {
     Ok(InForceNow {
         halt: gate.halted(),
         refused_inputs: gate.refused_inputs(),
+        dependencies_unread: gate.unread(&needs, now),
         suspends: runs.iter().filter(|run| run.suspends_at(now)).map(suspension).collect(),
         limits: gate.controls.limits.in_force(&past, now),
     })

@@ -8,12 +8,13 @@ use holdpoint_domain::{
 };
 
 use super::wire::Brake;
+use crate::moment::clock_time;
 
 /// Most services of an area that are named.
 const MAX_NAMED: usize = 5;
 
 /// Who or what lifts each of these rules, as in `docs/operations.md`.
-const LIFTED_BY: [(&str, &str); 10] = [
+const LIFTED_BY: [(&str, &str); 11] = [
     ("halted", "an administrator: `holdpoint resume`"),
     ("frozen", "its end, or administrators by a change of the limits"),
     ("over-budget", "time, or the end of the runs that it waits for"),
@@ -23,6 +24,7 @@ const LIFTED_BY: [(&str, &str); 10] = [
     ("own-doing", "the soak, or the person who approves"),
     ("error-budget-spent", "budget that is left when it is measured, or the person who approves"),
     ("suspended", "people who answer the review"),
+    ("dependencies-unread", "the next reading, or the person who approves"),
     ("input-refused", "an operator who puts the activated file back"),
 ];
 
@@ -34,7 +36,7 @@ fn lifted_by(rule: &str) -> &'static str {
 
 /// Everything that holds plans back, what denies first.
 pub(crate) fn told(now: InForceNow) -> Vec<Brake> {
-    let InForceNow { halt, refused_inputs, suspends, limits } = now;
+    let InForceNow { halt, refused_inputs, dependencies_unread, suspends, limits } = now;
     let halted = halt.map(|halt| {
         let by = halt.by.map_or_else(|| "whoever wrote the latch file".to_owned(), |by| by.to_string());
         brake("halted", format!("everything ({}), by {by}", halt.reach))
@@ -42,11 +44,18 @@ pub(crate) fn told(now: InForceNow) -> Vec<Brake> {
     let refused = refused_inputs
         .into_iter()
         .map(|control| brake("input-refused", format!("on disk is another {control} than the one in force")));
+    let unread = dependencies_unread.map(|unread| {
+        let since = unread
+            .read_at_ms
+            .map_or_else(|| "never read".to_owned(), |at| format!("last read {}", clock_time(at)));
+        brake("dependencies-unread", format!("`{}`, {since}", unread.source))
+    });
     let mut all: Vec<_> = halted
         .into_iter()
         .chain(limits.into_iter().map(limit))
         .chain(suspends.into_iter().map(suspension))
         .chain(refused)
+        .chain(unread)
         .collect();
     all.sort_by_key(|brake| !brake.denies);
     all
@@ -154,6 +163,7 @@ mod tests {
         let now = InForceNow {
             halt: None,
             refused_inputs: BTreeSet::new(),
+            dependencies_unread: None,
             suspends: Vec::new(),
             limits: vec![soaking, busy],
         };
