@@ -7,6 +7,7 @@ use std::sync::{
 
 use futures_util::future::join_all;
 use holdpoint_app::{
+    brakes::in_force,
     fake::{
         Deed, Probe, Stage,
         controls::{agent, id, ids},
@@ -20,7 +21,7 @@ use holdpoint_domain::{
     decision::{Answer, Worse},
     facts::{Nearness, Neighbour},
     flow::State,
-    limits::{Breaker, ErrorBudget, Limits, LimitsSpec, Neighbourhood},
+    limits::{Breaker, ErrorBudget, InForce, Limits, LimitsSpec, Neighbourhood},
     record::Body,
     trigger::Truth,
 };
@@ -152,6 +153,28 @@ fn inv03_a_run_in_doubt_keeps_its_neighbourhood_after_a_crash_too() {
     stage.clock.advance(Millis::secs(40 * 24 * 3_600));
     let denied = proposed(&stage, "flag.switch", "worker-2");
     assert_eq!((denied.decision.answer, neighbour(&denied).unwrap().why), (Answer::Deny, Nearness::Running));
+}
+
+/// A run that was claimed before anything kept runs apart, or while the dependencies were others.
+#[test]
+fn what_a_run_keeps_others_out_of_grows_with_the_limits_in_force() {
+    let stage = apart(Neighbourhood::OFF);
+    stage.world.apply(Deed::Partial);
+    let plan = proposed(&stage, "flag.switch", "worker-1").id;
+    assert_eq!(run_it(&stage, &plan), Ok(State::InDoubt));
+    let under = |neighbourhood| {
+        let mut setup = stage.setup.clone();
+        setup.parts.limits = Limits::new(LimitsSpec { neighbourhood, ..LimitsSpec::default() }).unwrap();
+        stage.gate.under(stage.gate.ports.clone(), setup.parts.check()).unwrap()
+    };
+    let shown = |neighbourhood| wait(in_force(&under(neighbourhood))).unwrap().limits;
+    assert_eq!(shown(Neighbourhood::OFF), []);
+    let apart = shown(APART);
+    let [InForce::Busy { plan: theirs, area, why: Nearness::Running, .. }] = apart.as_slice() else {
+        panic!("{apart:?}")
+    };
+    let (_, service) = stage.gate.controls.inventory.target(&id("worker-1")).unwrap();
+    assert!(*theirs == plan && area.services.contains(&service.id), "{area:?}");
 }
 
 #[test]
