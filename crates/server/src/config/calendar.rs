@@ -3,43 +3,108 @@
 //! What is not understood is a fault, and what excludes is followed only where it is plain: a window too many holds a plan back for a
 //! while, one too few lets it through. So an event that moves one of a series is a window of its own *beside* the one that it moves, and
 //! a series without an end is a freeze for ever after the last of its first [`MAX_OF_A_SERIES`] events: the calendar has to be narrowed or
-//! renewed long before. Whatever is read depends on the bytes of the file and on the zone alone, never on the machine or the hour.
+//! renewed long before.
+//!
+//! What is read depends on the bytes of the file, the zone and this program alone, never on the machine or the hour: the zones are those that
+//! are built in. A series is worked out on the clock on the wall, and each of its times is then placed: one that the clock jumps over
+//! is placed before the jump, and never left out.
 
 use holdpoint_domain::{
     Timestamp,
-    limits::{Calendar, Window},
+    limits::{Calendar, MAX_WINDOWS, Window},
 };
-use icalendar::parser::{Component, Property, read_calendar, unfold};
+use icalendar::parser::{Component, Property, read_components, unfold};
 use jiff::{
     SignedDuration, Span,
     civil::{Date, DateTime},
-    tz::TimeZone,
+    tz::{TimeZone, TimeZoneDatabase},
 };
 use rrule::RRuleSet;
 
 /// Most events of one series that are read: more than five years of every day.
 const MAX_OF_A_SERIES: u16 = 2_000;
+/// The last year of a series that is read.
+const LAST_YEAR: i16 = 2200;
+/// Largest file.
+const MAX_FILE: usize = 1024 * 1024;
+/// Most components of a file, and how deep they may stand in each other.
+const MAX_COMPONENTS: usize = 2_000;
+const MAX_DEPTH: usize = 4;
 
 /// Reads the file of a calendar; every event that is not cancelled is a window.
 pub(super) fn windows(text: &str, zone: &str) -> Result<Vec<Window>, Vec<String>> {
-    let zone = zone_of(zone).map_err(|fault| vec![fault])?;
+    let one = |fault: String| vec![fault];
+    let named = zone;
+    let zone = zone_of(named).map_err(one)?;
+    bounded(text).map_err(one)?;
     let text = unfold(text);
-    let calendar = read_calendar(&text).map_err(|fault| {
-        let first = fault.lines().next().unwrap_or_default().to_owned();
-        vec![format!("expected an iCalendar file (RFC 5545): {first}")]
+    let roots = read_components(&text).map_err(|fault| {
+        one(format!("expected an iCalendar file (RFC 5545): {}", fault.lines().next().unwrap_or_default()))
     })?;
+    let [calendar] = roots.as_slice() else {
+        return Err(one(format!("expected one calendar, got {}", roots.len())));
+    };
+    if !is(calendar.name.as_str(), "VCALENDAR") {
+        return Err(one("expected `BEGIN:VCALENDAR`".to_owned()));
+    }
+    // What programs write beside the standard: whole days would be hours off.
+    if let Some(theirs) = value(calendar, "X-WR-TIMEZONE").map_err(one)?.filter(|theirs| *theirs != named) {
+        return Err(one(format!(
+            "it says `X-WR-TIMEZONE:{}`: expected the same as the `zone` of the calendar, `{named}`",
+            theirs.escape_debug()
+        )));
+    }
+    let events = || calendar.components.iter().filter(|component| is(component.name.as_str(), "VEVENT"));
+    if events().next().is_none() {
+        return Err(one("expected at least one event (`VEVENT`)".to_owned()));
+    }
     let (mut windows, mut faults) = (Vec::new(), Vec::new());
-    for event in calendar.components.iter().filter(|component| component.name.as_str() == "VEVENT") {
-        let cancelled = value(event, "STATUS").is_some_and(|status| status.eq_ignore_ascii_case("CANCELLED"));
-        match if cancelled { Ok(Vec::new()) } else { of_event(event, &zone) } {
-            Ok(found) => windows.extend(found),
+    for event in events() {
+        match of_event(event, &zone) {
+            Ok(found) => {
+                windows.extend(found);
+                windows = Calendar::merged(windows);
+            }
             Err(fault) => {
-                let name = value(event, "UID").or_else(|| value(event, "SUMMARY")).unwrap_or("without a UID");
+                let name = |name| value(event, name).ok().flatten();
+                let name = name("UID").or_else(|| name("SUMMARY")).unwrap_or("without a UID");
                 faults.push(format!("event `{}`: {fault}", name.escape_debug()));
             }
         }
+        if windows.len() > MAX_WINDOWS {
+            faults.push(format!("expected events at no more than {MAX_WINDOWS} times"));
+            break;
+        }
     }
-    if faults.is_empty() { Ok(Calendar::merged(windows)) } else { Err(faults) }
+    if faults.is_empty() { Ok(windows) } else { Err(faults) }
+}
+
+/// Refuses what would take a parser long, or deep.
+fn bounded(text: &str) -> Result<(), String> {
+    if text.len() > MAX_FILE {
+        return Err(format!("expected at most {MAX_FILE} bytes, got {}", text.len()));
+    }
+    let (mut depth, mut components) = (0_usize, 0_usize);
+    for line in text.lines() {
+        let starts = |word: &str| line.get(..word.len()).is_some_and(|start| is(start, word));
+        if starts("BEGIN:") {
+            depth = depth.saturating_add(1);
+            components = components.saturating_add(1);
+        } else if starts("END:") {
+            depth = depth.saturating_sub(1);
+        }
+        if depth > MAX_DEPTH || components > MAX_COMPONENTS {
+            return Err(format!(
+                "expected at most {MAX_COMPONENTS} components, at most {MAX_DEPTH} of them in each other"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Names are the same in upper and lower case.
+const fn is(name: &str, expected: &str) -> bool {
+    name.eq_ignore_ascii_case(expected)
 }
 
 /// A point in time as an event writes it.
@@ -61,26 +126,37 @@ impl Point {
 }
 
 fn of_event(event: &Component<'_>, zone: &TimeZone) -> Result<Vec<Window>, String> {
-    let start = property(event, "DTSTART").ok_or("expected a `DTSTART`")?;
+    if value(event, "STATUS")?.is_some_and(|status| is(status, "CANCELLED")) {
+        return Ok(Vec::new());
+    }
+    if let Some(moved) = property(event, "RECURRENCE-ID")?
+        && moved.params.iter().any(|param| is(param.key.as_str(), "RANGE"))
+    {
+        return Err("it moves what follows (`RANGE`): expected a series of its own".to_owned());
+    }
+    let start = property(event, "DTSTART")?.ok_or("expected a `DTSTART`")?;
     let start = point(start, start.val.as_str(), zone)?;
     let length = length(event, &start, zone)?;
-    let recurs = ["RRULE", "RDATE"].iter().any(|name| property(event, name).is_some());
+    // The first event is one of the series, whatever its rule says (RFC 5545, 3.8.5.3).
+    let mut windows = vec![window(&start, length)?];
+    let recurs =
+        event.properties.iter().any(|one| is(one.name.as_str(), "RRULE") || is(one.name.as_str(), "RDATE"));
     if !recurs {
-        return Ok(vec![window(&start, length)?]);
+        return Ok(windows);
     }
     let set: RRuleSet = series(event, &start, zone)?.parse().map_err(|err| format!("{err}"))?;
     let found = set.all(MAX_OF_A_SERIES);
-    let mut windows = Vec::new();
+    let mut goes_on = found.limited;
     for date in &found.dates {
-        let at = jiff::Timestamp::from_millisecond(date.timestamp_millis()).map_err(|err| err.to_string())?;
-        let local = start.zone.to_datetime(at);
+        let at = jiff::Timestamp::from_second(date.timestamp()).map_err(|err| err.to_string())?;
+        let local = TimeZone::UTC.to_datetime(at);
+        if local.year() > LAST_YEAR {
+            goes_on = true;
+            break;
+        }
         windows.push(window(&Point { local, ..start.clone() }, length)?);
     }
-    // The first event is one of the series, whatever its rule says (RFC 5545, 3.8.5.3).
-    windows.push(window(&start, length)?);
-    if found.limited
-        && let Some(last) = windows.iter_mut().max()
-    {
+    if goes_on && let Some(last) = windows.iter_mut().max() {
         last.until_ms = in_ms(jiff::Timestamp::MAX)?;
     }
     Ok(windows)
@@ -95,7 +171,7 @@ enum Length {
 }
 
 fn length(event: &Component<'_>, start: &Point, zone: &TimeZone) -> Result<Length, String> {
-    if let Some(end) = property(event, "DTEND") {
+    if let Some(end) = property(event, "DTEND")? {
         let end = point(end, end.val.as_str(), zone)?;
         if end.day != start.day {
             return Err("expected `DTSTART` and `DTEND` both with a time, or both without".to_owned());
@@ -106,7 +182,7 @@ fn length(event: &Component<'_>, start: &Point, zone: &TimeZone) -> Result<Lengt
         }
         return Ok(Length::Time(end.at(true)?.duration_since(start.at(false)?)));
     }
-    match value(event, "DURATION") {
+    match value(event, "DURATION")? {
         Some(text) => {
             let span: Span =
                 text.parse().map_err(|_| format!("expected a duration such as `PT2H`, got `{text}`"))?;
@@ -140,21 +216,21 @@ fn in_ms(at: jiff::Timestamp) -> Result<Timestamp, String> {
     Timestamp::from_ms(ms).map_err(|err| err.to_string())
 }
 
-/// The lines of a series, each with a time and the zone of its start.
+/// The lines of a series: times of the clock on the wall at its start, written as if it were in UTC.
 fn series(event: &Component<'_>, start: &Point, zone: &TimeZone) -> Result<String, String> {
-    let name = start.zone.iana_name().unwrap_or("UTC");
-    let written = |local: DateTime| local.strftime("%Y%m%dT%H%M%S").to_string();
-    let mut lines = vec![format!("DTSTART;TZID={name}:{}", written(start.local))];
-    for property in event.properties.iter() {
-        match property.name.as_str() {
+    let mut lines = vec![format!("DTSTART:{}", written(start.local))];
+    for property in &event.properties {
+        let name = property.name.as_str().to_ascii_uppercase();
+        match name.as_str() {
             "RRULE" => lines.push(format!("RRULE:{}", rule(property.val.as_str(), start)?)),
-            name_of @ ("RDATE" | "EXDATE") => {
+            "RDATE" | "EXDATE" => {
                 let times = property.val.as_str().split(',').map(|text| {
-                    let at = point(property, text, zone)?;
-                    Ok(written(start.zone.to_datetime(at.at(false)?)))
+                    let one = point(property, text, zone)?;
+                    // A day is a day, wherever it is one.
+                    let local = if one.day { one.local } else { start.zone.to_datetime(one.at(false)?) };
+                    Ok(written(local))
                 });
-                let times = times.collect::<Result<Vec<_>, String>>()?.join(",");
-                lines.push(format!("{name_of};TZID={name}:{times}"));
+                lines.push(format!("{name}:{}", times.collect::<Result<Vec<_>, String>>()?.join(",")));
             }
             // Without it there are more windows, not fewer.
             _ => {}
@@ -163,25 +239,32 @@ fn series(event: &Component<'_>, start: &Point, zone: &TimeZone) -> Result<Strin
     Ok(lines.join("\n"))
 }
 
-/// A rule whose end, if it has one, is in UTC: a day ends at midnight of the zone.
+fn written(local: DateTime) -> String {
+    local.strftime("%Y%m%dT%H%M%SZ").to_string()
+}
+
+/// A rule whose end, if it has one, is a time of the clock on the wall at the start of the series. The day on which a series of days ends
+/// is one of it, whatever time somebody wrote behind it.
 fn rule(text: &str, start: &Point) -> Result<String, String> {
     let part = |part: &str| {
-        let Some(until) = part.strip_prefix("UNTIL=") else { return Ok(part.to_owned()) };
-        let (local, zone) = match until.strip_suffix('Z') {
-            Some(utc) => (time(utc)?, TimeZone::UTC),
-            None => match day(until) {
-                Ok(day) => (day.at(23, 59, 59, 0), start.zone.clone()),
-                Err(_) => (time(until)?, start.zone.clone()),
-            },
+        let until = part.get(..6).filter(|name| is(name, "UNTIL=")).and_then(|name| part.get(name.len()..));
+        let Some(until) = until else { return Ok(part.to_owned()) };
+        let date = until.get(..8).unwrap_or(until);
+        let local = if start.day || until.len() == date.len() {
+            day(date)?.at(23, 59, 59, 0)
+        } else if let Some(utc) = until.strip_suffix('Z') {
+            let at = Point { local: time(utc)?, zone: TimeZone::UTC, day: false }.at(true)?;
+            start.zone.to_datetime(at)
+        } else {
+            time(until)?
         };
-        let at = Point { local, zone, day: false }.at(true)?;
-        Ok(format!("UNTIL={}", TimeZone::UTC.to_datetime(at).strftime("%Y%m%dT%H%M%SZ")))
+        Ok(format!("UNTIL={}", written(local)))
     };
     Ok(text.split(';').map(part).collect::<Result<Vec<_>, String>>()?.join(";"))
 }
 
 fn point(property: &Property<'_>, text: &str, zone: &TimeZone) -> Result<Point, String> {
-    let named = property.params.iter().find(|param| param.key.as_str().eq_ignore_ascii_case("TZID"));
+    let named = property.params.iter().find(|param| is(param.key.as_str(), "TZID"));
     let zone = match named.and_then(|param| param.val.as_ref()) {
         Some(name) => zone_of(name.as_str().trim_matches('"'))?,
         None => zone.clone(),
@@ -196,7 +279,7 @@ fn point(property: &Property<'_>, text: &str, zone: &TimeZone) -> Result<Point, 
 }
 
 fn zone_of(name: &str) -> Result<TimeZone, String> {
-    TimeZone::get(name).map_err(|_| {
+    TimeZoneDatabase::bundled().get(name).map_err(|_| {
         format!(
             "expected a time zone by its IANA name, such as `Europe/Berlin`, got `{}`",
             name.escape_debug()
@@ -216,12 +299,15 @@ fn not_a_time(text: &str) -> String {
     format!("expected a time such as `20261224T180000`, got `{}`", text.escape_debug())
 }
 
-fn property<'c, 'a>(event: &'c Component<'a>, name: &str) -> Option<&'c Property<'a>> {
-    event.properties.iter().find(|property| property.name.as_str() == name)
+/// The one property with this name. Two would be two answers.
+fn property<'c, 'a>(component: &'c Component<'a>, name: &str) -> Result<Option<&'c Property<'a>>, String> {
+    let mut all = component.properties.iter().filter(|property| is(property.name.as_str(), name));
+    let first = all.next();
+    if all.next().is_some() { Err(format!("expected one `{name}`, got more")) } else { Ok(first) }
 }
 
-fn value<'c>(event: &'c Component<'_>, name: &str) -> Option<&'c str> {
-    property(event, name).map(|property| property.val.as_str())
+fn value<'c>(component: &'c Component<'_>, name: &str) -> Result<Option<&'c str>, String> {
+    Ok(property(component, name)?.map(|property| property.val.as_str()))
 }
 
 #[cfg(test)]
@@ -229,6 +315,10 @@ mod tests {
     use super::*;
 
     fn read(events: &str) -> Result<Vec<(String, String)>, String> {
+        read_in("Europe/Berlin", events)
+    }
+
+    fn read_in(zone: &str, events: &str) -> Result<Vec<(String, String)>, String> {
         let text = format!("BEGIN:VCALENDAR\nVERSION:2.0\n{events}END:VCALENDAR\n").replace('\n', "\r\n");
         let written = |at: Timestamp| {
             if at == in_ms(jiff::Timestamp::MAX).unwrap() {
@@ -236,7 +326,7 @@ mod tests {
             }
             jiff::Timestamp::from_millisecond(i64::try_from(at.ms()).unwrap()).unwrap().to_string()
         };
-        let windows = windows(&text, "Europe/Berlin").map_err(|faults| faults.join("\n"))?;
+        let windows = windows(&text, zone).map_err(|faults| faults.join("\n"))?;
         Ok(windows.iter().map(|window| (written(window.from_ms), written(window.until_ms))).collect())
     }
 
@@ -305,7 +395,8 @@ mod tests {
         assert!(
             read(&event("DTSTART:20261201T000000Z\nDURATION:PT1H\nSTATUS:CANCELLED")).unwrap().is_empty()
         );
-        assert!(read("BEGIN:VTODO\nUID:todo\nEND:VTODO\n").unwrap().is_empty());
+        let fault = read("BEGIN:VTODO\nUID:todo\nEND:VTODO\n").unwrap_err();
+        assert!(fault.contains("at least one event"), "{fault}");
     }
 
     #[test]
@@ -328,7 +419,82 @@ mod tests {
             let fault = read(&event(lines)).unwrap_err();
             assert!(fault.contains("event `one`") && fault.contains(expected), "{lines}: {fault}");
         }
+        let twice = event("DTSTART:20261201T000000Z\nDTSTART:20261202T000000Z\nDURATION:PT1H");
+        assert!(read(&twice).unwrap_err().contains("expected one `DTSTART`"));
+        let follows =
+            "RECURRENCE-ID;RANGE=THISANDFUTURE:20261201T000000Z\nDTSTART:20261201T120000Z\nDURATION:PT1H";
+        assert!(read(&event(follows)).unwrap_err().contains("RANGE"));
+        let elsewhere =
+            read(&format!("X-WR-TIMEZONE:America/Lima\n{}", event("DTSTART;VALUE=DATE:20261224")));
+        assert!(elsewhere.unwrap_err().contains("X-WR-TIMEZONE"));
         assert!(windows("no calendar", "UTC").is_err());
         assert!(windows("", "Nowhere/Else").unwrap_err().join("").contains("IANA"));
+    }
+    #[test]
+    fn names_are_the_same_in_upper_and_lower_case() {
+        let upper = event(
+            "DTSTART;TZID=Europe/Berlin:20261016T160000\nDURATION:PT2H\nRRULE:FREQ=WEEKLY;UNTIL=20261031",
+        );
+        let lower = upper
+            .replace("BEGIN:VEVENT", "begin:vevent")
+            .replace("END:VEVENT", "end:vevent")
+            .replace("DTSTART;TZID", "dtstart;tzid")
+            .replace("DURATION", "Duration")
+            .replace("RRULE", "rrule");
+        assert_eq!(read(&lower).unwrap(), read(&upper).unwrap());
+        assert_eq!(read(&lower).unwrap().len(), 3);
+        let text = format!("begin:vcalendar\r\n{}end:vcalendar\r\n", lower.replace('\n', "\r\n"));
+        assert_eq!(windows(&text, "UTC").unwrap().len(), 3);
+        assert!(windows(&upper.replace('\n', "\r\n"), "UTC").unwrap_err().join("").contains("VCALENDAR"));
+    }
+
+    /// Where the clock jumps over midnight there is a day without one; it is frozen all the same, and so is every other day.
+    #[test]
+    fn no_day_of_a_series_is_lost_where_the_clock_jumps_at_midnight() {
+        let zones = [
+            "America/Santiago",
+            "Africa/Cairo",
+            "Asia/Beirut",
+            "America/Havana",
+            "Atlantic/Azores",
+            "Europe/Berlin",
+            "Pacific/Apia",
+        ];
+        for zone in zones {
+            for year in [2011, 2025, 2026, 2027] {
+                let days = format!("DTSTART;VALUE=DATE:{year}0101\nRRULE:FREQ=DAILY;UNTIL={year}1231");
+                let found = read_in(zone, &event(&days)).unwrap();
+                assert_eq!(found.len(), 1, "{zone} {year}: the days touch, so they are one: {found:?}");
+                let whole = format!("DTSTART;VALUE=DATE:{year}0101\nDTEND;VALUE=DATE:{}0101", year + 1);
+                assert_eq!(found, read_in(zone, &event(&whole)).unwrap(), "{zone} {year}");
+                let sundays = format!("DTSTART;VALUE=DATE:{year}0101\nRRULE:FREQ=WEEKLY;BYDAY=SU;COUNT=53");
+                assert!(read_in(zone, &event(&sundays)).unwrap().len() >= 53, "{zone} {year}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_day_of_a_series_of_days_is_one_of_it_whatever_time_stands_behind_it() {
+        for until in ["20261231", "20261231T000000Z", "20261231T235959"] {
+            let days = event(&format!("DTSTART;VALUE=DATE:20261224\nRRULE:FREQ=DAILY;UNTIL={until}"));
+            let found = read_in("America/New_York", &days).unwrap();
+            assert_eq!(pairs(&found), [("2026-12-24T05:00:00Z", "2027-01-01T05:00:00Z")], "{until}");
+        }
+        let leap = read(&event("DTSTART;VALUE=DATE:20240229\nRRULE:FREQ=YEARLY;INTERVAL=4")).unwrap();
+        assert_eq!(leap.last().unwrap().1, "for ever");
+    }
+
+    #[test]
+    fn t30_a_file_that_is_large_or_deep_or_has_too_many_events_is_refused_soon() {
+        let many = |count: usize, of: &str| of.repeat(count);
+        let daily = event("DTSTART:20260105T080000Z\nDURATION:PT1M\nRRULE:FREQ=DAILY");
+        let spread: String = (0..9)
+            .map(|hour| event(&format!("DTSTART:20260105T0{hour}0000Z\nDURATION:PT1M\nRRULE:FREQ=DAILY")))
+            .collect();
+        assert!(read(&spread).unwrap_err().contains("no more than"));
+        assert!(read(&many(3_000, &daily)).unwrap_err().contains("components"));
+        assert!(windows(&many(200_000, "BEGIN:A\r\n"), "UTC").is_err());
+        assert!(windows(&many(2_000, "BEGIN:A\r\n"), "UTC").unwrap_err().join("").contains("in each other"));
+        assert!(windows(&many(MAX_FILE, "ab"), "UTC").unwrap_err().join("").contains("bytes"));
     }
 }
