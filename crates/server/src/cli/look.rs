@@ -6,6 +6,7 @@ use holdpoint_domain::{
     id::kind,
     trigger::{Evidence, Truth},
 };
+use serde_json::Value;
 
 use super::{
     CliError, Door,
@@ -15,16 +16,16 @@ use super::{
     output::{Print, read},
     say,
 };
-use crate::http::wire::{Disturbance, NewProbe};
+use crate::http::wire::{CatalogueAction, Disturbance, NewProbe};
 
 #[derive(Debug, Args)]
 pub(crate) struct BlastOptions {
     #[command(flatten)]
     door: Door,
-    /// The action
-    action: String,
     /// The target
     target: String,
+    /// The action
+    action: String,
     #[command(flatten)]
     print: Print,
 }
@@ -33,8 +34,9 @@ pub(crate) struct BlastOptions {
 pub(crate) struct ProbeOptions {
     #[command(flatten)]
     door: Door,
-    /// The condition
-    condition: String,
+    /// The action, whose triggers and verification are measured; or one condition
+    #[arg(value_name = "ACTION")]
+    what: String,
     /// The target
     target: String,
     #[command(flatten)]
@@ -46,7 +48,15 @@ pub(crate) async fn blast(options: BlastOptions) -> Result<(), CliError> {
     let action: Id<kind::Action> = options.action.parse().map_err(failed)?;
     let target: Id<kind::Target> = options.target.parse().map_err(failed)?;
     let client = Client::connect(&options.door)?;
-    let answer = client.get(&format!("/v1/blast?action={action}&target={target}")).await?;
+    let answer = match client.get(&format!("/v1/blast?action={action}&target={target}")).await {
+        Ok(answer) => answer,
+        Err(err) => {
+            // Whoever has them the other way round is told so, and not that there is no such thing.
+            let swapped = client.find(&format!("/v1/catalogue/{target}")).await.ok().flatten();
+            let usage = format!("the target comes first: `holdpoint blast {action} {target}`");
+            return Err(if swapped.is_some() { CliError::Usage(usage) } else { err });
+        }
+    };
     if options.print.data(&answer)? {
         return Ok(());
     }
@@ -56,22 +66,57 @@ pub(crate) async fn blast(options: BlastOptions) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Measures a condition on a target.
+/// Measures on a target what a decision about an action would, or one condition.
 pub(crate) async fn probe(options: ProbeOptions) -> Result<(), CliError> {
-    let ask = NewProbe {
-        condition: options.condition.parse().map_err(failed)?,
-        target: options.target.parse().map_err(failed)?,
+    let what: Id<kind::Action> = options.what.parse().map_err(failed)?;
+    let target: Id<kind::Target> = options.target.parse().map_err(failed)?;
+    let client = Client::connect(&options.door)?;
+    let Some(found) = client.find(&format!("/v1/catalogue/{what}")).await? else {
+        let condition = options.what.parse().map_err(failed)?;
+        let (evidence, answer) = measure(&client, &condition, &target).await?;
+        if !options.print.data(&answer)? {
+            evidence_lines(&evidence).into_iter().for_each(say);
+        }
+        return proven(
+            evidence.agreement.truth == Truth::Holds,
+            &format_args!("condition {condition}"),
+            &target,
+        );
     };
-    let (_, answer) = Client::connect(&options.door)?.post("/v1/probes", &ask).await?;
-    let evidence: Evidence = read(&answer)?;
-    if !options.print.data(&answer)? {
-        evidence_lines(&evidence).into_iter().for_each(say);
+    let CatalogueAction { entry, .. } = read(&found)?;
+    let triggers = entry.action.triggers.iter();
+    // A condition that starts it and verifies it is asked once.
+    let verify = (!entry.action.triggers.contains(&entry.action.verify)).then_some(&entry.action.verify);
+    let (mut answers, mut holds) = (Vec::new(), false);
+    for (condition, starts) in triggers.map(|one| (one, true)).chain(verify.map(|one| (one, false))) {
+        let (evidence, answer) = measure(&client, condition, &target).await?;
+        holds |= starts && evidence.agreement.truth == Truth::Holds;
+        answers.push((starts, evidence, answer));
     }
-    match evidence.agreement.truth {
-        Truth::Holds => Ok(()),
-        // A script that asks must not take it for a yes.
-        Truth::DoesNotHold | Truth::Indeterminate => {
-            Err(CliError::NotVerified(format!("condition {} is not proven on {}", ask.condition, ask.target)))
+    let all: Vec<_> = answers.iter().map(|(_, _, answer)| answer).collect();
+    if !options.print.data(&all)? {
+        for (starts, evidence, _) in &answers {
+            say(line(if *starts { "trigger" } else { "verify" }, &evidence.condition));
+            evidence_lines(evidence).into_iter().for_each(say);
         }
     }
+    proven(holds, &format_args!("any trigger of {what}"), &target)
+}
+
+async fn measure(
+    client: &Client,
+    condition: &Id<kind::Condition>,
+    target: &Id<kind::Target>,
+) -> Result<(Evidence, Value), CliError> {
+    let ask = NewProbe { condition: condition.clone(), target: target.clone() };
+    let (_, answer) = client.post("/v1/probes", &ask).await?;
+    Ok((read(&answer)?, answer))
+}
+
+/// A script that asks must not take anything else for a yes.
+fn proven(holds: bool, what: &dyn std::fmt::Display, target: &Id<kind::Target>) -> Result<(), CliError> {
+    if holds {
+        return Ok(());
+    }
+    Err(CliError::NotVerified(format!("{what} is not proven on {target}")))
 }

@@ -89,9 +89,9 @@ enum Command {
     /// The actions that can be proposed
     #[command(subcommand)]
     Catalog(catalog::CatalogCommand),
-    /// Say what an action on a target would disturb
+    /// Say what an action on a target would disturb: the target, then the action
     Blast(look::BlastOptions),
-    /// Measure a condition on a target now
+    /// Measure now, on a target, what a decision about an action would; or one condition
     Probe(look::ProbeOptions),
     /// Requests that wait for people
     #[command(subcommand)]

@@ -22,7 +22,7 @@ async fn a_hold_is_looked_at_from_all_sides_and_watched_to_its_end() {
     let (_, proposed) = stage.propose("sleeper").await;
     let (id, hold) = (proposed["id"].as_str().unwrap(), proposed["hold"].as_str().unwrap());
 
-    let cases: [(&[&str], i32, &str); 20] = [
+    let cases: [(&[&str], i32, &str); 22] = [
         (&["get", "plans"], 0, id),
         (&["get", id], 0, "rule    "),
         (&["get", id, "--wait"], 4, "waits for people"),
@@ -38,7 +38,9 @@ async fn a_hold_is_looked_at_from_all_sides_and_watched_to_its_end() {
         (&["explain", id], 0, "waits for people, at T3"),
         (&["catalog", "ls"], 0, "process.restart"),
         (&["catalog", "show", "process.restart"], 0, "because of    process.running"),
-        (&["blast", "process.restart", "worker"], 0, "50 % (at most 100)"),
+        (&["blast", "worker", "process.restart"], 0, "50 % (at most 100)"),
+        (&["blast", "process.restart", "worker"], 2, "the target comes first"),
+        (&["probe", "process.restart", "worker"], 0, "trigger"),
         (&["probe", "process.running", "worker"], 0, "holds: 1 of 1"),
         (&["probe", "process.gone", "worker"], 1, "no-such-condition"),
         (&["get", "plums"], 2, "expected plans, holds"),
