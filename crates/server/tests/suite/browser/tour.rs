@@ -14,9 +14,10 @@ const PAGES: [(&str, &str); 5] = [
     ("ledger", "/ledger"),
 ];
 /// What else is opened.
-const OTHERS: [&str; 10] = [
+const OTHERS: [&str; 11] = [
     "/sign-in",
     "/reviews",
+    "/brakes",
     "/leases",
     "/changes",
     "/agents",
