@@ -65,8 +65,17 @@ pub(crate) async fn after(gate: &Gate, view: &PlanView) {
     }
 }
 
-/// After a restart: of runs that ended before anybody could measure it is said that nobody knows. To measure now would be to take
-/// what happened since for what the run did.
+/// A run that was picked up after an interruption is over: of it is said that nobody knows. To measure now would be to take what
+/// happened meanwhile for what the run did.
+pub(crate) async fn interrupted(gate: &Gate, view: &PlanView) {
+    let Some(baseline) = owed(view) else { return };
+    if let Err(refusal) = record(gate, &view.id, Aftermath::interrupted(baseline)).await {
+        tracing::warn!(plan = %view.id, "that nobody knows what moved is not on record: {refusal}");
+    }
+}
+
+/// After a restart: the same of runs that ended, and whose measurement is not on record. A plan that cannot be read or recorded
+/// stands in the way of no other one.
 pub async fn unmeasured(gate: &Gate) -> Result<(), Refusal> {
     let states = vec![
         State::Succeeded,
@@ -81,9 +90,9 @@ pub async fn unmeasured(gate: &Gate) -> Result<(), Refusal> {
         return Ok(());
     }
     for row in gate.ports.store.plans(filter).await? {
-        let view = PlanView::read(gate.ports.store.as_ref(), &row.id).await?;
-        if let Some(baseline) = owed(&view) {
-            record(gate, &row.id, Aftermath::interrupted(baseline)).await?;
+        match PlanView::read(gate.ports.store.as_ref(), &row.id).await {
+            Ok(view) => interrupted(gate, &view).await,
+            Err(refusal) => tracing::warn!(plan = %row.id, "what it did before the restart: {refusal}"),
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use holdpoint_domain::{
 
 pub use crate::aftermath::unmeasured;
 use crate::{
-    drive,
+    aftermath, drive,
     gate::Gate,
     gather, offboard,
     port::{PlanFilter, PlanRow, StoreError, Txn},
@@ -45,11 +45,14 @@ pub async fn unfinished(gate: &Gate) -> Result<Vec<Id<kind::Plan>>, Refusal> {
 /// Ends a run that nobody drives. The caller makes sure of that; where it is mistaken, the store refuses one of the two.
 ///
 /// A run whose effect had not begun fails with nothing changed. One whose effect may have begun is settled by what the
-/// target itself shows, without asking the executor to apply anything.
+/// target itself shows, without asking the executor to apply anything. What moved is not measured: nobody knows what happened
+/// while nobody drove it.
 pub async fn resume(gate: &Gate, id: &Id<kind::Plan>) -> Result<State, Refusal> {
     let run = reopen(gate, id).await?;
     if !matches!(run.view.state, State::Claimed | State::Leased | State::Rehearsed) {
-        return drive::to_the_end(gate, run).await;
+        let view = drive::to_the_end(gate, run).await?;
+        aftermath::interrupted(gate, &view).await;
+        return Ok(view.state);
     }
     let bodies = std::iter::once(Body::Failed { why: FailWhy::Interrupted }).chain(owe(gate, &run.view)?);
     let txn = Txn {

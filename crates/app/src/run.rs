@@ -15,7 +15,7 @@ use holdpoint_domain::{
 };
 
 use crate::{
-    break_glass, drive,
+    aftermath, break_glass, drive,
     gate::Gate,
     gather,
     port::{ApproveQuestion, StoreError, Txn},
@@ -40,7 +40,11 @@ pub struct Run {
 /// has run out expires; one that is worse off than what was decided is void; neither starts.
 pub async fn run(gate: &Gate, id: &Id<kind::Plan>) -> Result<State, Refusal> {
     match claim(gate, id).await? {
-        Claim::Opened(run) => drive::to_the_end(gate, *run).await,
+        Claim::Opened(run) => {
+            let view = drive::to_the_end(gate, *run).await?;
+            aftermath::after(gate, &view).await;
+            Ok(view.state)
+        }
         Claim::Ended(state) => Ok(state),
     }
 }

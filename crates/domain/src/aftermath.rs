@@ -83,7 +83,7 @@ impl Baseline {
         estimate: &BTreeSet<Id<kind::Service>>,
         inventory: &Inventory,
     ) -> Self {
-        let room = MAX_VALUES.checked_div(signals.len()).unwrap_or(MAX_VALUES);
+        let room = room(signals.len());
         let mut left_out = 0_usize;
         for before in &mut signals {
             let values = std::mem::take(&mut before.said.values);
@@ -98,6 +98,16 @@ impl Baseline {
         }
         Self { signals, beside, left_out: count(left_out) }
     }
+
+    /// Every service is in it that the signal said something of: there was room.
+    fn is_whole(&self, before: &Before) -> bool {
+        self.left_out == 0 || before.said.values.len() < room(self.signals.len())
+    }
+}
+
+/// How many values are kept of each of so many signals.
+fn room(signals: usize) -> usize {
+    MAX_VALUES.checked_div(signals).unwrap_or(MAX_VALUES)
 }
 
 /// A service that moved.
@@ -130,7 +140,7 @@ pub enum Gap {
     After,
     /// It was defined otherwise before, or not at all.
     Redefined,
-    /// The gate stopped before it could measure.
+    /// The run was interrupted, or what was measured did not get on record: what it is like now may have come since.
     Interrupted,
 }
 
@@ -220,7 +230,7 @@ pub struct Aftermath {
 impl Eq for Aftermath {}
 
 impl Aftermath {
-    /// The gate stopped before it could measure: nobody knows anything.
+    /// The run was interrupted, or what was measured did not get on record: nobody knows anything.
     #[must_use]
     pub fn interrupted(before: &Baseline) -> Self {
         let unknown = |before: &Before| Unknown {
@@ -244,9 +254,15 @@ impl Aftermath {
         targets: Vec<TargetAfter>,
     ) -> Self {
         let mut found = Self { left_out: before.left_out, targets, ..Self::default() };
+        let mut new = Vec::new();
         for earlier in &before.signals {
-            found.compare(signals, earlier, after, estimate);
+            let Some(later) = found.compare(signals, earlier, after, estimate) else { continue };
+            if before.is_whole(earlier) {
+                new.extend(appeared(&earlier.said, later, estimate));
+            }
         }
+        // Last of all: no gap of a service that the estimate names, or of a whole signal, makes room for one of these.
+        found.unknown.append(&mut new);
         for target in &found.targets {
             let surprise = match (target.acted_on, target.expected, target.fate) {
                 (true, true, Fate::Same) => Surprise::NotChanged { target: target.target.clone() },
@@ -261,31 +277,35 @@ impl Aftermath {
         found.bounded()
     }
 
-    fn compare(
+    /// One signal before and after; what it said after, where both are known.
+    fn compare<'a>(
         &mut self,
         signals: &[Signal],
         earlier: &Before,
-        after: &[Metered],
+        after: &'a [Metered],
         estimate: &BTreeSet<Id<kind::Service>>,
-    ) {
+    ) -> Option<&'a Metered> {
         let before = &earlier.said;
         let gap = |gap, why| Unknown { signal: before.signal.clone(), service: None, gap, why };
         let same = |signal: &&Signal| {
             signal.id == before.signal && signal.digest().is_ok_and(|digest| digest == earlier.definition)
         };
         let Some(signal) = signals.iter().find(same) else {
-            return self.unknown.push(gap(Gap::Redefined, None));
+            self.unknown.push(gap(Gap::Redefined, None));
+            return None;
         };
         if before.why != Why::Measured {
-            return self.unknown.push(gap(Gap::Before, Some(before.why)));
+            self.unknown.push(gap(Gap::Before, Some(before.why)));
+            return None;
         }
         let after = match after.iter().find(|it| it.signal == before.signal) {
             Some(after) if after.why == Why::Measured => after,
-            Some(after) => return self.unknown.push(gap(Gap::After, Some(after.why))),
-            None => return self.unknown.push(gap(Gap::After, None)),
+            other => {
+                self.unknown.push(gap(Gap::After, other.map(|after| after.why)));
+                return None;
+            }
         };
         self.strangers = self.strangers.max(before.strangers).max(after.strangers);
-        // Whom neither the estimate nor the baseline names is not looked for: there was no room for it, or it is new.
         let asked: BTreeSet<_> = estimate.iter().chain(before.values.keys()).collect();
         for service in asked {
             let unknown = |gap| Unknown {
@@ -324,6 +344,7 @@ impl Aftermath {
                 estimated,
             });
         }
+        Some(after)
     }
 
     /// What one record has room for.
@@ -348,6 +369,23 @@ impl Aftermath {
         });
         self
     }
+}
+
+/// Services outside the estimate that a signal says something of only afterwards: nobody knows what it was before. Where the
+/// baseline had no room for all, they may be among those that it counts as left out.
+fn appeared<'a>(
+    before: &'a Metered,
+    after: &'a Metered,
+    estimate: &'a BTreeSet<Id<kind::Service>>,
+) -> impl Iterator<Item = Unknown> + 'a {
+    let is_new =
+        |service: &&Id<kind::Service>| !before.values.contains_key(*service) && !estimate.contains(*service);
+    after.values.keys().filter(is_new).map(|service| Unknown {
+        signal: after.signal.clone(),
+        service: Some(service.clone()),
+        gap: Gap::Before,
+        why: Some(Why::NoData),
+    })
 }
 
 fn count(len: usize) -> u32 {
@@ -393,6 +431,67 @@ mod tests {
     fn len(body: Body) -> usize {
         let now = Timestamp::from_ms(1_700_000_000_000).unwrap();
         Record::new(now, Actor::Observer, Some(long(1)), body).bytes().unwrap().len()
+    }
+
+    /// What two signals said, the second of them nothing afterwards; `first` is what the first one said.
+    fn compared(room_for_all: bool, first: usize, later: usize) -> Aftermath {
+        let two = &signals()[..2];
+        let inventory = Inventory::new(Vec::new(), Vec::new()).unwrap();
+        let says = |signal: &Signal, services: usize| Metered {
+            signal: signal.id.clone(),
+            why: Why::Measured,
+            values: (0..services).map(|service| (long(service), 0.5)).collect(),
+            strangers: 0,
+        };
+        let before = [says(&two[0], first), says(&two[1], if room_for_all { 1 } else { 1000 })];
+        let before = before.into_iter().zip(two).map(|(said, signal)| {
+            let definition = signal.digest().unwrap();
+            Before { definition, said }
+        });
+        let baseline = Baseline::new(before.collect(), BTreeMap::new(), &BTreeSet::new(), &inventory);
+        let after = [says(&two[0], later), Metered::unknown(two[1].id.clone(), Why::TimedOut)];
+        Aftermath::new(two, &baseline, &after, &BTreeSet::new(), Vec::new())
+    }
+
+    /// How many services are unknown, behind the one signal that is.
+    fn of_services(found: &Aftermath) -> usize {
+        let (signal, services) = found.unknown.split_first().unwrap();
+        assert_eq!((&signal.service, signal.gap), (&None, Gap::After), "a whole signal comes first");
+        let is_new =
+            |it: &Unknown| it.service.is_some() && it.gap == Gap::Before && it.why == Some(Why::NoData);
+        assert!(services.iter().all(is_new), "{services:?}");
+        services.len()
+    }
+
+    #[test]
+    fn a_service_that_is_only_there_afterwards_is_unknown() {
+        let found = compared(true, 3, 5);
+        assert_eq!((of_services(&found), found.still, found.left_out), (2, 3, 0));
+        // However many there are, each is either told or counted.
+        let found = compared(true, 3, 503);
+        assert_eq!((of_services(&found), found.left_out), (MAX_UNKNOWN - 1, 500 - 31));
+        // Another signal had no room, and this one had.
+        let found = compared(false, 199, 201);
+        assert_eq!((of_services(&found), found.still, found.left_out), (2, 199, 800));
+        // Where there was no room, they may be the ones that are counted already.
+        let found = compared(false, 300, 300);
+        assert_eq!((of_services(&found), found.still, found.left_out), (0, 200, 900));
+    }
+
+    #[test]
+    fn another_definition_of_a_signal_is_not_compared() {
+        let mut signals = signals();
+        let before = said(0.1).into_iter().zip(&signals).map(|(said, signal)| {
+            let definition = signal.digest().unwrap();
+            Before { definition, said }
+        });
+        let inventory = Inventory::new(Vec::new(), Vec::new()).unwrap();
+        let baseline = Baseline::new(before.collect(), BTreeMap::new(), &BTreeSet::new(), &inventory);
+        signals[0].query = "down".to_owned();
+        let found = Aftermath::new(&signals, &baseline, &said(0.9), &BTreeSet::new(), Vec::new());
+        let redefined = Unknown { signal: long(0), service: None, gap: Gap::Redefined, why: None };
+        assert_eq!(found.unknown, [redefined]);
+        assert!(found.moved.iter().all(|it| it.signal != long(0)));
     }
 
     #[test]

@@ -33,8 +33,9 @@ use crate::{
     view::PlanView,
 };
 
-/// Drives a run until it has ended or is in doubt, and ends its leases.
-pub(crate) async fn to_the_end(gate: &Gate, mut run: Run) -> Result<State, Refusal> {
+/// Drives a run until it has ended or is in doubt, and ends its leases. Returns the plan as it is then: what moved is still to be
+/// recorded, by whoever knows whether the run was interrupted. If they stop before, `recover::unmeasured` says that nobody knows.
+pub(crate) async fn to_the_end(gate: &Gate, mut run: Run) -> Result<PlanView, Refusal> {
     let mut purse = Purse::new();
     while !ended(run.view.state) {
         step(gate, &run, &mut purse).await?;
@@ -42,9 +43,7 @@ pub(crate) async fn to_the_end(gate: &Gate, mut run: Run) -> Result<State, Refus
     }
     // The end of the task is the end of its credentials. If we stop here, `recover` and `tick` revoke what is still alive.
     revoke::leases_of(gate, &run.view).await?;
-    // If we stop here, `recover::unmeasured` says that nobody knows.
-    aftermath::after(gate, &run.view).await;
-    Ok(run.view.state)
+    Ok(run.view)
 }
 
 const fn ended(state: State) -> bool {

@@ -2,7 +2,7 @@
 
 use holdpoint_app::{
     fake::{
-        Deed, Metering, Setup, Stage,
+        Deed, Failure, Metering, Setup, Stage, When,
         controls::{id, signal},
         schedule::poll_at_most,
         statement,
@@ -117,6 +117,13 @@ fn what_was_not_measured_before_or_after_is_unknown() {
         [(Some("payments".to_owned()), Gap::After, no_data), (Some("shop".to_owned()), Gap::Before, no_data)]
     );
     assert_eq!((moved(&found).len(), found.still, found.surprises.len()), (0, 1, 0));
+    // Whom the estimate does not name, either: a service without errors before has no series in many an expression.
+    let stage = metered();
+    stage.meter.forget("payments");
+    let (plan, _) = ran(&stage, "process.restart", |stage| stage.meter.set("payments", 0.9));
+    let found = aftermath(&stage, &plan);
+    assert_eq!(gaps(&found), [(Some("payments".to_owned()), Gap::Before, no_data)]);
+    assert_eq!((moved(&found).len(), found.still, found.left_out), (0, 2, 0));
 }
 
 #[test]
@@ -238,17 +245,50 @@ fn inv02_a_kill_at_any_point_neither_loses_nor_doubles_what_was_measured() {
 }
 
 #[test]
-fn another_definition_of_a_signal_is_not_compared() {
+fn what_happened_while_nobody_drove_a_run_is_not_taken_for_what_it_did() {
+    for word in ["applying", "applied"] {
+        let mut stage = metered();
+        let plan = proposed(&stage, "process.restart", "worker-1").id;
+        let mut running = Box::pin(run(&stage.gate, &plan));
+        poll_until(&stage, &mut running, word);
+        drop(running);
+        let asked = stage.meter.asked();
+        ALL.iter().for_each(|service| stage.meter.set(service, 0.9));
+        stage.world.change("worker-2", |thing| thing.content = 9);
+        stage.clock.advance(Millis::secs(3600));
+        stage.restart();
+        recovered(&stage);
+        let found = aftermath(&stage, &plan);
+        assert_eq!(gaps(&found), [(None, Gap::Interrupted, None)], "{word}");
+        assert_eq!((found.moved.len(), found.surprises.len(), found.targets.len()), (0, 0, 0), "{word}");
+        assert_eq!(stage.meter.asked(), asked, "{word}: nobody asks again");
+        audit(&stage);
+    }
+}
+
+#[test]
+fn what_could_not_be_recorded_keeps_no_other_plan_from_being_told() {
     let mut stage = metered();
-    let plan = proposed(&stage, "process.restart", "worker-1").id;
-    let mut running = Box::pin(run(&stage.gate, &plan));
-    poll_until(&stage, &mut running, "applied");
-    drop(running);
-    stage.setup.parts.signals[0].query = "sum by (service) (rate(other_total[1m]))".to_owned();
+    let is_aftermath = |txn: &holdpoint_app::port::Txn| {
+        txn.records.iter().any(|record| matches!(record.body, Body::Aftermath { .. }))
+    };
+    // Two runs end, and neither gets on record what moved.
+    let plans = ["worker-1", "worker-2"].map(|target| {
+        stage.store.fail(When::Matching(Box::new(is_aftermath)), Failure::Full);
+        let plan = proposed(&stage, "process.restart", target).id;
+        assert_eq!(run_it(&stage, &plan), Ok(State::Succeeded));
+        plan
+    });
+    assert_eq!((count(&stage, "aftermath"), stage.store.faults_left()), (0, 0));
     stage.restart();
-    super::support::activated(&stage);
-    recovered(&stage);
-    assert_eq!(gaps(&aftermath(&stage, &plan)), [(None, Gap::Redefined, None)]);
+    stage.store.fail(When::Matching(Box::new(is_aftermath)), Failure::Full);
+    wait(recover::unmeasured(&stage.gate)).unwrap();
+    assert_eq!((count(&stage, "aftermath"), stage.store.faults_left()), (1, 0), "one of two");
+    wait(recover::unmeasured(&stage.gate)).unwrap();
+    for plan in &plans {
+        assert_eq!(gaps(&aftermath(&stage, plan)), [(None, Gap::Interrupted, None)]);
+    }
+    audit(&stage);
 }
 
 #[test]

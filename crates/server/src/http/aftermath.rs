@@ -96,7 +96,7 @@ fn unknown(it: &Unknown) -> String {
         Gap::Before => "not measured before",
         Gap::After => "not measured after",
         Gap::Redefined => "measured by another definition before",
-        Gap::Interrupted => "the gate stopped before it could measure",
+        Gap::Interrupted => "interrupted before what was measured got on record",
     };
     let why = it.why.map(|why| format!(" ({})", said(why))).unwrap_or_default();
     format!("unknown: {what}, {gap}{why}")
