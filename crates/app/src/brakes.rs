@@ -11,7 +11,7 @@ use holdpoint_domain::{
     facts::Brakes,
     halt::Halt,
     id::kind,
-    limits::{Footprint, InForce, PastRun},
+    limits::{Footprint, InForce, MAX_WINDOW_MS, PastRun},
 };
 
 use crate::{
@@ -38,7 +38,10 @@ pub(crate) async fn gather(
     let limits = &gate.controls.limits;
     // Before the runs: a claim that comes between is counted, and noticed.
     let claims = gate.ports.store.claims();
-    let filter = RunFilter { since: Some(since(gate, now)), incident: next.incident.clone(), owing: true };
+    // A deletion of the same incident counts beyond every window, whichever names the two have: it is looked for in all that the store
+    // keeps at hand. One that named the very incident that this plan names is found however old it is.
+    let since = if next.deletes.is_empty() { since(gate, now) } else { back(now, MAX_WINDOW_MS) };
+    let filter = RunFilter { since: Some(since), incident: next.incident.clone(), owing: true };
     // Nothing that never was permitted has run: whoever only asks needs no look at the store.
     let runs = if claims == 0 { Vec::new() } else { gate.ports.store.runs(filter).await? };
     let runs: Vec<_> = runs.into_iter().map(|run| as_of_now(gate, needs, run, now)).collect();
@@ -94,8 +97,11 @@ fn as_of_now(gate: &Gate, needs: &Snapshot, mut run: RunRow, now: Timestamp) -> 
 
 /// From when on runs matter to limits.
 fn since(gate: &Gate, now: Timestamp) -> Timestamp {
-    let horizon = gate.controls.limits.horizon();
-    Timestamp::from_ms(now.ms().saturating_sub(horizon.ms())).unwrap_or(now)
+    back(now, gate.controls.limits.horizon().ms())
+}
+
+fn back(now: Timestamp, ms: u64) -> Timestamp {
+    Timestamp::from_ms(now.ms().saturating_sub(ms)).unwrap_or(now)
 }
 
 /// Everything that holds plans back now, whoever asks: for people who look. Error budgets are not in it: they are measured when

@@ -63,6 +63,18 @@ pub async fn hear(gate: &Gate, source: &Id<kind::Source>, notice: &Notice) -> Re
     } else {
         own
     };
+    record(gate, source, incident, notice).await
+}
+
+/// Records what is news of an incident.
+async fn record(
+    gate: &Gate,
+    source: &Id<kind::Source>,
+    incident: Id<kind::Incident>,
+    notice: &Notice,
+) -> Result<Heard, Refusal> {
+    let now = gate.now();
+    let incidents = gate.ports.store.incidents();
     let mut services = services(gate, &notice.names);
     let everywhere = notice.more || services.len() > MAX_SERVICES;
     services = services.into_iter().take(MAX_SERVICES).collect();
@@ -85,6 +97,15 @@ pub async fn hear(gate: &Gate, source: &Id<kind::Source>, notice: &Notice) -> Re
     let txn = Txn { records: vec![record], texts, ..Txn::default() };
     let appended = gate.ports.store.append(txn).await?;
     Ok(Heard { incident, index: Some(appended.first_index) })
+}
+
+/// Takes it that a source that proved who it is said something that nobody can read. It may be of any service and of any incident, so it
+/// counts as one of too many that concerns everything: a text too long keeps no incident from counting.
+pub async fn hear_unread(gate: &Gate, source: &Id<kind::Source>, why: &str) -> Result<Heard, Refusal> {
+    let words = format!("a message that was not read: {why}\n");
+    let notice = Notice { key: String::new(), firing: 1, names: BTreeSet::new(), more: true, words };
+    let incident = incident_id(source, "").map_err(internal)?;
+    record(gate, source, incident, &notice).await
 }
 
 /// Services of the inventory by exact name.

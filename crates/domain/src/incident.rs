@@ -13,6 +13,10 @@ use crate::{Commitment, Digest, Id, Millis, Timestamp, id::IdError, id::kind};
 
 /// What ids of incidents begin with that the gate gave itself.
 pub const PREFIX: &str = "am-";
+/// Beyond [`MAX_CONCERNING`] incidents a run counts for this one, which is each that the gate knows. No source has a key for it.
+pub const REST: &str = "am-rest";
+/// Most incidents that are listed as concerning a run: what is recorded of it has a bound.
+pub const MAX_CONCERNING: usize = 64;
 /// Most services that an incident names; one that names more concerns every service.
 pub const MAX_SERVICES: usize = 256;
 /// Most open incidents of a source that are told apart; what comes beyond them is one incident.
@@ -77,6 +81,12 @@ impl Known {
         self.resolved_at.is_none() && now.since(self.heard_at) < SILENCE
     }
 
+    /// Since when it is over at `now`; none while it is open.
+    fn over_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let silent = || self.heard_at.plus(SILENCE).unwrap_or(now);
+        (!self.is_open(now)).then(|| self.resolved_at.unwrap_or_else(silent))
+    }
+
     /// Whether a record of this would change anything but the time.
     #[must_use]
     pub fn is_news(&self, told: &Told, now: Timestamp) -> bool {
@@ -113,12 +123,12 @@ impl Incidents {
                 all.insert(told.incident.clone(), known);
             }
         }
-        self.forget();
+        self.forget(at);
     }
 
-    /// Forgets those that have been over for longest, beyond [`MAX_OVER`].
-    fn forget(&mut self) {
-        let over = self.0.iter().filter_map(|(id, known)| Some((known.resolved_at?, id)));
+    /// Forgets those that have been over for longest, beyond [`MAX_OVER`]: by their source's word, or by its silence until `now`.
+    fn forget(&mut self, now: Timestamp) {
+        let over = self.0.iter().filter_map(|(id, known)| Some((known.over_at(now)?, id)));
         let mut over: Vec<_> = over.map(|(at, id)| (at, id.clone())).collect();
         let Some(beyond) = over.len().checked_sub(MAX_OVER).filter(|beyond| *beyond > 0) else { return };
         over.sort_unstable();
@@ -145,7 +155,7 @@ impl Incidents {
         self.all().filter(|known| known.told.source == *source && known.is_open(now)).count()
     }
 
-    /// The open incidents for which a run on these services counts.
+    /// The open incidents for which a run on these services counts. Of more than [`MAX_CONCERNING`] so many, and [`REST`].
     #[must_use]
     pub fn concerning(
         &self,
@@ -155,7 +165,12 @@ impl Incidents {
         let concerns = |known: &&Known| {
             known.is_open(now) && (known.told.everywhere || !known.told.services.is_disjoint(services))
         };
-        self.all().filter(concerns).map(|known| known.told.incident.clone()).collect()
+        let mut all = self.all().filter(concerns).map(|known| known.told.incident.clone());
+        let mut listed: BTreeSet<_> = all.by_ref().take(MAX_CONCERNING).collect();
+        if all.next().is_some() {
+            listed.extend(Id::parse(REST));
+        }
+        listed
     }
 }
 
@@ -229,6 +244,32 @@ mod tests {
         assert!(all.find(&told("open", 1, &[]).incident).is_some());
         assert!(all.find(&told("2", 1, &[]).incident).is_none());
         assert!(all.find(&told("3", 1, &[]).incident).is_some());
+    }
+
+    #[test]
+    fn those_of_which_nothing_is_heard_for_long_are_forgotten_too() {
+        let mut all = Incidents::default();
+        let last = 3 * MAX_OVER as u64;
+        for number in 0..=last {
+            all.hear(&told(&number.to_string(), 1, &["web"]), at(number * SILENCE.ms()));
+        }
+        assert_eq!(all.all().count(), MAX_OVER + 1, "one is open");
+        assert!(all.find(&told("0", 1, &[]).incident).is_none());
+        assert_eq!(concerned(&all, "web", last * SILENCE.ms()), 1);
+    }
+
+    #[test]
+    fn t30_beyond_a_bound_what_concerns_a_run_is_one_that_is_each_of_them() {
+        let mut all = Incidents::default();
+        for number in 0..MAX_OPEN {
+            all.hear(&told(&number.to_string(), 1, &["web"]), at(1));
+            let expected = (number + 1).min(MAX_CONCERNING + 1);
+            assert_eq!(concerned(&all, "web", 1), expected, "{number}");
+        }
+        let concerning = all.concerning(&[Id::parse("web").unwrap()].into(), at(1));
+        assert!(concerning.contains(&Id::parse(REST).unwrap()));
+        let bytes = serde_json::to_vec(&concerning).unwrap().len();
+        assert!(bytes * 20 < crate::record::MAX_RECORD_LEN, "{bytes}");
     }
 
     #[test]

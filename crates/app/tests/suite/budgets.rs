@@ -7,6 +7,7 @@ use holdpoint_app::{
         controls::{id, ids, limits},
         decider,
     },
+    incidents::{self, Notice},
     propose::{Proposal, Proposed},
     run::run,
 };
@@ -16,6 +17,7 @@ use holdpoint_domain::{
     decision::{Answer, Worse},
     facts::OverBudget,
     flow::State,
+    incident::REPEAT,
     limits::{Budget, DEFAULT_DELETE_WINDOW, Freeze, Limits, LimitsSpec, Per, Starts},
     record::{DoubtWhy, FailWhy},
 };
@@ -252,6 +254,31 @@ fn t23_within_one_incident_no_time_is_long_enough() {
     stage.clock.advance(Millis::secs(365 * 24 * 3_600));
     is_denied(&delete(&stage, "backup-1", Some("inc-1")));
     assert_eq!(delete(&stage, "backup-1", Some("inc-2")).decision.answer, Answer::Hold);
+}
+
+/// The window is over, the incident that the gate knows is not, and the agent calls it something else.
+#[test]
+fn t23_within_one_known_incident_another_name_deletes_no_backup() {
+    let stage = started(with_backup());
+    let names = ["orders", "backup"].map(str::to_owned).into();
+    let notice = Notice { key: "g".to_owned(), firing: 1, names, more: false, words: "it burns".to_owned() };
+    let hear = || wait(incidents::hear(&stage.gate, &id("prod-alerts"), &notice)).unwrap().incident;
+    let known = hear();
+    let deleted = delete(&stage, "orders-1", Some("mine-1"));
+    approved(&stage, "bob", deleted.terms.as_ref().unwrap());
+    assert_eq!(run_it(&stage, &deleted.id), Ok(State::Succeeded));
+    let days = |days: u64| {
+        for _ in 0..days {
+            stage.clock.advance(REPEAT);
+            hear();
+        }
+    };
+    days(20);
+    for named in [Some("mine-2"), Some(known.as_str()), None] {
+        is_denied(&delete(&stage, "backup-1", named));
+    }
+    days(12);
+    assert_eq!(delete(&stage, "backup-1", Some("mine-2")).decision.answer, Answer::Hold, "31 days are over");
 }
 
 #[test]

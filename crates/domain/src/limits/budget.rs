@@ -95,6 +95,25 @@ fn values(per: Per, run: &Footprint) -> BTreeSet<&str> {
     }
 }
 
+/// Whether a run is counted by this value: it is among its [`values`], or what is left out of them may be it. Makes no set, for it is
+/// asked for each value and each past run.
+fn has(per: Per, run: &Footprint, value: &str) -> bool {
+    fn any<'a, K: crate::id::Kind + 'a>(mut ids: impl Iterator<Item = &'a Id<K>>, value: &str) -> bool {
+        ids.any(|id| id.as_str() == value)
+    }
+    match per {
+        Per::Everything => value.is_empty(),
+        Per::Agent => any(run.agents(), value),
+        Per::Team => any(run.teams.iter(), value),
+        Per::Action => any(run.actions.iter(), value),
+        Per::Service => any(run.direct.iter(), value),
+        Per::ActionClass => run.actions.iter().any(|action| action.as_str().split('.').next() == Some(value)),
+        Per::Environment => any(run.environments.iter(), value),
+        Per::Incident => (value.is_empty() && run.incident.is_none()) || run.is_for(value),
+        Per::DataDomain => any(run.data_domains.iter(), value),
+    }
+}
+
 /// Some when the budget has no room for `next`, with the time when it has.
 pub(super) fn used_up(
     budget: &Budget,
@@ -128,8 +147,7 @@ fn is_full(
     now: Timestamp,
 ) -> Option<Option<Timestamp>> {
     let is_counted = |run: &&PastRun<'_>| {
-        concerns(&budget.environments, &run.footprint.environments)
-            && values(budget.per, run.footprint).contains(value)
+        concerns(&budget.environments, &run.footprint.environments) && has(budget.per, run.footprint, value)
     };
     let counted: Vec<_> = past.iter().filter(is_counted).collect();
     let open = counted.iter().filter(|run| run.open).count();
@@ -186,4 +204,45 @@ fn window_is_full(
 
 fn is_spent(used: usize, max: u32) -> bool {
     u32::try_from(used).map_or(true, |used| used >= max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::tests::{ids, run};
+
+    #[test]
+    fn a_run_has_exactly_the_values_that_it_is_counted_by() {
+        let via = Footprint { via: ids(&["helper"]), ..run("a", "process.restart", "prod", Some("i1")) };
+        let full = Footprint {
+            concerned: ids(&["am-1", "am-2"]),
+            data_domains: ids(&["orders"]),
+            direct: ids(&["web", "db"]),
+            ..via
+        };
+        let bare = run("b", "flags.disable", "dev", None);
+        let all = [
+            Per::Everything,
+            Per::Agent,
+            Per::Team,
+            Per::Action,
+            Per::ActionClass,
+            Per::Environment,
+            Per::Service,
+            Per::Incident,
+            Per::DataDomain,
+        ];
+        for per in all {
+            let asked: BTreeSet<_> = all
+                .iter()
+                .flat_map(|per| values(*per, &full).into_iter().chain(values(*per, &bare)))
+                .chain(["none", "am-3"])
+                .collect();
+            for (run, value) in
+                [&full, &bare].into_iter().flat_map(|run| asked.iter().map(move |v| (run, *v)))
+            {
+                assert_eq!(has(per, run, value), values(per, run).contains(value), "{per:?} {value:?}");
+            }
+        }
+    }
 }

@@ -314,8 +314,7 @@ impl Limits {
     ) -> bool {
         let window = self.spec.delete_window_ms;
         let since = |run: &&PastRun<'_>| {
-            let named = next.incident.is_some() && run.footprint.incident == next.incident;
-            let same_incident = named || !run.footprint.concerned.is_disjoint(&next.concerned);
+            let same_incident = run.footprint.shares_incident(next);
             let recent = now.since(run.claimed_at) < window || run.claimed_at > now;
             (same_incident || recent || run.open) && !run.without_effect
         };

@@ -4,7 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Id, Timestamp, id::kind};
+use crate::{
+    Id, Timestamp,
+    id::kind,
+    incident::{PREFIX, REST},
+};
 
 /// A run as budgets see it: one that was claimed, or one that would be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +24,8 @@ pub struct Footprint {
     pub teams: BTreeSet<Id<kind::Team>>,
     /// For which incident.
     pub incident: Option<Id<kind::Incident>>,
-    /// Incidents that the gate knows itself and that concern what it acts on, whatever the agent named.
+    /// Incidents that the gate knows itself and that concern what it acts on, whatever the agent named. With [`REST`] in it, it
+    /// counts for each that the gate knows.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub concerned: BTreeSet<Id<kind::Incident>>,
     /// Its actions.
@@ -82,6 +87,22 @@ impl Footprint {
     /// Everybody in whose name it is asked for.
     pub fn agents(&self) -> impl Iterator<Item = &Id<kind::Agent>> {
         std::iter::once(&self.agent).chain(&self.via)
+    }
+
+    /// Whether it counts for an incident, named or known. What was left out of a list may be any that the gate knows, so [`REST`] is
+    /// each of them.
+    #[must_use]
+    pub fn is_for(&self, incident: &str) -> bool {
+        let mut of = self.incident.iter().chain(&self.concerned).map(Id::as_str);
+        let lists_rest = self.concerned.iter().any(|one| one.as_str() == REST);
+        of.any(|one| one == incident || (incident == REST && one.starts_with(PREFIX)))
+            || (lists_rest && incident.starts_with(PREFIX))
+    }
+
+    /// Whether both count for one incident, whoever said so.
+    #[must_use]
+    pub fn shares_incident(&self, other: &Self) -> bool {
+        self.incident.iter().chain(&self.concerned).any(|incident| other.is_for(incident.as_str()))
     }
 }
 

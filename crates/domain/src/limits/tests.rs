@@ -143,6 +143,40 @@ fn t23_data_and_its_backup_are_never_both_deleted() {
 }
 
 #[test]
+fn t23_the_same_incident_is_the_same_whether_it_was_named_or_known() {
+    let of = |service: &str, incident: Option<&str>, concerned: &[&str]| Footprint {
+        deletes: ids(&[service]),
+        concerned: ids(concerned),
+        ..run("a", "volume.delete", "prod", incident)
+    };
+    let limits = Limits::default();
+    for (one, other, same) in [
+        ((Some("am-1"), &[][..]), (None, &["am-1"][..]), true),
+        ((Some("x"), &["am-1", "am-2"]), (Some("y"), &["am-2"]), true),
+        ((Some("x"), &["am-1"]), (Some("y"), &["am-2"]), false),
+        ((None, &[]), (None, &[]), false),
+        // What is left out of a list may be any that the gate knows, and none that only an agent names.
+        ((None, &["am-1", "am-rest"]), (None, &["am-2"]), true),
+        ((None, &["am-1", "am-rest"]), (Some("am-2"), &[]), true),
+        ((None, &["am-1", "am-rest"]), (Some("y"), &[]), false),
+    ] {
+        for (first, second) in [(one, other), (other, one)] {
+            let (db, dump) = (of("db", first.0, first.1), of("dump", second.0, second.1));
+            let gone = limits.counterpart_deleted(
+                &dump,
+                &[past(&db, 30 * 24 * HOUR, false)],
+                at(NOW),
+                |one, other| one != other,
+            );
+            assert_eq!(gone, same, "{first:?} {second:?}");
+            let budget = budget(Per::Incident, Some(1), None);
+            let is_full = budget.used_up(&dump, &[past(&db, 1, true)], at(NOW)).is_some();
+            assert_eq!(is_full, same || (first.0.is_none() && second.0.is_none()), "{first:?} {second:?}");
+        }
+    }
+}
+
+#[test]
 fn a_freeze_is_in_force_from_its_begin_until_before_its_end() {
     let freeze = Freeze {
         id: Id::parse("friday").unwrap(),

@@ -14,7 +14,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     routing::post,
 };
-use holdpoint_app::incidents;
+use holdpoint_app::incidents::{self, Notice};
 use holdpoint_domain::{Id, id::kind};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -29,13 +29,18 @@ use crate::{
 const MAX_BODY: usize = 1024 * 1024;
 /// How long a body may take to come.
 const BODY: Duration = Duration::from_secs(5);
-/// Requests at work at once: bounds the memory.
-const PLACES: usize = 8;
+/// Requests of one source at work at once: bounds the memory, and none takes the places of another.
+const PLACES: usize = 2;
 
 /// What handlers share.
 struct Inlet {
     service: Arc<Service>,
-    sources: BTreeMap<Id<kind::Source>, Source>,
+    sources: BTreeMap<Id<kind::Source>, Teller>,
+}
+
+/// A source, and its places.
+struct Teller {
+    source: Source,
     places: Semaphore,
 }
 
@@ -44,7 +49,9 @@ pub(crate) fn routes(service: &Arc<Service>, sources: BTreeMap<Id<kind::Source>,
     if sources.is_empty() {
         return Router::new();
     }
-    let inlet = Inlet { service: Arc::clone(service), sources, places: Semaphore::new(PLACES) };
+    let teller = |(id, source)| (id, Teller { source, places: Semaphore::new(PLACES) });
+    let sources = sources.into_iter().map(teller).collect();
+    let inlet = Inlet { service: Arc::clone(service), sources };
     Router::new().route("/incidents/alertmanager/{source}", post(take)).with_state(Arc::new(inlet))
 }
 
@@ -53,22 +60,36 @@ async fn take(
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
-    let (id, source) = known(&inlet, &name, request.headers()).inspect_err(|problem| {
+    let (id, teller) = known(&inlet, &name, request.headers()).inspect_err(|problem| {
         // Strangers are counted, and written down once a minute.
         if let Ok(rule) = Id::parse(problem.rule()) {
             inlet.service.strangers.count(&rule);
         }
     })?;
-    let _place = inlet.places.try_acquire().map_err(|_| {
+    let _place = teller.places.try_acquire().map_err(|_| {
         let detail = "too many requests are under way";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too-busy", detail, "try again in a moment")
     })?;
+    let notice = read(request, &teller.source).await;
+    let gate = inlet.service.gate();
+    let notice = match notice {
+        Ok(notice) => notice,
+        Err(problem) => {
+            // An Alertmanager does not repeat what was refused. Where this cannot be recorded, that is the answer: then it does.
+            incidents::hear_unread(&gate, id, problem.rule()).await?;
+            return Err(problem);
+        }
+    };
+    let heard = incidents::hear(&gate, id, &notice).await?;
+    Ok(Json(json!({"incident": heard.incident, "recorded": heard.index.is_some()})))
+}
+
+/// What a request says.
+async fn read(request: Request, source: &Source) -> Result<Notice, Problem> {
     let request = receive_as(request, BODY, MAX_BODY, &[JSON]).await?;
     let (mut parts, _) = request.into_parts();
     let body = received(&mut parts).unwrap_or_default();
-    let notice = alertmanager::read(&body, &source.service_labels)?;
-    let heard = incidents::hear(&inlet.service.gate(), id, &notice).await?;
-    Ok(Json(json!({"incident": heard.incident, "recorded": heard.index.is_some()})))
+    alertmanager::read(&body, &source.service_labels)
 }
 
 /// The source that shows its token. Whether there is a source of this name, only its token tells.
@@ -76,7 +97,7 @@ fn known<'a>(
     inlet: &'a Inlet,
     name: &str,
     headers: &HeaderMap,
-) -> Result<(&'a Id<kind::Source>, &'a Source), Problem> {
+) -> Result<(&'a Id<kind::Source>, &'a Teller), Problem> {
     let refused = |rule, detail: &str| {
         Problem::unauthenticated("Bearer realm=\"holdpoint-incidents\"", rule, detail.to_owned())
     };
@@ -87,6 +108,6 @@ fn known<'a>(
     let token = value.to_str().ok().and_then(bearer);
     let token = token.ok_or_else(|| refused("unauthenticated", "not a bearer token"))?;
     let source = Id::parse(name).ok().and_then(|id| inlet.sources.get_key_value(&id));
-    let source = source.filter(|(_, source)| source.token.is(token));
+    let source = source.filter(|(_, teller)| teller.source.token.is(token));
     source.ok_or_else(|| refused("invalid-token", "the token is not that of a source of this name"))
 }

@@ -48,7 +48,7 @@ pub(super) async fn known(
     let Some(row) = incidents.find(id) else { return Ok(None) };
     let filter = RunFilter { since: Some(row.opened_at), ..RunFilter::default() };
     let runs = gate.ports.store.runs(filter).await?;
-    let counted = runs.into_iter().filter(|run| run.footprint.concerned.contains(id));
+    let counted = runs.into_iter().filter(|run| run.footprint.is_for(id.as_str()));
     let words = gate.ports.store.text(&row.told.words).await?;
     Ok(Some(Known {
         source: row.told.source.to_string(),
