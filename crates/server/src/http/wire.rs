@@ -25,6 +25,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::schema;
 
+mod blast;
 mod leases;
 mod ledger;
 mod people;
@@ -32,6 +33,7 @@ mod reconcile;
 mod trust;
 mod world;
 
+pub(crate) use blast::*;
 pub(crate) use leases::*;
 pub(crate) use ledger::*;
 pub(crate) use people::*;
