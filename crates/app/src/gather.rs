@@ -298,7 +298,10 @@ pub(crate) async fn facts(
             r#type: FactsType::V1,
             principal: principal.clone(),
             action: action_facts(gate, action)?,
-            target: Some(TargetFacts::of(target.id.clone(), service, replicas, seen.down, seen.version)),
+            target: Some(TargetFacts {
+                parts: seen.parts.clone(),
+                ..TargetFacts::of(target.id.clone(), service, replicas, seen.down, seen.version)
+            }),
             trigger: TriggerFacts {
                 condition: condition.id.clone(),
                 agreement,

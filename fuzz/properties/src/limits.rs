@@ -93,8 +93,7 @@ fn is_full(budget: &Budget, next: &Footprint, past: &[PastRun<'_>], now: Timesta
     }
     values(budget.per, next).iter().any(|value| {
         let counted = || {
-            past.iter()
-                .filter(|run| concerns(run.footprint) && is_counted(budget.per, run.footprint, value))
+            past.iter().filter(|run| concerns(run.footprint) && is_counted(budget.per, run.footprint, value))
         };
         let open = counted().filter(|run| run.open).count() as u64;
         let within = |starts: Starts, of: fn(&Footprint) -> u64| {
@@ -135,12 +134,9 @@ fn values(per: Per, run: &Footprint) -> BTreeSet<String> {
 fn is_counted(per: Per, run: &Footprint, value: &str) -> bool {
     let of = values(per, run);
     let known = |one: &str| one.starts_with(PREFIX);
-    let left_out = match per {
-        Per::Incident if value == REST => of.iter().any(|one| known(one)),
-        Per::Incident if known(value) => run.concerned.iter().any(|one| one.as_str() == REST),
-        _ => false,
-    };
-    of.contains(value) || left_out
+    let for_any = value == REST && of.iter().any(|one| known(one));
+    let of_any = known(value) && run.concerned.iter().any(|one| one.as_str() == REST);
+    of.contains(value) || (per == Per::Incident && (for_any || of_any))
 }
 
 fn freezes(limits: &Limits, next: &Footprint, now: Timestamp) {

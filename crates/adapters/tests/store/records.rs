@@ -20,6 +20,7 @@ use holdpoint_domain::{
     id::Kind,
     lease::{LeaseInfo, Scope},
     limits::{Area, Footprint},
+    parts::Parts,
     passkey::Authenticator,
     plan::{Plan, Requester, Step},
     reconcile::{Account, Due, Part, ReconcileStatement},
@@ -371,6 +372,7 @@ impl Life {
                 replicas: 3,
                 down: false,
                 version: digest("version"),
+                parts: Parts::default(),
             }),
             trigger: TriggerFacts {
                 condition: id("process.hung"),

@@ -11,6 +11,7 @@ use holdpoint_domain::{
     action::Action,
     id::kind,
     lease::LeaseInfo,
+    parts::Parts,
     proof::Credentials,
     signature::PublicKey,
     target::Target,
@@ -55,6 +56,13 @@ pub(super) struct Late {
     pub(super) lease: Id<kind::Lease>,
     pub(super) epoch: u64,
     pub(super) phase: crate::port::ActedPhase,
+}
+
+impl Thing {
+    /// What the version is made of.
+    pub(super) fn parts(&self) -> Parts {
+        [("content", self.content.to_string())].into_iter().collect()
+    }
 }
 
 impl Default for Thing {
@@ -427,6 +435,7 @@ impl Observer for FakeWorld {
         }
         Ok(Observation {
             version: thing.version(),
+            parts: thing.parts(),
             down: thing.down,
             undo_computed: true,
             acted: thing.acted,

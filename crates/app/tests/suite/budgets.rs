@@ -68,7 +68,10 @@ fn a_budget_of_runs_at_once_frees_up_when_they_end() {
     assert!(rules(&denied).contains(&"over-budget"));
     assert_eq!(over_budget(&denied), Some(&OverBudget { budget: id("one"), until_ms: None }));
     assert_eq!(run_it(&stage, &second), Ok(State::Void));
-    assert_eq!(wait(stage.view(&second)).unwrap().worse, [Worse::held_by("over-budget")]);
+    let worse = wait(stage.view(&second)).unwrap().worse;
+    let [Worse::Held { rules, brakes: Some(brakes) }] = worse.as_slice() else { panic!("{worse:?}") };
+    assert_eq!(*rules, [id("over-budget")]);
+    assert_eq!(brakes.over_budget.as_ref().map(|over| &over.budget), Some(&id("one")));
     assert_eq!(wait(running), Ok(State::Succeeded));
     let third = proposed(&stage, "flag.switch", "worker-3").id;
     assert_eq!(run_it(&stage, &third), Ok(State::Succeeded));
