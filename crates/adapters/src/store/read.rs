@@ -172,7 +172,7 @@ pub(super) fn runs(conn: &Connection, filter: &RunFilter) -> Result<Vec<RunRow>,
     let mut read = || -> rusqlite::Result<()> {
         if let Some(since) = filter.since {
             query("open = 1", &[])?;
-            query("claimed_at >= ?1", &[&sql_int(since.ms())?])?;
+            query("last_at >= ?1", &[&sql_int(since.ms())?])?;
         }
         if let Some(incident) = &filter.incident {
             query("incident = ?1", &[&incident.as_str()])?;
