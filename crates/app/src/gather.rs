@@ -12,7 +12,7 @@ use holdpoint_domain::{
         UndoFacts,
     },
     id::kind,
-    limits::Footprint,
+    limits::{Area, Footprint},
     plan::{MAX_STEPS, ParamValue, Plan, Requester, Step, check_params},
     quorum::{MAX_APPROVALS, Quorum},
     record::{Body, Record},
@@ -339,7 +339,10 @@ pub(crate) fn footprint(
     let direct: BTreeSet<_> = steps.iter().map(|step| step.service.id.clone()).collect();
     let changing = steps.iter().any(|step| step.action.reversibility != Reversibility::ReadOnly);
     let neighbourhood = gate.controls.limits.neighbourhood();
-    let area = changing.then(|| neighbourhood.area(&needs.dependencies, &direct, blast));
+    let mut area =
+        if changing { neighbourhood.area(&needs.dependencies, &direct, blast) } else { Area::default() };
+    // While a source was not read, nobody knows what needs a service: that may be everything.
+    area.everywhere |= neighbourhood.apart && changing && gate.unread(needs, gate.now()).is_some();
     Footprint {
         agent: askers.agent.id.clone(),
         via: askers.via.iter().map(|agent| agent.id.clone()).collect(),
@@ -355,7 +358,7 @@ pub(crate) fn footprint(
         data_domains: steps.iter().filter_map(|step| step.service.data_domain.clone()).collect(),
         deletes: deleting.map(|step| step.service.id.clone()).collect(),
         direct,
-        area: area.unwrap_or_default(),
+        area,
     }
 }
 

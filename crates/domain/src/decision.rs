@@ -485,6 +485,10 @@ fn worse_step(decided: &Facts, fresh: &Facts, verdict: &Verdict, obtained: &Over
     let of_late = [
         ("own-doing", fresh.brakes.own_doing.is_some() && fresh.brakes.own_doing != decided.brakes.own_doing),
         ("error-budget-spent", fresh.brakes.error_budget.is_some() && decided.brakes.error_budget.is_none()),
+        (
+            "dependencies-unread",
+            fresh.brakes.dependencies_unread.is_some() && decided.brakes.dependencies_unread.is_none(),
+        ),
     ];
     let held = |(rule, _)| Worse::held(Id::parse(rule).into_iter().collect(), &fresh.brakes);
     found.extend(of_late.into_iter().filter(|(_, is_new)| *is_new).map(held));

@@ -15,6 +15,7 @@ mod inlet;
 mod links;
 mod moment;
 mod roles;
+mod rounds;
 mod serve;
 mod service;
 mod wiring;

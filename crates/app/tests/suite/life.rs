@@ -175,6 +175,28 @@ fn a_deferred_plan_is_measured_again_until_it_holds() {
     audit(&stage);
 }
 
+/// What is due without a look at the world is done without one: a probe that hangs keeps nothing.
+#[test]
+fn nothing_that_is_due_waits_for_a_deferred_plan_to_be_measured() {
+    let stage = started(Setup::default());
+    let held = held(&stage, "cache.drop", "worker-1").0;
+    stage.world.probe("process.hung", Probe::Contradicts);
+    let deferred = ["worker-1", "worker-2"].map(|target| {
+        stage.clock.advance(Millis::secs(1));
+        proposed(&stage, "process.restart", target).id
+    });
+    let at_first = wait(stage.words(&deferred[0]));
+    stage.clock.advance(stage.gate.settings.remeasure_ms);
+    wait(recover::due(&stage.gate)).unwrap();
+    assert_eq!(wait(stage.words(&deferred[0])), at_first, "nothing was measured");
+    let waits: Vec<_> =
+        wait(recover::undecided(&stage.gate)).unwrap().into_iter().map(|row| row.id).collect();
+    assert_eq!(waits, deferred, "the one that waits for longest comes first");
+    stage.clock.advance(stage.gate.settings.hold_ms);
+    wait(recover::due(&stage.gate)).unwrap();
+    assert_eq!(state(&stage, &held), State::Expired);
+}
+
 #[test]
 fn a_deferred_plan_expires_when_it_said_so_at_first() {
     let stage = started(Setup::default());

@@ -148,6 +148,23 @@ async fn t40_what_a_source_says_and_nobody_can_read_concerns_every_service() {
     }
 }
 
+/// What got lost on its way is sent again: it is no message that nobody can read.
+#[tokio::test]
+async fn a_body_that_breaks_off_is_asked_for_again_and_counts_for_nothing() {
+    let bench = bench().await;
+    let broken = request(Method::POST, PATH, TOKEN, Some(&json!({})));
+    let parts = || futures_util::stream::iter([Ok(b"{".to_vec()), Err(std::io::Error::other("gone"))]);
+    let broken = broken.map(|_| axum::body::Body::from_stream(parts()));
+    assert_eq!(bench.send(broken).await.status().as_u16(), 503);
+    assert_eq!(bench.count("incident"), 0);
+    assert_eq!(post(&bench, PATH, TOKEN, &hook("firing", "shop")).await.0, 200);
+    // Without the key of its group nobody can tell which incident it is: it counts as one that concerns everything.
+    let mut nameless = hook("firing", "shop");
+    nameless["groupKey"] = json!("");
+    assert_eq!(post(&bench, PATH, TOKEN, &nameless).await.0, 400);
+    assert_eq!(bench.count("incident"), 2);
+}
+
 #[tokio::test]
 async fn t30_a_source_takes_the_places_of_no_other() {
     let bench = bench().await;
