@@ -7,6 +7,7 @@ use holdpoint_domain::{
     decision::{Answer, Decision, beyond_policy, decide},
     digest::DigestError,
     facts::PlanFacts,
+    flow::State,
     id::kind,
     permit::{Grant, GrantParts, Permit},
     plan::{Narrative, Plan, Requester},
@@ -19,13 +20,16 @@ use crate::{
     gate::{Gate, after},
     gather::{self, Resolved, Wish},
     incidents,
-    port::{Hint, KeptText, StoreError, Txn},
+    port::{Hint, KeptText, PlanFilter, StoreError, Txn},
     refusal::{Blame, Refusal, internal},
     requester,
 };
 
 /// Longest free text of an agent, each: enough to explain, too little to fill the disk.
 pub const MAX_TEXT_LEN: usize = 32 * 1024;
+
+/// Most plans of one agent that wait for people or for a measurement.
+pub const MAX_WAITING: u32 = 50;
 
 /// How often a permit is granted anew because another one was recorded first. Each time somebody else made progress.
 const MAX_TRIES: u32 = 64;
@@ -81,6 +85,19 @@ pub async fn propose(gate: &Gate, party: &Party, proposal: Proposal) -> Result<P
     }
 }
 
+/// Refuses more of an agent than people can answer and probes can measure: a flood hides what matters, and nobody reads it.
+async fn check_waiting(gate: &Gate, agent: &Id<kind::Agent>) -> Result<(), Refusal> {
+    let states = vec![State::Held, State::Deferred];
+    let filter =
+        PlanFilter { states, agent: Some(agent.clone()), limit: MAX_WAITING, ..PlanFilter::default() };
+    if gate.ports.store.plans(filter).await?.len() < MAX_WAITING as usize {
+        return Ok(());
+    }
+    let fact = format!("{MAX_WAITING} plans of agent `{agent}` wait for people or for a measurement");
+    let next = "wait until some of them are answered or over, and propose what matters most";
+    Err(Refusal::new(Blame::Conflict, "too-many-waiting", fact, next))
+}
+
 /// Records that a request of an authenticated caller was refused. A refusal because the store is closed cannot be.
 pub(crate) async fn record_refusal(
     gate: &Gate,
@@ -123,6 +140,7 @@ async fn attempt(gate: &Gate, party: &Party, proposal: Proposal) -> Result<Propo
         steps.try_for_each(|step| requester::stays_within(delegation, &step.action, &step.target))?;
     }
     incidents::check_named(gate, proposal.incident.as_ref())?;
+    check_waiting(gate, agent).await?;
     let resolved = gather::resolve(gate, &requester, *phase, &proposal.trigger, &proposal.steps)?;
     let mut texts = Vec::new();
     let narrative = keep_narrative(gate, &proposal.narrative, &mut texts)?;
