@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdpoint_domain::{
     Id, Timestamp,
-    action::{Action, Reversibility, UndoKind},
+    action::{Action, MAX_INT, Reversibility, UndoKind},
     actor::Phase,
     blast::{self, Blast},
     facts::{
@@ -50,12 +50,14 @@ pub(crate) struct Resolved<'a> {
 }
 
 /// A step, resolved.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct ResolvedStep<'a> {
     pub(crate) action: &'a Action,
     pub(crate) target: &'a Target,
     pub(crate) service: &'a Service,
     pub(crate) no_choice: bool,
+    /// The numbers among the parameters. What is below nothing counts as much as what is above it.
+    pub(crate) numbers: Vec<(Id<kind::Param>, u64)>,
 }
 
 /// What the catalogue says of one of its actions.
@@ -147,7 +149,12 @@ fn resolve_step<'a>(
     check_params(action, params).map_err(|err| {
         Refusal::new(Blame::Caller, "bad-parameter", err.to_string(), "see the catalogue entry")
     })?;
-    Ok(ResolvedStep { action, target, service, no_choice: params.is_empty() })
+    let number = |(name, value): (&Id<kind::Param>, &ParamValue)| match value {
+        ParamValue::Int(number) => Some((name.clone(), number.unsigned_abs())),
+        ParamValue::Bool(_) | ParamValue::Choice(_) | ParamValue::Secret(_) => None,
+    };
+    let numbers = params.iter().filter_map(number).collect();
+    Ok(ResolvedStep { action, target, service, no_choice: params.is_empty(), numbers })
 }
 
 fn unknown(rule: &'static str, fact: String, next: &'static str) -> Refusal {
@@ -290,7 +297,7 @@ pub(crate) async fn facts(
     let principal = askers.principal(requester, *phase);
     let mut facts = Vec::new();
     for ((step, evidence), seen) in steps.iter().zip(&look.evidence).zip(&look.seen) {
-        let ResolvedStep { action, target, service, no_choice } = *step;
+        let ResolvedStep { action, target, service, no_choice, .. } = *step;
         let replicas = gate.controls.inventory.replicas(&service.id, &target.executor);
         let agreement = evidence.evidence.agreement;
         let proven = if agreement.truth == Truth::Holds { Origin::Clean } else { Origin::Tainted };
@@ -343,7 +350,14 @@ pub(crate) fn footprint(
         if changing { neighbourhood.area(&needs.dependencies, &direct, blast) } else { Area::default() };
     // While a source was not read, nobody knows what needs a service: that may be everything.
     area.everywhere |= neighbourhood.apart && changing && gate.unread(needs, gate.now()).is_some();
+    let mut sums: BTreeMap<Id<kind::Param>, u64> = BTreeMap::new();
+    for (name, number) in steps.iter().flat_map(|step| &step.numbers) {
+        let sum = sums.entry(name.clone()).or_default();
+        // As large as a record can say.
+        *sum = sum.saturating_add(*number).min(MAX_INT.unsigned_abs());
+    }
     Footprint {
+        sums,
         agent: askers.agent.id.clone(),
         via: askers.via.iter().map(|agent| agent.id.clone()).collect(),
         teams: std::iter::once(askers.agent)

@@ -284,6 +284,7 @@ fn run<'f>(
 
 fn footprint(choices: &mut Choices<'_>) -> Footprint {
     Footprint {
+        sums: [].into(),
         agent: choices.id(),
         via: choices.several(2, Choices::id).into_iter().collect(),
         teams: choices.several(2, Choices::id).into_iter().collect(),

@@ -228,6 +228,7 @@ impl Life {
     /// What its run counts as.
     pub(crate) fn footprint(&self) -> Footprint {
         Footprint {
+            sums: BTreeMap::new(),
             agent: id("holmes"),
             via: BTreeSet::new(),
             teams: BTreeSet::new(),

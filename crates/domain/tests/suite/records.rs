@@ -156,6 +156,7 @@ fn bodies() -> Vec<(Actor, Body)> {
         author: id("ada"),
     };
     let footprint = Footprint {
+        sums: BTreeMap::from([(id("rows"), 30)]),
         agent: id("holmes"),
         via: BTreeSet::new(),
         incident: Some(id("inc-42")),
@@ -452,6 +453,7 @@ fn every_kind_of_record_is_read_back_from_its_bytes() {
 fn records_with_less_in_them_are_read_back() {
     let halt = |reach, by| Body::Halted { halt: Halt { reach, by, at_ms: at(NOW) } };
     let empty = Footprint {
+        sums: BTreeMap::new(),
         agent: id("holmes"),
         via: BTreeSet::new(),
         teams: BTreeSet::new(),
