@@ -28,9 +28,6 @@ use crate::{
 /// Longest free text of an agent, each: enough to explain, too little to fill the disk.
 pub const MAX_TEXT_LEN: usize = 32 * 1024;
 
-/// Most plans of one agent that wait for people or for a measurement.
-pub const MAX_WAITING: u32 = 50;
-
 /// How often a permit is granted anew because another one was recorded first. Each time somebody else made progress.
 const MAX_TRIES: u32 = 64;
 
@@ -87,13 +84,12 @@ pub async fn propose(gate: &Gate, party: &Party, proposal: Proposal) -> Result<P
 
 /// Refuses more of an agent than people can answer and probes can measure: a flood hides what matters, and nobody reads it.
 async fn check_waiting(gate: &Gate, agent: &Id<kind::Agent>) -> Result<(), Refusal> {
-    let states = vec![State::Held, State::Deferred];
-    let filter =
-        PlanFilter { states, agent: Some(agent.clone()), limit: MAX_WAITING, ..PlanFilter::default() };
-    if gate.ports.store.plans(filter).await?.len() < MAX_WAITING as usize {
+    let (states, most) = (vec![State::Held, State::Deferred], gate.settings.max_waiting);
+    let filter = PlanFilter { states, agent: Some(agent.clone()), limit: most, ..PlanFilter::default() };
+    if gate.ports.store.plans(filter).await?.len() < most as usize {
         return Ok(());
     }
-    let fact = format!("{MAX_WAITING} plans of agent `{agent}` wait for people or for a measurement");
+    let fact = format!("{most} plans of agent `{agent}` wait for people or for a measurement");
     let next = "wait until some of them are answered or over, and propose what matters most";
     Err(Refusal::new(Blame::Conflict, "too-many-waiting", fact, next))
 }

@@ -13,7 +13,8 @@ const MAX_CHARS: usize = 160;
 /// What is shown of a longer one, before its digest.
 const SHOWN: usize = 120;
 
-/// The parts of a version: what each is called, and what it is. None is a secret. A long text is its beginning and its digest, so that two that differ look different.
+/// The parts of a version: what each is called, and what it is. None is a secret, and none is words that
+/// somebody else wrote: what anybody can write does not belong into a ledger from which nothing goes. A long text is its beginning and its digest, so that two that differ look different.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Parts(BTreeMap<String, String>);

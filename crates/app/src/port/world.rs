@@ -84,7 +84,8 @@ pub struct MeasureError(pub String);
 pub struct Observation {
     /// The relevant version: a digest of the fields that the action depends on.
     pub version: Digest,
-    /// What the version is made of, for people: it tells what changed. No part is a secret.
+    /// What the version is made of, for people: it tells what changed. No part is a secret, and none
+    /// is the target's own words: words of ours, numbers of a type, digests.
     pub parts: Parts,
     /// The target is down.
     pub down: bool,

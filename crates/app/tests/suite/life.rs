@@ -4,7 +4,6 @@ use holdpoint_app::{
     fake::{Deed, FakeClock, Policy, Probe, Setup, Stage, controls::agent, decider, schedule::yield_now},
     judge::BundleJudge,
     port::Clock,
-    propose::MAX_WAITING,
     recover,
 };
 use holdpoint_domain::{
@@ -183,7 +182,7 @@ fn t30_an_agent_has_no_more_waiting_than_people_can_read() {
     setup.parts.agents.push(agent("mender", "alice", true));
     let stage = started(setup);
     let ask = |who: &str| ask_as(&stage, &decider(who), stage.proposal("cache.drop", "worker-1"));
-    for _ in 0..MAX_WAITING {
+    for _ in 0..stage.gate.settings.max_waiting {
         assert_eq!(ask("scout").unwrap().decision.answer, Answer::Hold);
     }
     assert_eq!(ask("scout").unwrap_err().rule, "too-many-waiting");

@@ -24,6 +24,7 @@ mod extract;
 mod halt;
 mod holds;
 mod idempotency;
+mod incidents;
 mod invitations;
 mod leases;
 mod ledger;

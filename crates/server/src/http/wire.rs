@@ -25,6 +25,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::schema;
 
+mod incidents;
 mod leases;
 mod ledger;
 mod people;
@@ -32,6 +33,7 @@ mod reconcile;
 mod trust;
 mod world;
 
+pub(crate) use incidents::*;
 pub(crate) use leases::*;
 pub(crate) use ledger::*;
 pub(crate) use people::*;

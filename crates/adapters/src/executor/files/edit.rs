@@ -37,7 +37,7 @@ pub trait Editable: FileTarget {
     /// The relevant version of a content.
     fn version(&self, file: &Content) -> Result<Digest, EditError>;
 
-    /// What the version is made of, for people. No part is a secret.
+    /// What the version is made of, for people. No part is a secret, nor words that somebody wrote into the file.
     fn parts(&self, file: &Content) -> Result<Parts, EditError>;
 
     /// The part that actions change, byte by byte.

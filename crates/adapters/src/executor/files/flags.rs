@@ -151,8 +151,13 @@ impl Editable for FlagTarget {
 
     fn parts(&self, file: &Content) -> Result<Parts, EditError> {
         let object = Digest::of_bytes(&self.part(file)?).short();
-        let members = MEMBERS.into_iter().map(|name| Ok((name, self.value(file, name)?)));
-        members.chain([Ok(("object", object))]).collect()
+        let state = match self.value(file, "state")?.as_str() {
+            "\"ENABLED\"" => "ENABLED".to_owned(),
+            "\"DISABLED\"" => "DISABLED".to_owned(),
+            other => Digest::of_bytes(other.as_bytes()).short(),
+        };
+        let variant = Digest::of_bytes(self.value(file, "defaultVariant")?.as_bytes()).short();
+        Ok([("state", state), ("defaultVariant", variant), ("object", object)].into_iter().collect())
     }
 
     fn part(&self, file: &Content) -> Result<Vec<u8>, EditError> {

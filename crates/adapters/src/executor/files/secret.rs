@@ -210,8 +210,8 @@ impl Observer for SecretObserver {
             let state = FileState::load(&reader.inner.dir, &id).map_err(|err| chain(&err))?;
             let pair = Pair::read(target).map_err(|err| err.to_string())?;
             let version = target.version(&pair).map_err(|err| err.to_string())?;
-            let accepted: Vec<_> = pair.list.entries().iter().map(|entry| entry.id.as_str()).collect();
-            let parts = [("accepted", accepted.join(", "))].into_iter().collect();
+            let accepted = pair.list.entries().len();
+            let parts = [("accepted", format!("{accepted} tokens"))].into_iter().collect();
             let acted = state.acted.as_ref().map(ActedBy::acted);
             // Nothing undoes a rotation.
             Ok(Some(Observation { version, parts, down: false, undo_computed: false, acted }))

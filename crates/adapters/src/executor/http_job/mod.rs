@@ -175,7 +175,10 @@ async fn version(runner: Runner<'_>) -> Result<(Digest, Parts), NoVersion> {
         undo_job,
     };
     let jobs = [("revision", Some(&version.job)), ("revision of the undo", version.undo_job.as_ref())];
-    let parts = jobs.into_iter().filter_map(|(part, job)| Some((part, job?.1.as_str()))).collect();
+    let parts = jobs
+        .into_iter()
+        .filter_map(|(part, job)| Some((part, Digest::of_bytes(job?.1.as_bytes()).short())))
+        .collect();
     Ok((Digest::of(&version)?, parts))
 }
 

@@ -125,7 +125,8 @@ impl Database {
     /// The relevant version, and what it is made of.
     async fn version(&self, session: &Session) -> Result<(Digest, Parts), Failed> {
         let functions = session.word(FUNCTIONS).await?;
-        let parts = [("database and functions", functions.as_str())].into_iter().collect();
+        let parts = [("database and functions", Digest::of_bytes(functions.as_bytes()).short())];
+        let parts = parts.into_iter().collect();
         let version = Version {
             r#type: "holdpoint/postgres-version/v1",
             target: &self.id,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::bench::{Bench, HOST, request};
 use crate::{
     config::Source,
-    http::{Limits, Settings, router},
+    http::{Limits, Settings, router, wire},
     inlet,
 };
 
@@ -146,6 +146,20 @@ async fn t40_what_a_source_says_and_nobody_can_read_concerns_every_service() {
         assert_eq!(post(&bench, "/incidents/alertmanager/second", "wrong", &old).await.0, 401);
         assert_eq!(bench.count("incident"), 1);
     }
+}
+
+#[tokio::test]
+async fn whoever_reads_sees_which_incidents_there_are_and_not_what_their_alerts_say() {
+    let bench = bench().await;
+    let shown = bench.get("/v1/incidents", "agent.own.decide").await;
+    assert_eq!(shown.json::<wire::Incidents>().incidents, []);
+    assert_eq!(post(&bench, PATH, TOKEN, &hook("firing", "shop")).await.0, 200);
+    let shown = bench.get("/v1/incidents", "agent.own.decide").await;
+    assert!(!shown.text().contains("annotation"), "{}", shown.text());
+    let wire::Incidents { incidents } = shown.json();
+    let [incident] = incidents.as_slice() else { panic!("{incidents:?}") };
+    assert!(incident.open && !incident.everywhere && incident.firing == 1, "{incident:?}");
+    assert_eq!(incident.services, [holdpoint_domain::Id::parse("shop").unwrap()].into());
 }
 
 /// What got lost on its way is sent again: it is no message that nobody can read.
