@@ -15,6 +15,8 @@ mod inlet;
 mod links;
 mod moment;
 mod roles;
+#[cfg(test)]
+mod scenarios;
 mod serve;
 mod service;
 mod wiring;
