@@ -16,6 +16,8 @@ mod links;
 mod moment;
 mod roles;
 mod rounds;
+#[cfg(test)]
+mod scenarios;
 mod serve;
 mod service;
 mod wiring;
