@@ -191,6 +191,8 @@ struct Common {
     // How much each source told since when.
     told: Mutex<BTreeMap<Id<kind::Source>, (Timestamp, u32)>>,
     heard: AllHeard,
+    // Held while the end of a halt is recorded, and while one is that the ledger does not have yet.
+    ending: futures_util::lock::Mutex<()>,
 }
 
 impl Gate {
@@ -204,6 +206,7 @@ impl Gate {
             revocations: Mutex::default(),
             told: Mutex::default(),
             heard: AllHeard::default(),
+            ending: futures_util::lock::Mutex::default(),
         };
         let common = Arc::new(common);
         let inputs = controls.digests(ports.judge.as_ref())?;
@@ -260,6 +263,10 @@ impl Gate {
 
     pub(crate) const fn needs(&self) -> &Now {
         &self.needs
+    }
+
+    pub(crate) fn ending(&self) -> &futures_util::lock::Mutex<()> {
+        &self.common.ending
     }
 
     pub(crate) fn heard(&self) -> &AllHeard {
