@@ -215,7 +215,8 @@ fn heard(
     };
     let always: BTreeSet<Dependency> = (0..shown).map(|_| calls(any_of(edges, random))).collect();
     let keep = Millis::secs(60);
-    let observed = |calls: BTreeSet<Dependency>| Observed { calls, rates: [].into() };
+    let observed =
+        |calls: BTreeSet<Dependency>| Observed { calls, earlier: Some([].into()), rates: [].into() };
     let (mut heard, mut now) = (Heard::default(), merged.clone());
     let (mut at, mut scratch) = (Timestamp::EPOCH, Scratch::new());
     heard.hear(observed(always.clone()), at, keep).unwrap();
