@@ -17,6 +17,7 @@ const BENCHES: &[(&str, &str)] = &[
     ("holdpoint-policy", "ladder"),
     ("holdpoint-adapters", "store"),
     ("holdpoint", "gate"),
+    ("holdpoint", "halts"),
 ];
 /// The page with the tables.
 const PAGE: &str = "docs/performance.md";
@@ -134,6 +135,26 @@ const GOALS: &[Row] = &[
         what: "memory of dependencies and index of 1,000,000 services, GiB",
         of: |v| v.get("blast_index_bytes").map(|bytes| bytes / f64::from(1 << 30)),
         goal: Goal::AtMost(1.0),
+    },
+    Row {
+        what: "a dependency more or less in a service graph, visible and exact, over 1,000,000 services, p99, milliseconds",
+        of: |v| v.get("blast_heard_1000_p99_ms").copied(),
+        goal: Goal::AtMost(10.0),
+    },
+    Row {
+        what: "the same in a service graph nearly as large as may be (90,000 dependencies), p99, milliseconds",
+        of: |v| v.get("blast_heard_90000_p99_ms").copied(),
+        goal: Goal::AtMost(10.0),
+    },
+    Row {
+        what: "from a halt at the gate until issuer and executor, processes of their own, know of it, worst, milliseconds",
+        of: |v| v.get("halt_known_worst_ms").copied(),
+        goal: Goal::AtMost(2_000.0),
+    },
+    Row {
+        what: "from a hard halt at the gate until a run is over whose executor is another process, its last effect included, worst, milliseconds",
+        of: |v| Some(v.get("halt_run_over_worst_ms")?.max(*v.get("halt_last_effect_worst_ms")?)),
+        goal: Goal::AtMost(2_000.0),
     },
 ];
 

@@ -92,6 +92,7 @@ fn as_of_now(gate: &Gate, needs: &Snapshot, mut run: RunRow, now: Timestamp) -> 
         }
         Err(_) => area.everywhere |= neighbourhood.apart,
     }
+    area.everywhere |= neighbourhood.apart && gate.unread(needs, now).is_some();
     run
 }
 

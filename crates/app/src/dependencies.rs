@@ -1,7 +1,8 @@
 //! Who needs whom now: what was approved, and what service graphs show on top of it.
 //!
 //! A decision takes one [`Snapshot`] and looks at nothing else. Another reading makes another snapshot, which the next decision takes.
-//! What was heard outlives a change of the control inputs, and not the process: until a source was read again, decisions are stricter.
+//! What was heard outlives a change of the control inputs, and not the process: until a source was read again, and with it what it showed
+//! before, decisions are stricter.
 
 use std::{
     collections::BTreeMap,
@@ -98,6 +99,13 @@ impl Gate {
     pub fn unread(&self, snapshot: &Snapshot, now: Timestamp) -> Option<Unread> {
         Unread::first(&self.controls.inventory, &snapshot.dependencies, now)
     }
+}
+
+/// Whether nothing was heard of a service graph yet: its next observation has to say what was before it.
+#[must_use]
+pub fn is_new(gate: &Gate, graph: &ServiceGraph) -> bool {
+    let all = gate.heard().0.lock().unwrap_or_else(PoisonError::into_inner);
+    all.get(&graph.source).is_none_or(|(of, heard)| of != graph || heard.is_new())
 }
 
 /// Takes what was seen of a service graph of the inventory in force, at the time of what was seen. The next decision has it. May take

@@ -111,7 +111,7 @@ async fn facts(gate: &Gate, party: &Party, question: &Question) -> Result<Facts,
     let now = gate.now();
     let unseen = Digest::of_bytes(b"");
     let replicas = controls.inventory.replicas(&service.id, &target.executor);
-    let step = ResolvedStep { action, target, service, no_choice: true };
+    let step = ResolvedStep { action, target, service, no_choice: true, numbers: Vec::new() };
     let (needs, direct) = (gate.dependencies(), [target.id.clone()].into());
     let blast = blast::radius(&controls.inventory, &needs.dependencies, &direct, &BTreeSet::new())?;
     let footprint = footprint(gate, &needs, &askers, None, &[step], &blast);

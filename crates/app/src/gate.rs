@@ -112,6 +112,8 @@ pub struct Settings {
     pub review_ms: Millis,
     /// How often a verification is measured.
     pub verify_every_ms: Millis,
+    /// How many plans of one agent may wait for people or for a measurement; 50 by default.
+    pub max_waiting: u32,
     /// A gate for development: drills may kill it, and the local issuer may say who is who.
     pub development: bool,
     /// Who may tell of incidents; where nobody may, agents call theirs what they like.
@@ -132,6 +134,7 @@ impl Settings {
             defer_ms: Millis::secs(5 * 60),
             review_ms: Millis::secs(24 * 60 * 60),
             verify_every_ms: Millis::secs(1),
+            max_waiting: 50,
             development: false,
             incident_sources: BTreeSet::new(),
             lease_key: None,
@@ -188,6 +191,8 @@ struct Common {
     // How much each source told since when.
     told: Mutex<BTreeMap<Id<kind::Source>, (Timestamp, u32)>>,
     heard: AllHeard,
+    // Held while the end of a halt is recorded, and while one is that the ledger does not have yet.
+    ending: futures_util::lock::Mutex<()>,
 }
 
 impl Gate {
@@ -201,6 +206,7 @@ impl Gate {
             revocations: Mutex::default(),
             told: Mutex::default(),
             heard: AllHeard::default(),
+            ending: futures_util::lock::Mutex::default(),
         };
         let common = Arc::new(common);
         let inputs = controls.digests(ports.judge.as_ref())?;
@@ -257,6 +263,10 @@ impl Gate {
 
     pub(crate) const fn needs(&self) -> &Now {
         &self.needs
+    }
+
+    pub(crate) fn ending(&self) -> &futures_util::lock::Mutex<()> {
+        &self.common.ending
     }
 
     pub(crate) fn heard(&self) -> &AllHeard {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdpoint_domain::{
     Id, Timestamp,
-    action::{Action, Reversibility, UndoKind},
+    action::{Action, MAX_INT, Reversibility, UndoKind},
     actor::Phase,
     blast::{self, Blast},
     facts::{
@@ -12,7 +12,7 @@ use holdpoint_domain::{
         UndoFacts,
     },
     id::kind,
-    limits::Footprint,
+    limits::{Area, Footprint},
     plan::{MAX_STEPS, ParamValue, Plan, Requester, Step, check_params},
     quorum::{MAX_APPROVALS, Quorum},
     record::{Body, Record},
@@ -50,12 +50,14 @@ pub(crate) struct Resolved<'a> {
 }
 
 /// A step, resolved.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct ResolvedStep<'a> {
     pub(crate) action: &'a Action,
     pub(crate) target: &'a Target,
     pub(crate) service: &'a Service,
     pub(crate) no_choice: bool,
+    /// The numbers among the parameters. What is below nothing counts as much as what is above it.
+    pub(crate) numbers: Vec<(Id<kind::Param>, u64)>,
 }
 
 /// What the catalogue says of one of its actions.
@@ -147,7 +149,12 @@ fn resolve_step<'a>(
     check_params(action, params).map_err(|err| {
         Refusal::new(Blame::Caller, "bad-parameter", err.to_string(), "see the catalogue entry")
     })?;
-    Ok(ResolvedStep { action, target, service, no_choice: params.is_empty() })
+    let number = |(name, value): (&Id<kind::Param>, &ParamValue)| match value {
+        ParamValue::Int(number) => Some((name.clone(), number.unsigned_abs())),
+        ParamValue::Bool(_) | ParamValue::Choice(_) | ParamValue::Secret(_) => None,
+    };
+    let numbers = params.iter().filter_map(number).collect();
+    Ok(ResolvedStep { action, target, service, no_choice: params.is_empty(), numbers })
 }
 
 fn unknown(rule: &'static str, fact: String, next: &'static str) -> Refusal {
@@ -290,7 +297,7 @@ pub(crate) async fn facts(
     let principal = askers.principal(requester, *phase);
     let mut facts = Vec::new();
     for ((step, evidence), seen) in steps.iter().zip(&look.evidence).zip(&look.seen) {
-        let ResolvedStep { action, target, service, no_choice } = *step;
+        let ResolvedStep { action, target, service, no_choice, .. } = *step;
         let replicas = gate.controls.inventory.replicas(&service.id, &target.executor);
         let agreement = evidence.evidence.agreement;
         let proven = if agreement.truth == Truth::Holds { Origin::Clean } else { Origin::Tainted };
@@ -298,7 +305,10 @@ pub(crate) async fn facts(
             r#type: FactsType::V1,
             principal: principal.clone(),
             action: action_facts(gate, action)?,
-            target: Some(TargetFacts::of(target.id.clone(), service, replicas, seen.down, seen.version)),
+            target: Some(TargetFacts {
+                parts: seen.parts.clone(),
+                ..TargetFacts::of(target.id.clone(), service, replicas, seen.down, seen.version)
+            }),
             trigger: TriggerFacts {
                 condition: condition.id.clone(),
                 agreement,
@@ -336,8 +346,18 @@ pub(crate) fn footprint(
     let direct: BTreeSet<_> = steps.iter().map(|step| step.service.id.clone()).collect();
     let changing = steps.iter().any(|step| step.action.reversibility != Reversibility::ReadOnly);
     let neighbourhood = gate.controls.limits.neighbourhood();
-    let area = changing.then(|| neighbourhood.area(&needs.dependencies, &direct, blast));
+    let mut area =
+        if changing { neighbourhood.area(&needs.dependencies, &direct, blast) } else { Area::default() };
+    // While a source was not read, nobody knows what needs a service: that may be everything.
+    area.everywhere |= neighbourhood.apart && changing && gate.unread(needs, gate.now()).is_some();
+    let mut sums: BTreeMap<Id<kind::Param>, u64> = BTreeMap::new();
+    for (name, number) in steps.iter().flat_map(|step| &step.numbers) {
+        let sum = sums.entry(name.clone()).or_default();
+        // As large as a record can say.
+        *sum = sum.saturating_add(*number).min(MAX_INT.unsigned_abs());
+    }
     Footprint {
+        sums,
         agent: askers.agent.id.clone(),
         via: askers.via.iter().map(|agent| agent.id.clone()).collect(),
         teams: std::iter::once(askers.agent)
@@ -352,7 +372,7 @@ pub(crate) fn footprint(
         data_domains: steps.iter().filter_map(|step| step.service.data_domain.clone()).collect(),
         deletes: deleting.map(|step| step.service.id.clone()).collect(),
         direct,
-        area: area.unwrap_or_default(),
+        area,
     }
 }
 

@@ -51,8 +51,10 @@ pub async fn halt(gate: &Gate, identity: &Identity, reach: Reach) -> Result<Halt
 }
 
 /// Writes down a halt that is in force and not in the ledger: one that came while the store had no room, or one that somebody put
-/// into the latch file on the machine.
+/// into the latch file on the machine. Does nothing while the end of one is being recorded: until the latch is cleared, it would look
+/// like one that is not in the ledger, and would be in force again by the ledger alone.
 pub async fn record_halt(gate: &Gate) -> Result<(), Refusal> {
+    let Some(_nobody_resumes) = gate.ending().try_lock() else { return Ok(()) };
     if let Some(record) = unrecorded(gate) {
         append(gate, record).await;
     }
@@ -107,6 +109,7 @@ async fn attempt(gate: &Gate, identity: &Identity, signed: Signed<ResumeStatemen
             "an administrator must resume",
         ));
     }
+    let _ending = gate.ending().lock().await;
     let Some(in_force) = gate.halted() else {
         return Err(Refusal::new(
             Blame::Conflict,

@@ -50,6 +50,7 @@ pub struct Heard {
 /// Takes a notice of a source that proved who it is.
 pub async fn hear(gate: &Gate, source: &Id<kind::Source>, notice: &Notice) -> Result<Heard, Refusal> {
     if notice.key.is_empty() {
+        hear_unread(gate, source, "no-group-key").await?;
         let fact = "the group of alerts has no key";
         return Err(Refusal::new(Blame::Caller, "no-group-key", fact, "send what Alertmanager sends"));
     }

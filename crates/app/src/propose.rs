@@ -7,6 +7,7 @@ use holdpoint_domain::{
     decision::{Answer, Decision, beyond_policy, decide},
     digest::DigestError,
     facts::PlanFacts,
+    flow::State,
     id::kind,
     permit::{Grant, GrantParts, Permit},
     plan::{Narrative, Plan, Requester},
@@ -19,7 +20,7 @@ use crate::{
     gate::{Gate, after},
     gather::{self, Resolved, Wish},
     incidents,
-    port::{Hint, KeptText, StoreError, Txn},
+    port::{Hint, KeptText, PlanFilter, StoreError, Txn},
     refusal::{Blame, Refusal, internal},
     requester,
 };
@@ -81,6 +82,18 @@ pub async fn propose(gate: &Gate, party: &Party, proposal: Proposal) -> Result<P
     }
 }
 
+/// Refuses more of an agent than people can answer and probes can measure: a flood hides what matters, and nobody reads it.
+async fn check_waiting(gate: &Gate, agent: &Id<kind::Agent>) -> Result<(), Refusal> {
+    let (states, most) = (vec![State::Held, State::Deferred], gate.settings.max_waiting);
+    let filter = PlanFilter { states, agent: Some(agent.clone()), limit: most, ..PlanFilter::default() };
+    if gate.ports.store.plans(filter).await?.len() < most as usize {
+        return Ok(());
+    }
+    let fact = format!("{most} plans of agent `{agent}` wait for people or for a measurement");
+    let next = "wait until some of them are answered or over, and propose what matters most";
+    Err(Refusal::new(Blame::Conflict, "too-many-waiting", fact, next))
+}
+
 /// Records that a request of an authenticated caller was refused. A refusal because the store is closed cannot be.
 pub(crate) async fn record_refusal(
     gate: &Gate,
@@ -123,6 +136,7 @@ async fn attempt(gate: &Gate, party: &Party, proposal: Proposal) -> Result<Propo
         steps.try_for_each(|step| requester::stays_within(delegation, &step.action, &step.target))?;
     }
     incidents::check_named(gate, proposal.incident.as_ref())?;
+    check_waiting(gate, agent).await?;
     let resolved = gather::resolve(gate, &requester, *phase, &proposal.trigger, &proposal.steps)?;
     let mut texts = Vec::new();
     let narrative = keep_narrative(gate, &proposal.narrative, &mut texts)?;

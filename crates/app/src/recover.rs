@@ -66,32 +66,44 @@ pub async fn resume(gate: &Gate, id: &Id<kind::Plan>) -> Result<State, Refusal> 
     Ok(State::Failed)
 }
 
-/// Does everything that is due. A gate that serves does the two beside each other: revocation waits for nobody's probes, and
-/// nothing waits for a backend that does not answer.
+/// Does everything that is due. A gate that serves does the three beside each other: nothing waits for a probe or a backend that
+/// does not answer.
 pub async fn tick(gate: &Gate) -> Result<(), Refusal> {
     revoke::sweep(gate).await?;
-    due(gate).await
+    due(gate).await?;
+    for row in undecided(gate).await? {
+        if let Err(err) = remeasure(gate, &row).await {
+            tracing::warn!(plan = %row.id, "tick: {err}");
+        }
+    }
+    Ok(())
 }
 
-/// Does what is due with plans: expires holds, permits and deferrals, measures deferred plans again.
+/// Does what is due with plans and needs no look at the world: expires holds, permits and deferrals.
 pub async fn due(gate: &Gate) -> Result<(), Refusal> {
     offboard::sweep(gate).await?;
     let states = vec![State::Held, State::Deferred, State::Permitted];
     let filter = PlanFilter { states, limit: TICK_LIMIT, ..PlanFilter::default() };
     let now = gate.now();
     for row in gate.ports.store.plans(filter).await? {
-        let done = if row.deadline.is_some_and(|deadline| now >= deadline) {
-            expire(gate, &row).await
-        } else if row.state == State::Deferred && row.next_at.is_none_or(|next| now >= next) {
-            remeasure(gate, &row).await
-        } else {
-            Ok(())
-        };
-        if let Err(err) = done {
+        if row.deadline.is_some_and(|deadline| now >= deadline)
+            && let Err(err) = expire(gate, &row).await
+        {
             tracing::warn!(plan = %row.id, "tick: {err}");
         }
     }
     Ok(())
+}
+
+/// Deferred plans that are due to be measured again, those that wait for longest first.
+pub async fn undecided(gate: &Gate) -> Result<Vec<PlanRow>, Refusal> {
+    let filter = PlanFilter { states: vec![State::Deferred], limit: TICK_LIMIT, ..PlanFilter::default() };
+    let now = gate.now();
+    let mut rows = gate.ports.store.plans(filter).await?;
+    let is_over = |row: &PlanRow| row.deadline.is_some_and(|deadline| now >= deadline);
+    rows.retain(|row| !is_over(row) && row.next_at.is_none_or(|next| now >= next));
+    rows.sort_by_key(|row| row.next_at);
+    Ok(rows)
 }
 
 /// Plans with a permit that nobody claimed yet.
@@ -106,7 +118,7 @@ async fn expire(gate: &Gate, row: &PlanRow) -> Result<(), Refusal> {
 
 /// Measures a deferred plan again and decides anew. A plan whose target changed meanwhile expires: it was made for a
 /// version that is gone.
-async fn remeasure(gate: &Gate, row: &PlanRow) -> Result<(), Refusal> {
+pub async fn remeasure(gate: &Gate, row: &PlanRow) -> Result<(), Refusal> {
     let view = PlanView::read(gate.ports.store.as_ref(), &row.id).await?;
     let Ok(resolved) = gather::resolve_plan(gate, &view.plan) else {
         return expire(gate, row).await;

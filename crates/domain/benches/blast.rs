@@ -1,5 +1,6 @@
 //! The dependency graph of a million services: how long it takes to load, to count the dependents of any service, to find out whether
-//! they are more than a bound, and to change an edge; beside a plain search over the same compressed lists.
+//! they are more than a bound, to change an edge, and to hear of one from a service graph; beside a plain search over the same
+//! compressed lists.
 //!
 //! `cargo xtask bench` runs it and makes the table of docs/performance.md from what it prints: a key and a value on each line. Every
 //! answer in a sample is compared with the plain search; it stops at the first that differs.
@@ -17,15 +18,16 @@
 )]
 
 use std::{
+    collections::BTreeSet,
     hint::black_box,
     num::NonZeroUsize,
     time::{Duration, Instant},
 };
 
 use holdpoint_domain::{
-    Id, Timestamp,
-    dependencies::{Dependencies, Dependency, Reading},
-    graph::{Count, DEFAULT_HUB, Edge, Graph, Indexing, Scratch},
+    Id, Millis, Timestamp,
+    dependencies::{Dependencies, Dependency, Heard, Observed, Reading},
+    graph::{Count, DEFAULT_HUB, Edge, EdgeKind, Graph, Indexing, Scratch},
     id::kind,
     target::Criticality,
 };
@@ -50,6 +52,8 @@ const SAMPLES: usize = 10_000;
 const CHANGES: usize = 100;
 /// How many answers are compared after each change.
 const COMPARED: usize = 3;
+/// How many dependencies the service graph shows beside the one that changes: a small one, and nearly as many as are kept.
+const SHOWN: [usize; 2] = [1_000, 90_000];
 
 fn main() {
     let mut random = Random(SEED);
@@ -76,7 +80,7 @@ fn main() {
     }
     changes(&graph, &mut plain, &edges, &mut random);
     many_changes(graph, &asked, &edges, &mut random);
-    named(&edges, &critical, indexing);
+    named(&edges, &critical, indexing, &mut random);
 }
 
 fn counts(graph: &Graph, plain: &mut Plain, asked: &[u32]) {
@@ -172,8 +176,8 @@ fn many_changes(mut graph: Graph, asked: &[u32], edges: &[Edge], random: &mut Ra
     assert_eq!(graph.stale(), Some(0));
 }
 
-/// The same with names: one source that says everything.
-fn named(edges: &[Edge], critical: &[u32], indexing: Indexing) {
+/// The same with names: one source that says everything, and then a service graph beside it.
+fn named(edges: &[Edge], critical: &[u32], indexing: Indexing, random: &mut Random) {
     let names: Vec<Id<kind::Service>> =
         (0..SERVICES).map(|node| Id::parse(&format!("service-{node:07}")).unwrap()).collect();
     let mut classes = vec![Criticality::Low; names.len()];
@@ -187,8 +191,69 @@ fn named(edges: &[Edge], critical: &[u32], indexing: Indexing) {
     let (reading, read) = timed(|| Reading::new(source, Timestamp::EPOCH, [], dependencies).unwrap());
     println!("blast_named_reading_ms {:.0}", ms(reading));
     let inventory = names.iter().cloned().zip(classes);
-    let (merging, _merged) = timed(|| Dependencies::new(inventory, [read], indexing).unwrap());
+    let (merging, merged) = timed(|| Dependencies::new(inventory, [read], indexing).unwrap());
     println!("blast_named_load_ms {:.0}", ms(merging));
+    for shown in SHOWN {
+        heard(&merged, &names, edges, shown, random);
+    }
+}
+
+/// From what a service graph shows, one dependency more or one less than before, to the first answer that has it: what the gate does
+/// between two decisions.
+fn heard(
+    merged: &Dependencies,
+    names: &[Id<kind::Service>],
+    edges: &[Edge],
+    shown: usize,
+    random: &mut Random,
+) {
+    let source: Id<kind::Source> = Id::parse("traces").unwrap();
+    let calls = |edge: Edge| Dependency {
+        dependent: names[edge.dependent as usize].clone(),
+        on: names[edge.on as usize].clone(),
+        kind: EdgeKind::Calls,
+    };
+    let always: BTreeSet<Dependency> = (0..shown).map(|_| calls(any_of(edges, random))).collect();
+    let keep = Millis::secs(60);
+    let observed =
+        |calls: BTreeSet<Dependency>| Observed { calls, earlier: Some([].into()), rates: [].into() };
+    let (mut heard, mut now) = (Heard::default(), merged.clone());
+    let (mut at, mut scratch) = (Timestamp::EPOCH, Scratch::new());
+    heard.hear(observed(always.clone()), at, keep).unwrap();
+    now.read_again(heard.reading(&source).unwrap().unwrap(), &mut scratch).unwrap();
+    let mut times = Vec::new();
+    for _ in 0..CHANGES {
+        let (edge, other) = (any_of(edges, random), any_of(edges, random));
+        let call = calls(Edge { dependent: other.dependent, ..edge });
+        if edge.on == other.dependent || !now.said_by(&call).is_empty() {
+            continue;
+        }
+        let with: BTreeSet<_> = always.iter().chain([&call]).cloned().collect();
+        // Seen, and then not seen for longer than it is kept.
+        for (calls, is_there, pause) in [(with, true, 1_000), (always.clone(), false, 61_000)] {
+            at = at.plus(Millis::new(pause).unwrap()).unwrap();
+            let seen = observed(calls);
+            let (on, among) = (std::slice::from_ref(&call.on), BTreeSet::from([call.on.clone()]));
+            let (took, (next, needs)) = timed(|| {
+                heard.hear(seen, at, keep).unwrap();
+                let reading = heard.reading(&source).unwrap().unwrap();
+                let mut next = now.clone();
+                next.read_again(reading, &mut scratch).unwrap();
+                black_box(next.more_than(on, 1_000, &mut scratch).unwrap());
+                let needs = next.needs(&call.dependent, &among);
+                (next, needs)
+            });
+            times.push(took);
+            let shows = needs.iter().any(|need| need.kind == EdgeKind::Calls);
+            assert_eq!(shows, is_there, "what is shown is there, and nothing else");
+            now = next;
+        }
+    }
+    let sorted = sorted(&times);
+    for percent in [50, 99] {
+        println!("blast_heard_{shown}_p{percent}_ms {:.3}", percentile(&sorted, percent) / 1e3);
+    }
+    println!("blast_heard_{shown}_worst_ms {:.3}", sorted[sorted.len() - 1] / 1e3);
 }
 
 fn any_of(edges: &[Edge], random: &mut Random) -> Edge {

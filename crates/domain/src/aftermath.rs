@@ -261,7 +261,8 @@ impl Aftermath {
                 new.extend(appeared(&earlier.said, later, estimate));
             }
         }
-        // Last of all: no gap of a service that the estimate names, or of a whole signal, makes room for one of these.
+        // Whole signals first, then services of the estimate, and last of all what appeared: none of these makes room for a lesser one.
+        found.unknown.sort_by_key(|it| it.service.as_ref().map(|service| !estimate.contains(service)));
         found.unknown.append(&mut new);
         for target in &found.targets {
             let surprise = match (target.acted_on, target.expected, target.fate) {
@@ -358,7 +359,11 @@ impl Aftermath {
         self.left_out = self.left_out.saturating_add(count(over));
         self.moved.truncate(MAX_MOVED);
         self.unknown.truncate(MAX_UNKNOWN);
-        // Of surprises about services as many as there are movements shown, and a handful about targets.
+        // Of surprises about services as many as there are movements shown, and the same ones; and a handful about targets.
+        self.surprises.sort_by_key(|surprise| match surprise {
+            Surprise::MovedOutside { service, signal } => (false, Some((service.clone(), signal.clone()))),
+            Surprise::ChangedBeside { .. } | Surprise::NotChanged { .. } => (true, None),
+        });
         let mut outside = 0_usize;
         self.surprises.retain(|surprise| match surprise {
             Surprise::MovedOutside { .. } => {

@@ -456,7 +456,8 @@ fn other_than(decided: &Facts, fresh: &Facts) -> Vec<Worse> {
     match (&decided.target, &fresh.target) {
         (Some(before), Some(now)) if before.id == now.id => {
             if before.version != now.version {
-                found.push(Worse::Version { decided: before.version, now: now.version });
+                let parts = before.parts.changed(&now.parts);
+                found.push(Worse::Version { decided: before.version, now: now.version, parts });
             }
             found.extend(worse::higher_class(before, now));
         }
@@ -484,10 +485,15 @@ fn worse_step(decided: &Facts, fresh: &Facts, verdict: &Verdict, obtained: &Over
     let of_late = [
         ("own-doing", fresh.brakes.own_doing.is_some() && fresh.brakes.own_doing != decided.brakes.own_doing),
         ("error-budget-spent", fresh.brakes.error_budget.is_some() && decided.brakes.error_budget.is_none()),
+        (
+            "dependencies-unread",
+            fresh.brakes.dependencies_unread.is_some() && decided.brakes.dependencies_unread.is_none(),
+        ),
     ];
-    found.extend(of_late.into_iter().filter(|(_, is_new)| *is_new).map(|(rule, _)| Worse::held_by(rule)));
+    let held = |(rule, _)| Worse::held(Id::parse(rule).into_iter().collect(), &fresh.brakes);
+    found.extend(of_late.into_iter().filter(|(_, is_new)| *is_new).map(held));
     match floor(fresh).0 {
-        None => found.push(Worse::Held { rules: denying(fresh) }),
+        None => found.push(Worse::held(denying(fresh), &fresh.brakes)),
         Some(now) => {
             let enough = Rung::of(now).is_some_and(|rung| obtained.dominates(&rung.oversight()));
             if !enough {

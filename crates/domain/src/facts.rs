@@ -21,6 +21,7 @@ use crate::{
     dependencies::Unread,
     digest::{DigestError, canonical},
     id::kind,
+    parts::Parts,
     plan::{MAX_STEPS, PlanError},
     quorum::Quorum,
     target::{Criticality, Service},
@@ -169,6 +170,9 @@ pub struct TargetFacts {
     pub down: bool,
     /// Its relevant version: a digest of what the action depends on.
     pub version: Digest,
+    /// What the version is made of, for people.
+    #[serde(default, skip_serializing_if = "Parts::is_empty")]
+    pub parts: Parts,
 }
 
 /// Whether the trigger is proven.
@@ -331,6 +335,13 @@ impl Brakes {
         error_budget: None,
         dependencies_unread: None,
     };
+
+    /// Whether they name a run, budget, limit or source, and not only that something holds back.
+    #[must_use]
+    pub fn name_something(&self) -> bool {
+        let Self { halted, frozen, suspended, counterpart_deleted, input_refused, .. } = *self;
+        *self != Self { halted, frozen, suspended, counterpart_deleted, input_refused, ..Self::OFF }
+    }
 }
 
 /// Digests of the control inputs in force.
@@ -470,6 +481,7 @@ impl TargetFacts {
             replicas,
             down,
             version,
+            parts: Parts::default(),
         }
     }
 }

@@ -35,6 +35,7 @@ pub mod lease;
 pub mod limits;
 pub mod narrow;
 pub mod narrowing;
+pub mod parts;
 pub mod passkey;
 pub mod permit;
 pub mod plan;

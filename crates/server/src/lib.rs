@@ -16,6 +16,9 @@ mod links;
 mod moment;
 mod picture;
 mod roles;
+mod rounds;
+#[cfg(test)]
+mod scenarios;
 mod serve;
 mod service;
 mod wiring;

@@ -1,7 +1,7 @@
 //! `holdpoint serve`: the gate, its runs and its clockwork, until it is told to stop.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
@@ -17,8 +17,8 @@ use holdpoint_adapters::{
     system,
     tls::{self, Peers},
 };
-use holdpoint_app::{dependencies, halt, recover, revoke, start, strangers::Strangers};
-use holdpoint_domain::{Id, Millis, Timestamp, dependencies::ServiceGraph, id::kind};
+use holdpoint_app::{recover, start, strangers::Strangers};
+use holdpoint_domain::Millis;
 use holdpoint_ledger::VerifierKey;
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -29,19 +29,14 @@ use crate::{
     http, inlet,
     links::SignInLinks,
     roles::{self, telling},
-    service::{GateCell, Runner, Service},
-    wiring::{self, InForce, Neighbours},
+    rounds::Rounds,
+    service::{Runner, Service},
+    wiring::{self, Neighbours},
     witness::{self, Submitting},
 };
 
-/// The pause between two looks at what is due.
-const TICK: Duration = Duration::from_millis(500);
 /// The pause between two looks at supervised processes that ended by themselves: a crash loop costs a start each time.
 const HEAL: Duration = Duration::from_secs(2);
-/// The pause between two looks at the control inputs on disk.
-const WATCH: Duration = Duration::from_secs(2);
-/// The pause between two comparisons of lease backends with the ledger.
-const GLEAN: Duration = Duration::from_secs(30);
 /// How long runs under way may take to end after a stop was asked for. What is left is recovered at the next start.
 const LAST_WAIT: Duration = Duration::from_secs(20);
 
@@ -162,14 +157,10 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
         }
         None => router,
     };
-    let watching = tokio::spawn(watching(Arc::clone(&cell), in_force));
     let others = wired.neighbours.as_ref().map(Neighbours::witnesses).unwrap_or_default();
     let witnessing = witnessing(&config, &service, others)?;
     let graphs = ServiceGraphs::new(Arc::clone(&service.gate().ports.clock)).map_err(failed)?;
-    let hearing = tokio::spawn(hearing(Arc::clone(&cell), Arc::new(graphs)));
-    let clockwork = tokio::spawn(clockwork(Arc::clone(&service), runner.clone()));
-    let (sweeping, gleaning) =
-        (tokio::spawn(sweeping(Arc::clone(&cell))), tokio::spawn(gleaning(Arc::clone(&cell))));
+    let rounds = Rounds::begin(&service, &cell, &runner, graphs, in_force);
     say(format_args!("holdpoint serves on {}", config.url()));
     if let Some(sitting) = sitting {
         say(format_args!("people open {}", sitting.origin.as_str()));
@@ -181,7 +172,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
         }
     })
     .await;
-    clockwork.abort();
+    rounds.start_nothing();
     for task in [witnessing, telling, telling_people, healing, for_workloads].into_iter().flatten() {
         task.abort();
     }
@@ -190,10 +181,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), CliError> {
     {
         tracing::warn!("what people were told last is told again at the next start: {err}");
     }
-    sweeping.abort();
-    gleaning.abort();
-    hearing.abort();
-    watching.abort();
+    rounds.end();
     let under_way = async {
         while runner.under_way() > 0 {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -283,106 +271,6 @@ fn hosts(config: &Config) -> BTreeSet<String> {
     });
     let console = config.sitting().ok().flatten().map(|sitting| sitting.origin.host().to_owned());
     config.allowed_hosts.iter().cloned().chain(own.flatten()).chain(console).collect()
-}
-
-/// Does what is due, and starts what has a permit, for ever.
-async fn clockwork(service: Arc<Service>, runner: Runner) {
-    loop {
-        let gate = service.gate();
-        if let Err(refusal) = halt::record_halt(&gate).await {
-            tracing::error!("the gate's clockwork: {refusal}");
-        }
-        // Open runs first: whatever was interrupted is settled before anything new begins.
-        match recover::unfinished(&gate).await {
-            Ok(open) => open.into_iter().for_each(|plan| runner.resume(plan)),
-            Err(refusal) => tracing::error!("the gate's clockwork: {refusal}"),
-        }
-        match recover::startable(&gate).await {
-            Ok(startable) => startable.into_iter().for_each(|plan| runner.start(plan)),
-            Err(refusal) => tracing::error!("the gate's clockwork: {refusal}"),
-        }
-        if let Err(refusal) = recover::due(&gate).await {
-            tracing::error!("the gate's clockwork: {refusal}");
-        }
-        if let Err(refusal) = service.strangers.seal(&gate).await {
-            tracing::error!("the gate's clockwork: {refusal}");
-        }
-        tokio::time::sleep(TICK).await;
-    }
-}
-
-/// Ends leases that are due, for ever. Each look is a task of its own: one that waits for a backend does not keep the next one
-/// from ending the leases of another.
-async fn sweeping(cell: Arc<GateCell>) {
-    loop {
-        let gate = cell.get();
-        tokio::spawn(async move {
-            if let Err(refusal) = revoke::sweep(&gate).await {
-                tracing::error!("the sweep of leases: {refusal}");
-            }
-        });
-        tokio::time::sleep(TICK).await;
-    }
-}
-
-/// Ends what lease backends hold and the ledger does not know to be alive: at once after a start, and now and then.
-async fn gleaning(cell: Arc<GateCell>) {
-    loop {
-        revoke::orphans(&cell.get()).await;
-        tokio::time::sleep(GLEAN).await;
-    }
-}
-
-/// Reads the service graphs of the inventory in force when they are due, for ever. One that hangs does not keep the others.
-async fn hearing(cell: Arc<GateCell>, graphs: Arc<ServiceGraphs>) {
-    let mut under_way: BTreeMap<Id<kind::Source>, (Timestamp, JoinHandle<()>)> = BTreeMap::new();
-    loop {
-        let gate = cell.get();
-        let now = gate.ports.clock.now();
-        for graph in gate.controls.inventory.service_graphs() {
-            let waits = |(since, task): &(Timestamp, JoinHandle<()>)| {
-                !task.is_finished() || (*since <= now && now.since(*since) < graph.every_ms)
-            };
-            if !under_way.get(&graph.source).is_some_and(waits) {
-                let task = tokio::spawn(hear(Arc::clone(&cell), Arc::clone(&graphs), graph.clone()));
-                under_way.insert(graph.source.clone(), (now, task));
-            }
-        }
-        drop(gate);
-        tokio::time::sleep(TICK).await;
-    }
-}
-
-/// Reads a service graph once, and has decisions made with it from then on.
-async fn hear(cell: Arc<GateCell>, graphs: Arc<ServiceGraphs>, graph: ServiceGraph) {
-    let (observed, at) = match graphs.read(&graph).await {
-        Ok(read) => read,
-        Err(why) => {
-            tracing::warn!("service graph `{}` was not read: {why:?}", graph.source);
-            return;
-        }
-    };
-    // Making the index anew takes its time.
-    let heard = tokio::task::spawn_blocking(move || {
-        let gate = cell.get();
-        if let Err(err) = dependencies::hear(&gate, &graph, observed, at) {
-            tracing::warn!("service graph `{}` was read, and not taken: {err}", graph.source);
-        }
-        if let Err(err) = dependencies::settle(&gate) {
-            tracing::error!("the index of dependencies: {err}");
-        }
-    });
-    if let Err(err) = heard.await {
-        tracing::error!("a service graph was not taken: {err}");
-    }
-}
-
-/// Looks whether the control inputs on disk are those in force, for ever.
-async fn watching(cell: Arc<GateCell>, in_force: Arc<InForce>) {
-    loop {
-        in_force.look_at_disk(&cell.get()).await;
-        tokio::time::sleep(WATCH).await;
-    }
 }
 
 /// Returns when the process is asked to stop.

@@ -64,7 +64,8 @@ fn loaded(services: &[Service], targets: &[Target], choices: &mut Choices<'_>) {
     let sound = known.len() == services.len()
         && targets.iter().map(|target| &target.id).collect::<BTreeSet<_>>().len() == targets.len()
         && services.iter().all(|one| one.depends_on.is_subset(&known) && one.backup_of.is_subset(&known))
-        && targets.iter().all(|target| known.contains(&target.service));
+        && targets.iter().all(|target| known.contains(&target.service))
+        && targets.iter().flat_map(|target| target.endpoints.values()).all(|at| at.check().is_ok());
     let inventory = match Inventory::new(services.to_vec(), targets.to_vec()) {
         Ok(inventory) => inventory,
         Err(faults) => {

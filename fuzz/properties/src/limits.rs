@@ -7,6 +7,7 @@ use holdpoint_domain::{
     blast::Blast,
     facts::Brakes,
     id::kind,
+    incident::{PREFIX, REST},
     limits::{
         Area, Breaker, Budget, Footprint, Freeze, Limits, LimitsSpec, MAX_WINDOW_MS, Neighbourhood, PastRun,
         Per, Starts,
@@ -92,8 +93,7 @@ fn is_full(budget: &Budget, next: &Footprint, past: &[PastRun<'_>], now: Timesta
     }
     values(budget.per, next).iter().any(|value| {
         let counted = || {
-            past.iter()
-                .filter(|run| concerns(run.footprint) && values(budget.per, run.footprint).contains(value))
+            past.iter().filter(|run| concerns(run.footprint) && is_counted(budget.per, run.footprint, value))
         };
         let open = counted().filter(|run| run.open).count() as u64;
         let within = |starts: Starts, of: fn(&Footprint) -> u64| {
@@ -122,9 +122,21 @@ fn values(per: Per, run: &Footprint) -> BTreeSet<String> {
             run.actions.iter().map(|id| id.as_str().split('.').next().unwrap().to_owned()).collect()
         }
         Per::Environment => run.environments.iter().map(ToString::to_string).collect(),
-        Per::Incident => BTreeSet::from([run.incident.as_ref().map(ToString::to_string).unwrap_or_default()]),
+        Per::Incident => {
+            let named = run.incident.as_ref().map(ToString::to_string).unwrap_or_default();
+            run.concerned.iter().map(ToString::to_string).chain([named]).collect()
+        }
         Per::DataDomain => run.data_domains.iter().map(ToString::to_string).collect(),
     }
+}
+
+/// Whether a run takes from the budget of a value. What a list of incidents leaves out may be any that the gate knows.
+fn is_counted(per: Per, run: &Footprint, value: &str) -> bool {
+    let of = values(per, run);
+    let known = |one: &str| one.starts_with(PREFIX);
+    let for_any = value == REST && of.iter().any(|one| known(one));
+    let of_any = known(value) && run.concerned.iter().any(|one| one.as_str() == REST);
+    of.contains(value) || (per == Per::Incident && (for_any || of_any))
 }
 
 fn freezes(limits: &Limits, next: &Footprint, now: Timestamp) {
@@ -272,10 +284,11 @@ fn run<'f>(
 
 fn footprint(choices: &mut Choices<'_>) -> Footprint {
     Footprint {
+        sums: [].into(),
         agent: choices.id(),
         via: choices.several(2, Choices::id).into_iter().collect(),
         teams: choices.several(2, Choices::id).into_iter().collect(),
-        incident: choices.yes().then(|| choices.id()),
+        incident: choices.yes().then(|| incident(choices)),
         actions: choices.several(2, Choices::id).into_iter().collect(),
         steps: u32::from(choices.byte() % 4),
         environments: choices.several(2, Choices::id).into_iter().collect(),
@@ -286,6 +299,11 @@ fn footprint(choices: &mut Choices<'_>) -> Footprint {
             services: choices.several(2, Choices::id).into_iter().collect(),
             everywhere: choices.byte() == 1,
         },
-        concerned: choices.several(2, Choices::id).into_iter().collect(),
+        concerned: choices.several(2, incident).into_iter().collect(),
     }
+}
+
+/// One that an agent made up, or one that the gate knows.
+fn incident(choices: &mut Choices<'_>) -> Id<kind::Incident> {
+    Id::parse(choices.one_of(&["a", "b", "am-1", "am-2", REST])).unwrap()
 }

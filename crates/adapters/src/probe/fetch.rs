@@ -1,6 +1,11 @@
 //! One bounded HTTP GET: in time, in bytes, and without following anybody anywhere.
 
-use std::{error::Error as _, io, net::SocketAddr, time::Duration};
+use std::{
+    error::Error as _,
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use holdpoint_domain::Digest;
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode, Url, header, redirect, retry};
@@ -10,6 +15,8 @@ use crate::tls;
 
 /// How long the question may take whether a port still takes connections, after an answer did not come.
 const SECOND_LOOK: Duration = Duration::from_millis(400);
+/// A limit that is noticed so much later was noticed by a process that stood still.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What came of a GET.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,8 +70,11 @@ pub(super) async fn get(client: &Client, url: &str, limit: Duration, max_body: u
     let Some(url) = parse(url) else { return Fetched::OurFault };
     // Version 0.0.4 of the text format: others have other units of time.
     let request = client.get(url.clone()).header(header::ACCEPT, "text/plain;version=0.0.4, */*;q=0.1");
+    let begun = Instant::now();
     match timeout(limit, whole_answer(request, max_body)).await {
         Ok(fetched) => fetched,
+        // We stood still ourselves: the answer may have been there all the time.
+        Err(_) if begun.elapsed() > limit.saturating_add(PAUSE) => Fetched::OurFault,
         Err(_) => after_timeout(&url).await,
     }
 }

@@ -1,5 +1,7 @@
 //! What goes between the roles: small JSON bodies, nothing optional that is not said to be, and no unknown field.
 
+use std::collections::BTreeMap;
+
 use holdpoint_app::port::{Acted, ActedPhase, ExecuteError, Observation};
 use holdpoint_domain::{
     Digest, Id, Timestamp,
@@ -92,6 +94,8 @@ pub fn answer_bytes(ask: &impl Serialize, answer: &impl Serialize) -> Result<Vec
 #[serde(deny_unknown_fields)]
 pub struct Seen {
     version: Digest,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    parts: BTreeMap<String, String>,
     down: bool,
     undo_computed: bool,
     acted: Option<ActedBody>,
@@ -289,7 +293,7 @@ pub struct Problem {
 
 impl From<Observation> for Seen {
     fn from(seen: Observation) -> Self {
-        let Observation { version, down, undo_computed, acted } = seen;
+        let Observation { version, parts, down, undo_computed, acted } = seen;
         let acted = acted.map(|Acted { epoch, phase, left }| {
             let phase = match phase {
                 ActedPhase::Begun => PhaseWord::Begun,
@@ -298,13 +302,14 @@ impl From<Observation> for Seen {
             };
             ActedBody { epoch, phase, left }
         });
-        Self { version, down, undo_computed, acted }
+        let parts = parts.iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect();
+        Self { version, parts, down, undo_computed, acted }
     }
 }
 
 impl From<Seen> for Observation {
     fn from(seen: Seen) -> Self {
-        let Seen { version, down, undo_computed, acted } = seen;
+        let Seen { version, parts, down, undo_computed, acted } = seen;
         let acted = acted.map(|ActedBody { epoch, phase, left }| {
             let phase = match phase {
                 PhaseWord::Begun => ActedPhase::Begun,
@@ -313,7 +318,8 @@ impl From<Seen> for Observation {
             };
             Acted { epoch, phase, left }
         });
-        Self { version, down, undo_computed, acted }
+        // Bounded anew: another process said them.
+        Self { version, parts: parts.into_iter().collect(), down, undo_computed, acted }
     }
 }
 

@@ -49,7 +49,7 @@ fn load(conn: &Connection) -> rusqlite::Result<Memory> {
         memory.leases.insert(parsed(row, 2)?, lease_row(row)?);
         Ok(())
     })?;
-    each(conn, "SELECT row, incident, claimed_at, open, owing, plan FROM runs", |row| {
+    each(conn, "SELECT row, incident, last_at, open, owing, plan FROM runs", |row| {
         let run = run_row(row)?;
         memory.runs.insert(run.plan.clone(), run);
         Ok(())

@@ -120,7 +120,12 @@ pub(super) fn plans(conn: &Connection, filter: &PlanFilter) -> Result<Vec<PlanRo
         }
         let mut found = Vec::new();
         for state in State::ALL.into_iter().filter(|state| is_wanted(*state)) {
-            found.extend(query("WHERE state = ?2", &[&limit, &state.as_str()])?);
+            found.extend(match &filter.agent {
+                None => query("WHERE state = ?2", &[&limit, &state.as_str()])?,
+                Some(agent) => {
+                    query("WHERE state = ?2 AND agent = ?3", &[&limit, &state.as_str(), &agent.as_str()])?
+                }
+            });
         }
         found.sort_unstable_by_key(|row| std::cmp::Reverse(row.first_index));
         if filter.oldest_first {
@@ -172,7 +177,7 @@ pub(super) fn runs(conn: &Connection, filter: &RunFilter) -> Result<Vec<RunRow>,
     let mut read = || -> rusqlite::Result<()> {
         if let Some(since) = filter.since {
             query("open = 1", &[])?;
-            query("claimed_at >= ?1", &[&sql_int(since.ms())?])?;
+            query("last_at >= ?1", &[&sql_int(since.ms())?])?;
         }
         if let Some(incident) = &filter.incident {
             query("incident = ?1", &[&incident.as_str()])?;

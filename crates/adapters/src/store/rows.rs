@@ -102,12 +102,12 @@ pub(super) fn lease_row(row: &Row<'_>) -> rusqlite::Result<(Id<kind::Plan>, Leas
     Ok((parsed(row, 0)?, info))
 }
 
-/// Reads the columns `row, incident, claimed_at, open, owing, plan` of a run; what stands beside the row must be what it says.
+/// Reads the columns `row, incident, last_at, open, owing, plan` of a run; what stands beside the row must be what it says.
 pub(super) fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
     let run: RunRow = serde_json::from_str(row.get_ref(0)?.as_str()?).map_err(|err| unfit(0, err))?;
     let (incident, plan): (Option<String>, String) = (row.get(1)?, row.get(5)?);
     let same = incident.as_deref() == run.footprint.incident.as_ref().map(Id::as_str)
-        && time(row, 2)? == run.claimed_at
+        && time(row, 2)? == run.last_at()
         && row.get::<_, bool>(3)? == run.state.is_running()
         && row.get::<_, bool>(4)? == run.needs_a_look()
         && plan == run.plan.as_str();
@@ -280,13 +280,12 @@ impl Rows for Tables<'_> {
 
     fn put_run(&mut self, row: RunRow) -> rusqlite::Result<()> {
         let sql =
-            "INSERT INTO runs (row, incident, claimed_at, open, owing, plan) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                   ON CONFLICT (plan) DO UPDATE SET row = ?1, open = ?4, owing = ?5";
+            "INSERT INTO runs (row, incident, last_at, open, owing, plan) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                   ON CONFLICT (plan) DO UPDATE SET row = ?1, last_at = ?3, open = ?4, owing = ?5";
         let incident = row.footprint.incident.as_ref().map(Id::as_str);
-        let (claimed_at, open, owing) =
-            (sql_int(row.claimed_at.ms())?, row.state.is_running(), row.needs_a_look());
-        self.execute(sql, &[&json(&row)?, &incident, &claimed_at, &open, &owing, &row.plan.as_str()])
-            .map(|_| ())
+        let (last_at, open, owing) =
+            (sql_int(row.last_at().ms())?, row.state.is_running(), row.needs_a_look());
+        self.execute(sql, &[&json(&row)?, &incident, &last_at, &open, &owing, &row.plan.as_str()]).map(|_| ())
     }
 
     fn input_change(&mut self, id: &Id<kind::Change>) -> rusqlite::Result<Option<ChangeRow>> {
@@ -329,7 +328,7 @@ pub(super) fn plan_by_id(conn: &Connection, id: &Id<kind::Plan>) -> rusqlite::Re
 }
 
 /// The columns of [`run_row`], in its order.
-pub(super) const RUN_COLUMNS: &str = "row, incident, claimed_at, open, owing, plan";
+pub(super) const RUN_COLUMNS: &str = "row, incident, last_at, open, owing, plan";
 
 /// The run of one plan.
 pub(super) fn run_by_plan(conn: &Connection, plan: &Id<kind::Plan>) -> rusqlite::Result<Option<RunRow>> {

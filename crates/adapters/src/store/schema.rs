@@ -9,7 +9,7 @@ use super::error::OpenError;
 use crate::step::Step;
 
 /// The latest schema version that this code knows.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 /// The oldest version that still opens.
 const FIRST_VERSION: i64 = 1;
 /// `hldp`, in the header of the file: says whose database it is.
@@ -107,19 +107,6 @@ CREATE TABLE leases (
     info  TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE runs (
-    plan       TEXT PRIMARY KEY REFERENCES plans (id),
-    incident   TEXT,
-    claimed_at INTEGER NOT NULL CHECK (claimed_at >= 0),
-    open       INTEGER NOT NULL CHECK (open IN (0, 1)),
-    owing      INTEGER NOT NULL CHECK (owing IN (0, 1)),
-    row        TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX runs_by_time ON runs (claimed_at);
-CREATE INDEX runs_open ON runs (open) WHERE open = 1;
-CREATE INDEX runs_owing ON runs (owing) WHERE owing = 1;
-CREATE INDEX runs_by_incident ON runs (incident) WHERE incident IS NOT NULL;
-
 CREATE TABLE input_changes (
     first_index INTEGER PRIMARY KEY CHECK (first_index >= 0),
     id          TEXT NOT NULL UNIQUE,
@@ -174,7 +161,7 @@ pub(super) fn open_writer(path: &Path, first_checkpoint: &str) -> Result<Connect
     if is_new {
         // If we stop here, the file is empty or whole: one transaction.
         let txn = conn.transaction()?;
-        txn.execute_batch(SCHEMA)?;
+        create(&txn)?;
         txn.execute("INSERT INTO head (one, checkpoint) VALUES (1, ?1)", [first_checkpoint])?;
         txn.pragma_update(None, "application_id", APPLICATION_ID)?;
         txn.pragma_update(None, "user_version", VERSION)?;
@@ -203,6 +190,26 @@ const ACCOUNTS: &str = "CREATE TABLE accounts (
     row         TEXT NOT NULL
 ) STRICT";
 
+/// Runs. Since version 4 they are found by when they ended, where they have.
+const RUNS: &str = "CREATE TABLE runs (
+    plan       TEXT PRIMARY KEY REFERENCES plans (id),
+    incident   TEXT,
+    last_at    INTEGER NOT NULL CHECK (last_at >= 0),
+    open       INTEGER NOT NULL CHECK (open IN (0, 1)),
+    owing      INTEGER NOT NULL CHECK (owing IN (0, 1)),
+    row        TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX runs_by_time ON runs (last_at);
+CREATE INDEX runs_open ON runs (open) WHERE open = 1;
+CREATE INDEX runs_owing ON runs (owing) WHERE owing = 1;
+CREATE INDEX runs_by_incident ON runs (incident) WHERE incident IS NOT NULL";
+
+/// Makes all tables.
+fn create(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch(SCHEMA)?;
+    conn.execute_batch(RUNS)
+}
+
 /// Brings the tables of an earlier version to this one. The projections are folded from the log at every start, so that they only
 /// have to be there.
 fn migrate(conn: &mut Connection) -> Result<(), OpenError> {
@@ -215,7 +222,11 @@ fn migrate(conn: &mut Connection) -> Result<(), OpenError> {
     if version == FIRST_VERSION {
         txn.execute_batch(PASSKEYS)?;
     }
-    txn.execute_batch(ACCOUNTS)?;
+    if version < 3 {
+        txn.execute_batch(ACCOUNTS)?;
+    }
+    txn.execute_batch("DROP TABLE runs")?;
+    txn.execute_batch(RUNS)?;
     txn.pragma_update(None, "user_version", VERSION)?;
     Step::StoreCreate.take(|_| txn.commit())?;
     Ok(())
@@ -256,7 +267,7 @@ fn check_owner(conn: &Connection, path: &Path) -> Result<bool, OpenError> {
 /// Compares the schema with ours, word for word: a trigger or a table more would do what no record says.
 fn check_schema(conn: &Connection) -> Result<(), OpenError> {
     let expected = Connection::open_in_memory()?;
-    expected.execute_batch(SCHEMA)?;
+    create(&expected)?;
     if objects(&expected)? == objects(conn)? {
         Ok(())
     } else {

@@ -280,6 +280,11 @@ pub(crate) async fn plans_are_listed_newest_first(store: &dyn Store, _: &Verifie
     assert_eq!(list(all.clone()).await, ["6", "5", "4", "3", "2", "1"]);
     assert_eq!(list(PlanFilter { limit: 2, ..all.clone() }).await, ["6", "5"]);
     assert!(list(PlanFilter { limit: 0, ..all.clone() }).await.is_empty());
+    let theirs = store.plan(&id("plan-1")).await.unwrap().unwrap().agent;
+    for (agent, expected) in [(theirs, &["6", "5", "3", "1"][..]), (id("nobody"), &[])] {
+        let held = PlanFilter { states: vec![State::Held], agent: Some(agent), ..all.clone() };
+        assert_eq!(list(held).await, expected);
+    }
     let oldest = PlanFilter { oldest_first: true, ..all.clone() };
     assert_eq!(list(PlanFilter { limit: 2, ..oldest.clone() }).await, ["1", "2"]);
     let waiting = vec![State::Held, State::Rejected];

@@ -162,7 +162,7 @@ async fn inv11_a_changed_projection_changes_nothing() {
         "DELETE FROM runs",
         "UPDATE runs SET owing = 0 WHERE owing = 1",
         "UPDATE runs SET open = 0 WHERE open = 1",
-        "UPDATE runs SET claimed_at = 1",
+        "UPDATE runs SET last_at = 1",
         "UPDATE runs SET incident = 'elsewhere'",
         "UPDATE runs SET row = replace(row, 'holmes', 'watson')",
     ];

@@ -20,6 +20,7 @@ use holdpoint_domain::{
     id::Kind,
     lease::{LeaseInfo, Scope},
     limits::{Area, Footprint},
+    parts::Parts,
     passkey::Authenticator,
     plan::{Plan, Requester, Step},
     reconcile::{Account, Due, Part, ReconcileStatement},
@@ -227,6 +228,7 @@ impl Life {
     /// What its run counts as.
     pub(crate) fn footprint(&self) -> Footprint {
         Footprint {
+            sums: BTreeMap::new(),
             agent: id("holmes"),
             via: BTreeSet::new(),
             teams: BTreeSet::new(),
@@ -371,6 +373,7 @@ impl Life {
                 replicas: 3,
                 down: false,
                 version: digest("version"),
+                parts: Parts::default(),
             }),
             trigger: TriggerFacts {
                 condition: id("process.hung"),

@@ -127,13 +127,13 @@ async fn a_foreign_or_newer_database_is_refused() {
     assert!(matches!(open(folder.path()), Err(OpenError::NotAStore { .. })));
     fs::remove_file(&path).unwrap();
     drop(open(folder.path()).unwrap());
-    edit("PRAGMA user_version = 4");
-    assert!(matches!(open(folder.path()), Err(OpenError::Newer { known: 3, got: 4 })));
+    edit("PRAGMA user_version = 5");
+    assert!(matches!(open(folder.path()), Err(OpenError::Newer { known: 4, got: 5 })));
     for never in [0, -1] {
         edit(&format!("PRAGMA user_version = {never}"));
         assert!(matches!(open(folder.path()), Err(OpenError::Corrupt { .. })), "{never}");
     }
-    edit("PRAGMA user_version = 3");
+    edit("PRAGMA user_version = 4");
     drop(open(folder.path()).unwrap());
     // A trigger would do what no record says.
     edit("CREATE TRIGGER t AFTER INSERT ON plans BEGIN DELETE FROM locks; END");
@@ -163,7 +163,7 @@ async fn t11_a_store_of_version_1_opens_and_counts_from_then_on() {
     }
     let version = rusqlite::Connection::open(&path).unwrap();
     let version: i64 = version.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 3);
+    assert_eq!(version, 4);
     open(folder.path()).unwrap().append(txn(vec![next.asserted("bob", &passkey(1), 8)])).await.unwrap();
     // A version 1 with something of its own is as wrong as it was.
     edit(
@@ -189,6 +189,25 @@ async fn a_store_of_version_2_opens_and_takes_what_was_done_outside() {
     assert!(matches!(again, Err(StoreError::AccountNotOpen(_))), "{again:?}");
     store.append(txn(vec![reconciled(Part::Disputed)])).await.unwrap();
     assert_eq!(store.accounts(1).await.unwrap()[0].state(), Part::Disputed);
+}
+
+/// A store of when runs were found by their claim finds them by their end.
+#[tokio::test]
+async fn a_store_of_version_3_opens_and_has_its_runs() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path()).unwrap();
+    furnish(&store).await;
+    let before = answers(&store).await;
+    drop(store);
+    let conn = rusqlite::Connection::open(folder.path().join("store.db")).unwrap();
+    conn.execute_batch(
+        "DROP INDEX runs_by_time; ALTER TABLE runs RENAME COLUMN last_at TO claimed_at;
+         CREATE INDEX runs_by_time ON runs (claimed_at); PRAGMA user_version = 3",
+    )
+    .unwrap();
+    drop(conn);
+    let store = open(folder.path()).unwrap();
+    assert_eq!(answers(&store).await, before);
 }
 
 fn copy(from: &Path, to: &Path, names: &[&str]) {

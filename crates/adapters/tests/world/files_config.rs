@@ -91,7 +91,10 @@ async fn people_see_the_named_settings_before_and_after_and_nothing_else_of_the_
         let bytes = config(&stage);
         let seen =
             stage.preview("config.set-all", "app", &[pool(45), ("fast", ParamValue::Bool(true))]).await;
-        assert_eq!(seen.version, stage.observe(SET, "app").await.version);
+        let observed = stage.observe(SET, "app").await;
+        assert_eq!(seen.version, observed.version);
+        assert!(observed.parts.iter().any(|part| part.1 == "30"), "{observed:?}");
+        assert!(!format!("{observed:?}").contains("canary"), "{observed:?}");
         let fields: Vec<_> =
             seen.fields.iter().map(|field| (field.before.as_str(), field.after.as_str())).collect();
         assert_eq!((fields, seen.refused.clone()), (vec![("false", "true"), ("30", "45")], None));

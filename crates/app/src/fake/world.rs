@@ -11,6 +11,7 @@ use holdpoint_domain::{
     action::Action,
     id::kind,
     lease::LeaseInfo,
+    parts::Parts,
     proof::Credentials,
     signature::PublicKey,
     target::Target,
@@ -57,6 +58,13 @@ pub(super) struct Late {
     pub(super) phase: crate::port::ActedPhase,
 }
 
+impl Thing {
+    /// What the version is made of.
+    pub(super) fn parts(&self) -> Parts {
+        [("content", self.content.to_string())].into_iter().collect()
+    }
+}
+
 impl Default for Thing {
     /// Hung: whoever is asked says that it needs help.
     fn default() -> Self {
@@ -91,6 +99,8 @@ pub enum Probe {
     Contradicts,
     /// What is true of the target.
     Of(Box<dyn Fn(&Thing) -> Truth + Send + Sync>),
+    /// Each endpoint of each target for itself. Whatever is not in here was measured, and does not hold.
+    Reads(BTreeMap<(Id<kind::Target>, Id<kind::Endpoint>), (Truth, Why)>),
 }
 
 /// How the executor does what it is asked to.
@@ -390,17 +400,22 @@ impl Prober for FakeWorld {
         self.clock.advance(state.measuring_takes);
         let thing = state.things.get(&target.id);
         let probe = state.probes.get(&condition.id);
-        let truth = |at: usize| match (probe, thing) {
-            (Some(Probe::Says(truth)), _) => *truth,
-            (Some(Probe::Contradicts), _) if at.is_multiple_of(2) => Truth::Holds,
-            (Some(Probe::Contradicts), _) => Truth::DoesNotHold,
-            (Some(Probe::Of(of)), Some(thing)) => of(thing),
-            (Some(Probe::Of(_)) | None, _) => Truth::Indeterminate,
+        let known =
+            |truth: Truth| (truth, if truth == Truth::Indeterminate { Why::NoData } else { Why::Measured });
+        let seen = |at: usize, endpoint: &Id<kind::Endpoint>| match (probe, thing) {
+            (Some(Probe::Says(truth)), _) => known(*truth),
+            (Some(Probe::Contradicts), _) if at.is_multiple_of(2) => known(Truth::Holds),
+            (Some(Probe::Contradicts), _) => known(Truth::DoesNotHold),
+            (Some(Probe::Of(of)), Some(thing)) => known(of(thing)),
+            (Some(Probe::Reads(reads)), _) => {
+                let read = reads.get(&(target.id.clone(), endpoint.clone()));
+                read.copied().unwrap_or(known(Truth::DoesNotHold))
+            }
+            (Some(Probe::Of(_)) | None, _) => known(Truth::Indeterminate),
         };
         let reading = |(at, probe): (usize, &holdpoint_domain::trigger::Probe)| {
             let endpoint = target.endpoints.get(&probe.endpoint)?;
-            let truth = truth(at);
-            let why = if truth == Truth::Indeterminate { Why::NoData } else { Why::Measured };
+            let (truth, why) = seen(at, &probe.endpoint);
             Some(Reading {
                 endpoint: probe.endpoint.clone(),
                 source: endpoint.source.clone(),
@@ -427,6 +442,7 @@ impl Observer for FakeWorld {
         }
         Ok(Observation {
             version: thing.version(),
+            parts: thing.parts(),
             down: thing.down,
             undo_computed: true,
             acted: thing.acted,

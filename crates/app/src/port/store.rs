@@ -165,6 +165,8 @@ pub struct PlanRow {
 pub struct PlanFilter {
     /// Only these states; all when empty.
     pub states: Vec<State>,
+    /// Only those of this agent; looked at where states are named.
+    pub agent: Option<Id<kind::Agent>>,
     /// Only the plan with this hold.
     pub hold: Option<Id<kind::Hold>>,
     /// At most this many, newest first.

@@ -8,6 +8,7 @@ use holdpoint_domain::{
     digest::Salt,
     id::kind,
     lease::{Lease, LeaseInfo, Scope, Terms},
+    parts::Parts,
     permit::Permit,
     plan::{Plan, Step},
     signature::{PublicKey, Signature},
@@ -83,6 +84,9 @@ pub struct MeasureError(pub String);
 pub struct Observation {
     /// The relevant version: a digest of the fields that the action depends on.
     pub version: Digest,
+    /// What the version is made of, for people: it tells what changed. No part is a secret, and none
+    /// is the target's own words: words of ours, numbers of a type, digests.
+    pub parts: Parts,
     /// The target is down.
     pub down: bool,
     /// The state before could be captured, so that an undo of the action's kind can be computed.

@@ -48,6 +48,12 @@ pub struct Owed {
 }
 
 impl RunRow {
+    /// When it ended, or was claimed where it has not.
+    #[must_use]
+    pub fn last_at(&self) -> Timestamp {
+        self.ended_at.map_or(self.claimed_at, |ended| ended.max(self.claimed_at))
+    }
+
     /// The run as budgets see it.
     #[must_use]
     pub fn past(&self) -> PastRun<'_> {
@@ -148,7 +154,7 @@ impl AccountRow {
 /// Which runs to list: those that match any of these.
 #[derive(Debug, Clone, Default)]
 pub struct RunFilter {
-    /// Open ones, and those claimed at this time or later.
+    /// Open ones, and those that ended at this time or later: one that was in doubt for long settles for as long as any other.
     pub since: Option<Timestamp>,
     /// Those of this incident.
     pub incident: Option<Id<kind::Incident>>,
@@ -160,7 +166,7 @@ impl RunFilter {
     /// Whether a run is among them.
     #[must_use]
     pub fn wants(&self, run: &RunRow) -> bool {
-        self.since.is_some_and(|since| run.state.is_running() || run.claimed_at >= since)
+        self.since.is_some_and(|since| run.state.is_running() || run.last_at() >= since)
             || (self.incident.is_some() && run.footprint.incident == self.incident)
             || (self.owing && run.needs_a_look())
     }

@@ -114,7 +114,8 @@ fn what_was_not_measured_before_or_after_is_unknown() {
     let no_data = Some(Why::NoData);
     assert_eq!(
         gaps(&found),
-        [(Some("payments".to_owned()), Gap::After, no_data), (Some("shop".to_owned()), Gap::Before, no_data)]
+        // Those of the estimate come first.
+        [(Some("shop".to_owned()), Gap::Before, no_data), (Some("payments".to_owned()), Gap::After, no_data)]
     );
     assert_eq!((moved(&found).len(), found.still, found.surprises.len()), (0, 1, 0));
     // Whom the estimate does not name, either: a service without errors before has no series in many an expression.

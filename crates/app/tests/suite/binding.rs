@@ -150,6 +150,7 @@ fn t08_whatever_is_worse_at_the_claim_voids_the_permit_and_is_shown() {
     let same = |worse: Vec<Worse>| worse.iter().map(ToString::to_string).collect::<Vec<_>>();
     let worse = same(worse_after(|stage| stage.world.change("worker-1", |thing| thing.content = 2)));
     assert!(worse.len() == 1 && worse[0].starts_with("the target changed: version"), "{worse:?}");
+    assert!(worse[0].ends_with("; `content` was `1`, it is `2` now"), "{worse:?}");
 
     let worse = same(worse_after(|stage| {
         stage.setup.parts.action("cache.drop").title.push('!');

@@ -7,18 +7,21 @@ use holdpoint_app::{
         controls::{id, ids, limits},
         decider,
     },
+    gather::Wish,
     incidents::{self, Notice},
     propose::{Proposal, Proposed},
     run::run,
 };
 use holdpoint_domain::{
-    Millis,
-    action::{Effect, State as TrustState},
+    Id, Millis,
+    action::{Effect, ParamSpec, State as TrustState},
     decision::{Answer, Worse},
     facts::OverBudget,
     flow::State,
+    id::kind,
     incident::REPEAT,
-    limits::{Budget, DEFAULT_DELETE_WINDOW, Freeze, Limits, LimitsSpec, Per, Starts},
+    limits::{Budget, DEFAULT_DELETE_WINDOW, Freeze, Limits, LimitsSpec, Per, PlanLimit, Starts},
+    plan::ParamValue,
     record::{DoubtWhy, FailWhy},
 };
 
@@ -68,11 +71,55 @@ fn a_budget_of_runs_at_once_frees_up_when_they_end() {
     assert!(rules(&denied).contains(&"over-budget"));
     assert_eq!(over_budget(&denied), Some(&OverBudget { budget: id("one"), until_ms: None }));
     assert_eq!(run_it(&stage, &second), Ok(State::Void));
-    assert_eq!(wait(stage.view(&second)).unwrap().worse, [Worse::held_by("over-budget")]);
+    let worse = wait(stage.view(&second)).unwrap().worse;
+    let [Worse::Held { rules, brakes: Some(brakes) }] = worse.as_slice() else { panic!("{worse:?}") };
+    assert_eq!(*rules, [id("over-budget")]);
+    assert_eq!(brakes.over_budget.as_ref().map(|over| &over.budget), Some(&id("one")));
     assert_eq!(wait(running), Ok(State::Succeeded));
     let third = proposed(&stage, "flag.switch", "worker-3").id;
     assert_eq!(run_it(&stage, &third), Ok(State::Succeeded));
     audit(&stage);
+}
+
+#[test]
+fn what_the_steps_of_a_plan_say_together_is_within_the_limit_of_one_plan() {
+    let rows: Id<kind::Param> = id("rows");
+    let sums = [(rows.clone(), 100)].into();
+    let limit = PlanLimit {
+        id: id("few-rows"),
+        environments: [].into(),
+        targets: None,
+        services: None,
+        critical: None,
+        environments_touched: None,
+        replica_share_percent: None,
+        sums,
+    };
+    let mut setup = several();
+    setup.parts.limits = Limits::new(LimitsSpec { plans: vec![limit], ..LimitsSpec::default() }).unwrap();
+    let switch = setup.parts.action("flag.switch");
+    switch.params = [(rows.clone(), ParamSpec::Int { min: 1, max: 90 })].into();
+    let stage = started(setup);
+    let ask = |counts: &[i64]| {
+        let mut proposal = stage.proposal("flag.switch", "worker-1");
+        let wish = proposal.steps.remove(0);
+        let targets = ["worker-1", "worker-2"].map(id);
+        proposal.steps = counts
+            .iter()
+            .zip(targets)
+            .map(|(count, target)| Wish {
+                target,
+                params: [(rows.clone(), ParamValue::Int(*count))].into(),
+                ..wish.clone()
+            })
+            .collect();
+        ask_as(&stage, &decider("scout"), proposal).unwrap()
+    };
+    assert!(!rules(&ask(&[90])).contains(&"over-plan-limit"));
+    assert!(!rules(&ask(&[50, 50])).contains(&"over-plan-limit"));
+    let denied = ask(&[50, 51]);
+    assert_eq!(denied.decision.answer, Answer::Deny);
+    assert_eq!(denied.facts.first().brakes.plan_limit, Some(id("few-rows")));
 }
 
 #[test]

@@ -1,19 +1,21 @@
 //! What a service graph shows is decided from; what nobody could read makes decisions stricter; and quiet is not gone.
 
 use holdpoint_app::{
-    dependencies::{HearError, hear, settle},
-    fake::{Setup, Stage, controls::id},
+    dependencies::{HearError, hear, is_new, settle},
+    fake::{Policy, Setup, Stage, controls::id},
     propose::Proposed,
+    run::run,
 };
 use holdpoint_domain::{
-    Millis, Tier, Timestamp,
+    Millis, Rung, Tier, Timestamp,
     decision::{Answer, Worse},
     dependencies::{Dependency, HeardError, Observed, ServiceGraph, Unread},
     flow::State,
     graph::EdgeKind,
+    limits::Limits,
 };
 
-use super::support::{proposed, run_it, several, started, wait};
+use super::support::{approved, poll_until, proposed, run_it, several, started, wait};
 
 fn traces() -> ServiceGraph {
     ServiceGraph {
@@ -47,7 +49,8 @@ fn sees(stage: &Stage, calls: &[&str]) -> Result<(), HearError> {
         let (dependent, on) = call.split_once('>').unwrap();
         Dependency { dependent: id(dependent), on: id(on), kind: EdgeKind::Calls }
     };
-    let observed = Observed { calls: calls.iter().map(call).collect(), rates: [].into() };
+    let observed =
+        Observed { calls: calls.iter().map(call).collect(), earlier: Some([].into()), rates: [].into() };
     hear(&stage.gate, &traces(), observed, now(stage))
 }
 
@@ -135,6 +138,69 @@ fn what_was_heard_outlives_a_change_of_the_inputs_and_not_one_of_the_source() {
     assert!(matches!(hear(&elsewhere, &traces(), Observed::default(), now(&stage)), Err(HearError::Gone)));
 }
 
+/// What is quiet just as the gate starts is not gone: a caller that comes once a night is remembered by its source.
+#[test]
+fn inv13_a_restart_forgets_no_quiet_dependency() {
+    let mut stage = started(setup());
+    sees(&stage, &["ghost>orders", "orders>shop"]).unwrap();
+    let quiet_since = now(&stage);
+    stage.clock.advance(Millis::secs(3_000));
+    stage.restart();
+    let now_it_shows = |earlier| {
+        let calls = [Dependency { dependent: id("orders"), on: id("shop"), kind: EdgeKind::Calls }].into();
+        hear(&stage.gate, &traces(), Observed { calls, earlier, rates: [].into() }, now(&stage))
+    };
+    // Nobody takes what is shown now for all that there is.
+    assert!(is_new(&stage.gate, &traces()));
+    assert!(matches!(now_it_shows(None), Err(HearError::Heard(HeardError::NoPast))));
+    assert!(switch(&stage).facts.first().brakes.dependencies_unread.is_some());
+    let ghost = Dependency { dependent: id("ghost"), on: id("orders"), kind: EdgeKind::Calls };
+    now_it_shows(Some([(ghost, quiet_since)].into())).unwrap();
+    assert!(!is_new(&stage.gate, &traces()));
+    let seen = switch(&stage);
+    assert_eq!((services(&seen), seen.decision.answer), (vec!["ghost", "orders", "shop"], Answer::Allow));
+    // And it goes when it would have gone.
+    stage.clock.advance(Millis::secs(601));
+    sees(&stage, &["orders>shop"]).unwrap();
+    assert_eq!(services(&switch(&stage)), ["orders", "shop"]);
+}
+
+/// Nobody knows what needs a service while a source is unread: two plans that change something may touch anywhere.
+#[test]
+fn inv10_while_a_source_is_unread_no_two_runs_are_far_enough_apart() {
+    let mut setup = setup();
+    setup.parts.limits = Limits::default();
+    let stage = started(setup);
+    sees(&stage, &["web>shop"]).unwrap();
+    let first = switch(&stage).id;
+    let mut running = Box::pin(run(&stage.gate, &first));
+    poll_until(&stage, &mut running, "applying");
+    let apart = proposed(&stage, "flag.switch", "payments-1");
+    assert_eq!(apart.facts.first().brakes.neighbour, None);
+    stage.clock.advance(Millis::secs(61));
+    let unread = proposed(&stage, "flag.switch", "payments-1");
+    assert_eq!(unread.decision.answer, Answer::Deny);
+    assert_eq!(unread.facts.first().brakes.neighbour.as_ref().unwrap().plan, first);
+}
+
+/// Whoever approved knew of a graph that was read; they did not see what nobody has read since.
+#[test]
+fn t08_an_approval_counts_for_the_dependencies_that_were_read() {
+    let mut setup = setup();
+    setup.policy = Policy::From(Rung::T3);
+    let stage = started(setup);
+    sees(&stage, &["web>shop"]).unwrap();
+    stage.clock.advance(Millis::secs(40));
+    let held = switch(&stage);
+    assert_eq!(held.facts.first().brakes.dependencies_unread, None);
+    approved(&stage, "bob", held.terms.as_ref().unwrap());
+    stage.clock.advance(Millis::secs(21));
+    assert_eq!(run_it(&stage, &held.id), Ok(State::Void));
+    let worse = wait(stage.view(&held.id)).unwrap().worse;
+    let [Worse::Held { rules, brakes: Some(_) }] = worse.as_slice() else { panic!("{worse:?}") };
+    assert_eq!(*rules, [id("dependencies-unread")]);
+}
+
 #[test]
 fn an_observation_that_is_none_changes_nothing() {
     let stage = started(setup());
@@ -143,6 +209,7 @@ fn an_observation_that_is_none_changes_nothing() {
     let earlier = Timestamp::from_ms(now(&stage).ms() - 1).unwrap();
     let observed = Observed {
         calls: [Dependency { dependent: id("a"), on: id("b"), kind: EdgeKind::Calls }].into(),
+        earlier: None,
         rates: [].into(),
     };
     let older = hear(&stage.gate, &traces(), observed, earlier);

@@ -1,7 +1,7 @@
 //! Halt wins: over starts, over further steps, over what comes back after a restart; and an armed undo goes on, unless it is hard.
 
 use holdpoint_app::{
-    fake::{Deed, Failure, Setup, Stage, When, decider, session, signed, signed_by},
+    fake::{Deed, Failure, Setup, Stage, When, decider, schedule::poll_at_most, session, signed, signed_by},
     halt::{HaltDone, halt, record_halt, resume},
     port::Store as _,
     refusal::Refusal,
@@ -276,6 +276,31 @@ fn inv15_a_latch_that_cannot_be_cleared_goes_on() {
     assert_eq!(reach(&stage), Some(Reach::Soft));
     resume_by(&stage, "bob").unwrap();
     assert_eq!(reach(&stage), None);
+}
+
+/// Between the record of its end and the end of the latch, a halt looks like one that nobody wrote down.
+#[test]
+fn inv15_a_halt_is_not_recorded_again_while_it_is_lifted() {
+    let (stage, _) = permitted();
+    halt_by(&stage, "alice", Reach::Soft);
+    let bob = session("bob");
+    let mut lifting = Box::pin(resume(&stage.gate, &bob, end_of_halt(&stage, "bob")));
+    poll_until(&stage, &mut lifting, "resumed");
+    wait(record_halt(&stage.gate)).unwrap();
+    assert_eq!(wait(lifting), Ok(()));
+    assert_eq!((reach(&stage), count(&stage, "halted")), (None, 1));
+    // Whoever lifts it and goes away in between leaves it in force, and on record.
+    halt_by(&stage, "alice", Reach::Hard);
+    let mut lifting = Box::pin(resume(&stage.gate, &bob, end_of_halt(&stage, "bob")));
+    while count(&stage, "resumed") < 2 {
+        assert!(poll_at_most(&mut lifting, 1).is_none());
+    }
+    drop(lifting);
+    wait(record_halt(&stage.gate)).unwrap();
+    assert_eq!((reach(&stage), count(&stage, "halted")), (Some(Reach::Hard), 3));
+    resume_by(&stage, "bob").unwrap();
+    assert_eq!(reach(&stage), None);
+    audit(&stage);
 }
 
 #[test]

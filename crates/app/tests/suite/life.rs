@@ -1,7 +1,7 @@
 //! Whole lives: from the proposal to the end, with everything that is recorded on the way.
 
 use holdpoint_app::{
-    fake::{Deed, FakeClock, Policy, Probe, Setup, Stage, schedule::yield_now},
+    fake::{Deed, FakeClock, Policy, Probe, Setup, Stage, controls::agent, decider, schedule::yield_now},
     judge::BundleJudge,
     port::Clock,
     recover,
@@ -18,8 +18,8 @@ use holdpoint_domain::{
 use holdpoint_policy::{Bundle, Schema, Source};
 
 use super::support::{
-    activated, approved, ask, audit, decide, held, no_lease_lives, proposed, recovered, run_it, started,
-    state, wait,
+    activated, approved, ask, ask_as, audit, decide, held, no_lease_lives, proposed, recovered, run_it,
+    started, state, wait,
 };
 
 #[test]
@@ -173,6 +173,45 @@ fn a_deferred_plan_is_measured_again_until_it_holds() {
     let measured = wait(stage.words(&proposed.id)).iter().filter(|word| **word == "measured").count();
     assert_eq!(measured, 1 + 3 + 1 + 2);
     audit(&stage);
+}
+
+/// Nobody reads what a flood leaves, and nobody else waits for it.
+#[test]
+fn t30_an_agent_has_no_more_waiting_than_people_can_read() {
+    let mut setup = Setup::default();
+    setup.parts.agents.push(agent("mender", "alice", true));
+    let stage = started(setup);
+    let ask = |who: &str| ask_as(&stage, &decider(who), stage.proposal("cache.drop", "worker-1"));
+    for _ in 0..stage.gate.settings.max_waiting {
+        assert_eq!(ask("scout").unwrap().decision.answer, Answer::Hold);
+    }
+    assert_eq!(ask("scout").unwrap_err().rule, "too-many-waiting");
+    assert_eq!(ask("mender").unwrap().decision.answer, Answer::Hold);
+    stage.clock.advance(stage.gate.settings.hold_ms);
+    recovered(&stage);
+    assert_eq!(ask("scout").unwrap().decision.answer, Answer::Hold);
+}
+
+/// What is due without a look at the world is done without one: a probe that hangs keeps nothing.
+#[test]
+fn nothing_that_is_due_waits_for_a_deferred_plan_to_be_measured() {
+    let stage = started(Setup::default());
+    let held = held(&stage, "cache.drop", "worker-1").0;
+    stage.world.probe("process.hung", Probe::Contradicts);
+    let deferred = ["worker-1", "worker-2"].map(|target| {
+        stage.clock.advance(Millis::secs(1));
+        proposed(&stage, "process.restart", target).id
+    });
+    let at_first = wait(stage.words(&deferred[0]));
+    stage.clock.advance(stage.gate.settings.remeasure_ms);
+    wait(recover::due(&stage.gate)).unwrap();
+    assert_eq!(wait(stage.words(&deferred[0])), at_first, "nothing was measured");
+    let waits: Vec<_> =
+        wait(recover::undecided(&stage.gate)).unwrap().into_iter().map(|row| row.id).collect();
+    assert_eq!(waits, deferred, "the one that waits for longest comes first");
+    stage.clock.advance(stage.gate.settings.hold_ms);
+    wait(recover::due(&stage.gate)).unwrap();
+    assert_eq!(state(&stage, &held), State::Expired);
 }
 
 #[test]

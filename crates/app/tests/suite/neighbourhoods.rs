@@ -88,7 +88,10 @@ fn a_permit_that_was_granted_before_the_other_run_began_is_void_and_says_why() {
     let mut running = Box::pin(run(&stage.gate, &one));
     poll_until(&stage, &mut running, "applying");
     assert_eq!(run_it(&stage, &two), Ok(State::Void));
-    assert_eq!(wait(stage.view(&two)).unwrap().worse, [Worse::held_by("neighbourhood-busy")]);
+    let worse = wait(stage.view(&two)).unwrap().worse;
+    let [Worse::Held { rules, brakes: Some(brakes) }] = worse.as_slice() else { panic!("{worse:?}") };
+    assert_eq!(*rules, [id("neighbourhood-busy")]);
+    assert_eq!(brakes.neighbour.as_ref().map(|near| &near.plan), Some(&one));
     assert_eq!(wait(running), Ok(State::Succeeded));
     audit(&stage);
 }

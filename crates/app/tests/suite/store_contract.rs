@@ -143,9 +143,11 @@ fn runs_are_found_by_time_incident_and_debt() {
     stage.restart();
     let found = |filter| wait(stage.store.runs(filter)).unwrap().len();
     let claimed_at = wait(stage.store.run(&plan)).unwrap().unwrap().claimed_at;
-    let after = claimed_at.plus(holdpoint_domain::Millis::new(1).unwrap()).unwrap();
     assert_eq!(found(RunFilter::default()), 0);
     assert_eq!(found(RunFilter { since: Some(claimed_at), ..RunFilter::default() }), 1);
+    let row = wait(stage.store.run(&plan)).unwrap().unwrap();
+    assert_eq!(found(RunFilter { since: Some(row.last_at()), ..RunFilter::default() }), 1);
+    let after = row.last_at().plus(holdpoint_domain::Millis::new(1).unwrap()).unwrap();
     assert_eq!(found(RunFilter { since: Some(after), ..RunFilter::default() }), 0);
     assert_eq!(found(RunFilter { owing: true, ..RunFilter::default() }), 1);
     assert_eq!(found(RunFilter { incident: Some(id("inc-1")), ..RunFilter::default() }), 0);

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Digest, Id, Tier,
     blast::Blast,
-    facts::TargetFacts,
+    facts::{Brakes, TargetFacts},
     id::{Kind, kind},
+    parts::Changed,
     quorum::Missing,
 };
 
@@ -29,6 +30,9 @@ pub enum Worse {
         decided: Digest,
         /// Now.
         now: Digest,
+        /// What of it is another, where the observer says.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        parts: Vec<Changed>,
     },
     /// The catalogue entry is another.
     CatalogueEntry {
@@ -71,6 +75,9 @@ pub enum Worse {
     Held {
         /// Which ones.
         rules: Vec<Id<kind::Rule>>,
+        /// What holds it back: which run, which budget. None where nothing does but what the rules are about.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        brakes: Option<Box<Brakes>>,
     },
     /// Approvals that the catalogue asks for do not count any more: their people, keys or teams are others now.
     Approvals {
@@ -148,7 +155,12 @@ impl Worse {
     /// Held back by one guardrail of the table.
     #[must_use]
     pub fn held_by(guardrail: &str) -> Self {
-        Self::Held { rules: Id::parse(guardrail).into_iter().collect() }
+        Self::Held { rules: Id::parse(guardrail).into_iter().collect(), brakes: None }
+    }
+
+    /// Held back by these guardrails, with these brakes on.
+    pub(super) fn held(rules: Vec<Id<kind::Rule>>, brakes: &Brakes) -> Self {
+        Self::Held { rules, brakes: brakes.name_something().then(|| Box::new(brakes.clone())) }
     }
 }
 
@@ -183,13 +195,14 @@ impl fmt::Display for Worse {
             Self::RequesterGone => {
                 f.write_str("the agent, or somebody whom it acts for, is not in the registry any more")
             }
-            Self::Version { decided, now } => {
+            Self::Version { decided, now, parts } => {
                 write!(
                     f,
                     "the target changed: version {} was decided on, it is {} now",
                     decided.short(),
                     now.short()
-                )
+                )?;
+                parts.iter().try_for_each(|changed| write!(f, "; {changed}"))
             }
             Self::CatalogueEntry { decided, now } => {
                 write!(
@@ -218,7 +231,7 @@ impl fmt::Display for Worse {
             }
             Self::TriggerGone => f.write_str("the trigger does not hold any more"),
             Self::Denied => f.write_str("policy denies it now"),
-            Self::Held { rules } => write!(f, "it is held back now by {}", list(rules)),
+            Self::Held { rules, .. } => write!(f, "it is held back now by {}", list(rules)),
             Self::Approvals { missing } => {
                 write!(f, "approvals do not count any more; the catalogue asks for {missing}")
             }

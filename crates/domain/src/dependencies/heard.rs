@@ -35,6 +35,9 @@ pub enum HeardError {
     /// Nothing was seen: that nobody calls anybody is no measurement.
     #[error("the service graph shows no calls")]
     Nothing,
+    /// The first observation says nothing of what was before it: what is quiet just now would be gone.
+    #[error("nothing was heard of the service graph so far, and this says nothing of what it showed before")]
+    NoPast,
     /// What was seen is older than what was seen before.
     #[error("what the service graph shows is older than what it showed before")]
     Older,
@@ -49,7 +52,14 @@ impl Heard {
         if self.read_at.is_some_and(|before| before > at) {
             return Err(HeardError::Older);
         }
+        if self.read_at.is_none() && observed.earlier.is_none() {
+            return Err(HeardError::NoPast);
+        }
         let mut last_seen = self.last_seen.clone();
+        for (call, seen) in observed.earlier.into_iter().flatten() {
+            let latest = last_seen.entry(call).or_insert(seen);
+            *latest = seen.max(*latest);
+        }
         last_seen.retain(|_, seen| at.since(*seen) <= keep);
         last_seen.extend(observed.calls.into_iter().map(|call| (call, at)));
         if last_seen.len() > MAX_HEARD {
@@ -64,6 +74,12 @@ impl Heard {
         let Some(read_at) = self.read_at else { return Ok(None) };
         let calls = self.last_seen.keys().cloned();
         Reading::new(source.clone(), read_at, [], calls).map(Some)
+    }
+
+    /// Whether nothing was heard yet: the next observation has to say what was before it.
+    #[must_use]
+    pub const fn is_new(&self) -> bool {
+        self.read_at.is_none()
     }
 
     /// How much is requested.

@@ -60,7 +60,9 @@ impl Dependencies {
         let mut sources = BTreeMap::new();
         for reading in readings {
             let source = reading.source.clone();
-            if sources.insert(source.clone(), Arc::new(Said::of(reading, &names))).is_some() {
+            let numbers: Vec<u32> =
+                reading.names.iter().map(|name| names.number(name).unwrap_or(u32::MAX)).collect();
+            if sources.insert(source.clone(), Arc::new(Said::of(reading, &numbers))).is_some() {
                 return Err(DependenciesError::DuplicateSource(source));
             }
         }
@@ -89,8 +91,8 @@ impl Dependencies {
             return Err(DependenciesError::Sources);
         }
         let mut next = self.clone();
-        next.take_names(&reading.names)?;
-        let said = Arc::new(Said::of(reading, &next.names));
+        let numbers = next.take_names(&reading.names, last.as_deref())?;
+        let said = Arc::new(Said::of(reading, &numbers));
         next.sources.insert(source, Arc::clone(&said));
         let none = Said { read_at: said.read_at, classes: Vec::new(), edges: Vec::new() };
         let last = last.as_deref().unwrap_or(&none);
@@ -120,18 +122,38 @@ impl Dependencies {
         known.filter_map(|(name, class)| class.map(|class| (name.clone(), class)))
     }
 
-    /// Makes nodes of the names that are new.
-    fn take_names(&mut self, names: &[Id<kind::Service>]) -> Result<(), DependenciesError> {
+    /// The nodes of names, which are sorted; makes nodes of those that are new. Most stand in the source's last reading, in the same
+    /// order: going along it is much less than a search among all names for each.
+    fn take_names(
+        &mut self,
+        names: &[Id<kind::Service>],
+        last: Option<&Said>,
+    ) -> Result<Vec<u32>, DependenciesError> {
+        let sorted = Arc::clone(&self.names.sorted);
+        let nodes = last.into_iter().flat_map(|said| &said.classes);
+        let named = nodes.filter_map(|(node, _)| Some((*node, sorted.get(*node as usize)?)));
+        let mut along = named.peekable();
+        let mut numbers = Vec::with_capacity(names.len());
         for name in names {
-            if self.names.number(name).is_some() {
-                continue;
-            }
-            // The inventory does not know it.
-            let node = self.graph.add_node(true).map_err(|_| DependenciesError::Services)?;
-            self.names.later.push(name.clone());
-            self.names.numbers.insert(name.clone(), node);
+            while along.next_if(|(_, before)| *before < name).is_some() {}
+            let known = match along.peek() {
+                Some((node, before)) if *before == name => Some(*node),
+                Some(_) | None => self.names.number(name),
+            };
+            numbers.push(match known {
+                Some(node) => node,
+                None => self.take_name(name)?,
+            });
         }
-        Ok(())
+        Ok(numbers)
+    }
+
+    /// Makes a node of a name that the inventory does not know.
+    fn take_name(&mut self, name: &Id<kind::Service>) -> Result<u32, DependenciesError> {
+        let node = self.graph.add_node(true).map_err(|_| DependenciesError::Services)?;
+        self.names.later.push(name.clone());
+        self.names.numbers.insert(name.clone(), node);
+        Ok(node)
     }
 
     fn apply(
@@ -180,17 +202,19 @@ struct Differences {
 
 impl Differences {
     fn of(last: &Said, next: &Said, before: &Sources, after: &Sources) -> Self {
-        let missing = |edges: &[Edge], sources: &Sources| -> Vec<Edge> {
+        // What stands in both readings differs in neither: most of it, and the others' edges are many more to search.
+        let missing = |edges: &[Edge], other: &[Edge], sources: &Sources| -> Vec<Edge> {
             let said = |edge: &Edge| sources.values().any(|said| said.edges.binary_search(edge).is_ok());
-            edges.iter().filter(|edge| !said(edge)).copied().collect()
+            let differing = edges.iter().filter(|edge| other.binary_search(edge).is_err());
+            differing.filter(|edge| !said(edge)).copied().collect()
         };
         let differ = |one: &Said, other: &Said| -> BTreeSet<u32> {
             let classes = one.classes.iter().filter(|(node, class)| other.class(*node) != *class);
             classes.map(|(node, _)| *node).collect()
         };
         Self {
-            added: missing(&next.edges, before),
-            removed: missing(&last.edges, after),
+            added: missing(&next.edges, &last.edges, before),
+            removed: missing(&last.edges, &next.edges, after),
             classes: &differ(last, next) | &differ(next, last),
         }
     }
@@ -210,13 +234,11 @@ fn union(sources: &Sources) -> Result<Vec<Edge>, DependenciesError> {
 }
 
 impl Said {
-    /// A reading in the numbers of `names`, which have all of its names.
-    fn of(reading: Reading, names: &Names) -> Self {
-        let number = |name| names.number(name).unwrap_or(u32::MAX);
-        let numbers: Vec<u32> = reading.names.iter().map(number).collect();
+    /// A reading whose names have these numbers, one for each.
+    fn of(reading: Reading, numbers: &[u32]) -> Self {
         let mut classes: Vec<_> = numbers.iter().copied().zip(reading.classes).collect();
         classes.sort_unstable_by_key(|(node, _)| *node);
-        Self { read_at: reading.read_at, classes, edges: renumbered(reading.edges, &numbers) }
+        Self { read_at: reading.read_at, classes, edges: renumbered(reading.edges, numbers) }
     }
 
     /// The reading again. Its own names are numbered anew.

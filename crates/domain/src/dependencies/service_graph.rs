@@ -64,6 +64,9 @@ pub struct Declared {
 pub struct Observed {
     /// Who called whom.
     pub calls: BTreeSet<Dependency>,
+    /// Who called whom before that, and when last; none where nobody asked. The first of all observations has it, for what is quiet as it
+    /// is made is not gone.
+    pub earlier: Option<BTreeMap<Dependency, Timestamp>>,
     /// Requests a second to each service; empty where that could not be told.
     pub rates: BTreeMap<Id<kind::Service>, f64>,
 }
@@ -95,8 +98,8 @@ impl ServiceGraph {
         Ok(())
     }
 
-    /// The service that a label names: the one that the operator says, or the one with that name. What is no name of a service gets one
-    /// that the inventory does not know, always the same: it is unknown, and not nothing.
+    /// The service that a label names: the one that the operator says, or the one with that name in lower case. What is no name of a
+    /// service gets one that the inventory does not know, always the same: it is unknown, and not nothing.
     #[must_use]
     pub fn service(&self, label: &str) -> Option<Id<kind::Service>> {
         if let Some(service) = self.names.get(label) {
@@ -108,7 +111,7 @@ impl ServiceGraph {
             let hex = digest.trim_start_matches("sha256:");
             format!("{UNNAMED}-{}", hex.get(..32).unwrap_or(hex))
         };
-        Id::parse(label).or_else(|_| Id::parse(&unnamed())).ok()
+        Id::parse(&label.to_ascii_lowercase()).or_else(|_| Id::parse(&unnamed())).ok()
     }
 }
 

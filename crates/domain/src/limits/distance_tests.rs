@@ -172,11 +172,13 @@ fn a_plan_may_disturb_no_more_than_the_operator_lets_one_plan_disturb() {
         critical: None,
         environments_touched: None,
         replica_share_percent: None,
+        sums: std::collections::BTreeMap::new(),
     };
     let next = at_work(&["web"]);
-    let held = |limit: PlanLimit| {
-        held(LimitsSpec { plans: vec![limit], ..LimitsSpec::default() }, &next, &[]).plan_limit.is_some()
+    let held_by = |limit: PlanLimit, next: &Footprint| {
+        held(LimitsSpec { plans: vec![limit], ..LimitsSpec::default() }, next, &[]).plan_limit.is_some()
     };
+    let held = |limit: PlanLimit| held_by(limit, &next);
     let cases: [fn(u32, &PlanLimit) -> PlanLimit; 5] = [
         |most, limit| PlanLimit { targets: Some(most + 1), ..limit.clone() },
         |most, limit| PlanLimit { services: Some(most + 1), ..limit.clone() },
@@ -186,6 +188,12 @@ fn a_plan_may_disturb_no_more_than_the_operator_lets_one_plan_disturb() {
     ];
     for case in cases {
         assert!(!held(case(1, &limit)) && held(case(0, &limit)), "{:?}", case(0, &limit));
+    }
+    // Rows, bytes: what the steps say, added up. What no step says is not too much.
+    let rows = PlanLimit { sums: [(Id::parse("rows").unwrap(), 10)].into(), ..limit.clone() };
+    for (name, sum, is_exceeded) in [("rows", 10, false), ("rows", 11, true), ("bytes", 99, false)] {
+        let says = Footprint { sums: [(Id::parse(name).unwrap(), sum)].into(), ..next.clone() };
+        assert_eq!(held_by(rows.clone(), &says), is_exceeded, "{name} {sum}");
     }
     let elsewhere = PlanLimit { environments: ids(&["dev"]), targets: Some(0), ..limit.clone() };
     assert!(!held(elsewhere));

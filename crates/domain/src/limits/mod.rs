@@ -297,7 +297,8 @@ impl Limits {
             .used_up(next, past, now)
             .map(|(budget, until_ms)| OverBudget { budget: budget.id.clone(), until_ms });
         let mut plans = self.spec.plans.iter();
-        brakes.plan_limit = plans.find(|limit| limit.is_exceeded_by(blast)).map(|limit| limit.id.clone());
+        brakes.plan_limit =
+            plans.find(|limit| limit.is_exceeded_by(blast, &next.sums)).map(|limit| limit.id.clone());
         brakes.neighbour = self.spec.neighbourhood.neighbour(next, past, now);
         brakes.own_doing = self.spec.neighbourhood.own_doing(next, past, now);
         brakes.breaker = self.spec.breaker.tripped(next, past, now);

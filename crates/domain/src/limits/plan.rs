@@ -1,6 +1,6 @@
 //! What one plan may disturb, and error budgets.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,30 +31,36 @@ pub struct PlanLimit {
     /// Share of the replicas of a service, in percent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_share_percent: Option<u32>,
+    /// Numbers that the steps say in parameters of these names, added up: rows, bytes, whatever an action counts by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sums: BTreeMap<Id<kind::Param>, u64>,
 }
 
 impl PlanLimit {
-    pub(super) const fn limits_nothing(&self) -> bool {
-        matches!(
-            (
-                self.targets,
-                self.services,
-                self.critical,
-                self.environments_touched,
-                self.replica_share_percent
-            ),
-            (None, None, None, None, None)
-        )
+    pub(super) fn limits_nothing(&self) -> bool {
+        self.sums.is_empty()
+            && matches!(
+                (
+                    self.targets,
+                    self.services,
+                    self.critical,
+                    self.environments_touched,
+                    self.replica_share_percent
+                ),
+                (None, None, None, None, None)
+            )
     }
 
-    /// Whether a plan with this blast radius is too large.
+    /// Whether a plan is too large that disturbs `blast` and says these numbers.
     #[must_use]
-    pub fn is_exceeded_by(&self, blast: &Blast) -> bool {
+    pub fn is_exceeded_by(&self, blast: &Blast, said: &BTreeMap<Id<kind::Param>, u64>) -> bool {
+        let is_more = |(name, most): (&Id<kind::Param>, &u64)| said.get(name).is_some_and(|sum| sum > most);
         let more = |count: usize, most: Option<u32>| {
             most.is_some_and(|most| u32::try_from(count).map_or(true, |count| count > most))
         };
         concerns(&self.environments, &blast.environments)
-            && (more(blast.targets.len(), self.targets)
+            && (self.sums.iter().any(is_more)
+                || more(blast.targets.len(), self.targets)
                 || more(blast.services.len(), self.services)
                 || more(blast.critical.len(), self.critical)
                 || more(blast.environments.len(), self.environments_touched)

@@ -1,6 +1,6 @@
 //! Runs as limits see them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,9 @@ pub struct Footprint {
     /// counts for each that the gate knows.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub concerned: BTreeSet<Id<kind::Incident>>,
+    /// The numbers that its steps say in parameters, by their names, added up.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sums: BTreeMap<Id<kind::Param>, u64>,
     /// Its actions.
     pub actions: BTreeSet<Id<kind::Action>>,
     /// How many steps it has; 0 in records from before steps were counted.

@@ -21,6 +21,7 @@ fn plan() -> &'static Id<kind::Plan> {
 
 pub(super) fn run(agent: &str, action: &str, environment: &str, incident: Option<&str>) -> Footprint {
     Footprint {
+        sums: std::collections::BTreeMap::new(),
         agent: Id::parse(agent).unwrap(),
         via: BTreeSet::new(),
         teams: ids(&["sre"]),

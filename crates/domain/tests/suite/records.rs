@@ -15,7 +15,7 @@ use holdpoint_domain::{
     decision::{Class, Ladder, Verdict, Worse, decide},
     delegation::{Delegation, Within},
     enrol::Invitation,
-    facts::{Brakes, OverBudget, PlanFacts, Standing},
+    facts::{Brakes, Nearness, Neighbour, OverBudget, PlanFacts, Standing},
     flow::Event,
     halt::{Halt, Reach},
     id::kind,
@@ -23,6 +23,7 @@ use holdpoint_domain::{
     lease::{LeaseInfo, Scope},
     limits::{Area, Footprint},
     narrowing::{Kept, NarrowStatement},
+    parts::Changed,
     quorum::Missing,
     reconcile::{Due, Part},
     record::{AgentContext, Body, DoubtWhy, FailWhy, Record, RecordError, Request, Submitted},
@@ -155,6 +156,7 @@ fn bodies() -> Vec<(Actor, Body)> {
         author: id("ada"),
     };
     let footprint = Footprint {
+        sums: BTreeMap::from([(id("rows"), 30)]),
         agent: id("holmes"),
         via: BTreeSet::new(),
         incident: Some(id("inc-42")),
@@ -171,12 +173,29 @@ fn bodies() -> Vec<(Actor, Body)> {
     let note = Submitted::Committed(commitment("looked at the graphs"));
     let worse = vec![
         Worse::TargetGone,
-        Worse::Version { decided: digest("version"), now: digest("other") },
+        Worse::Version { decided: digest("version"), now: digest("other"), parts: Vec::new() },
+        Worse::Version {
+            decided: digest("version"),
+            now: digest("other"),
+            parts: vec![Changed { part: "state".to_owned(), decided: Some("ENABLED".to_owned()), now: None }],
+        },
         Worse::CatalogueEntry { decided: digest("entry"), now: digest("other") },
         Worse::Blast,
         Worse::TriggerGone,
         Worse::Denied,
         Worse::held_by("halted"),
+        Worse::Held {
+            rules: vec![id("neighbourhood-busy")],
+            brakes: Some(Box::new(Brakes {
+                neighbour: Some(Neighbour {
+                    plan: id("plan-2"),
+                    service: Some(id("orders")),
+                    why: Nearness::CoolingDown,
+                    until_ms: Some(at(9)),
+                }),
+                ..Brakes::OFF
+            })),
+        },
         Worse::Class { what: Class::Criticality, decided: "high".to_owned(), now: "critical".to_owned() },
         Worse::Disturbs {
             services: BTreeSet::from([id("web")]),
@@ -434,6 +453,7 @@ fn every_kind_of_record_is_read_back_from_its_bytes() {
 fn records_with_less_in_them_are_read_back() {
     let halt = |reach, by| Body::Halted { halt: Halt { reach, by, at_ms: at(NOW) } };
     let empty = Footprint {
+        sums: BTreeMap::new(),
         agent: id("holmes"),
         via: BTreeSet::new(),
         teams: BTreeSet::new(),

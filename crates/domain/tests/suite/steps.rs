@@ -309,7 +309,7 @@ fn t02_what_got_worse_in_any_step_voids_the_plan() {
     let changes: [(Change, Worse); 6] = [
         (
             |facts| facts.target.as_mut().unwrap().version = digest("other"),
-            Worse::Version { decided: digest("version-2"), now: digest("other") },
+            Worse::Version { decided: digest("version-2"), now: digest("other"), parts: Vec::new() },
         ),
         (
             |facts| facts.action.entry = digest("other"),

@@ -17,6 +17,7 @@ use holdpoint_domain::{
         Principal, Provenance, Standing, TargetFacts, TriggerFacts, Tripped, UndoFacts,
     },
     id::{Kind, kind},
+    parts::Parts,
     passkey::{Assertion, Authenticator},
     permit::{Grant, GrantParts, Permit, PermitError},
     plan::{MAX_STEPS, ParamValue, Plan, Requester, Step},
@@ -138,6 +139,7 @@ pub(crate) fn facts() -> Facts {
             replicas: 3,
             down: false,
             version: digest("version"),
+            parts: Parts::default(),
         }),
         trigger: TriggerFacts {
             condition: id("process.hung"),

@@ -30,7 +30,7 @@ fn each_thing_that_got_worse_is_found_and_named() {
         (
             "another version",
             |facts| facts.target.as_mut().unwrap().version = digest("other"),
-            Worse::Version { decided: digest("version"), now: digest("other") },
+            Worse::Version { decided: digest("version"), now: digest("other"), parts: Vec::new() },
         ),
         (
             "another entry",

@@ -100,7 +100,7 @@ pub(crate) async fn one(client: &Client, wanted: Wanted, print: &Print) -> Resul
             let lines = target_lines(&target, service.as_ref());
             (serde_json::json!({"target": target, "service": service}), lines)
         }
-        Wanted::Plans | Wanted::Holds | Wanted::Actions | Wanted::Targets => {
+        Wanted::Plans | Wanted::Holds | Wanted::Actions | Wanted::Targets | Wanted::Incidents => {
             return Err(CliError::Usage("expected the name of one: `holdpoint get` shows lists".into()));
         }
     };

@@ -17,13 +17,15 @@ use super::{
     wanted::Wanted,
     watch,
 };
-use crate::http::wire::{Catalogue, Health, HoldDetail, Holds, Inventory, PlanDetail, PlanSummary, Plans};
+use crate::http::wire::{
+    Catalogue, Health, HoldDetail, Holds, Incidents, Inventory, PlanDetail, PlanSummary, Plans,
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct GetOptions {
     #[command(flatten)]
     door: Door,
-    /// plans, holds, catalogue (actions), inventory (targets), or the id of a plan or hold
+    /// plans, holds, catalogue (actions), inventory (targets), incidents, or the id of a plan or hold
     #[arg(value_name = "WHAT")]
     what: Option<String>,
     /// The one
@@ -66,6 +68,7 @@ pub(crate) async fn get(options: GetOptions) -> Result<(), CliError> {
         Wanted::Holds => holds(&client, options.limit, print).await,
         Wanted::Actions => actions(&client, print).await,
         Wanted::Targets => targets(&client, print).await,
+        Wanted::Incidents => incidents(&client, print).await,
         Wanted::Hold(_) | Wanted::Action(_) | Wanted::Target(_) => {
             describe::one(&client, wanted, print).await
         }
@@ -227,6 +230,33 @@ pub(crate) async fn actions(client: &Client, print: &Print) -> Result<(), CliErr
 }
 
 /// Lists the inventory.
+async fn incidents(client: &Client, print: &Print) -> Result<(), CliError> {
+    let answer = client.get("/v1/incidents").await?;
+    if print.data(&answer)? {
+        return Ok(());
+    }
+    let Incidents { incidents } = read(&answer)?;
+    let mut table = Table::new(["INCIDENT", "STATE", "FIRING", "CONCERNS", "SOURCE", "SINCE", "HEARD"]);
+    for incident in incidents {
+        let services = match (incident.everywhere, incident.services.is_empty()) {
+            (true, _) => "every service".to_owned(),
+            (false, true) => "no service of the inventory".to_owned(),
+            (false, false) => list(&incident.services),
+        };
+        table.row(vec![
+            Cell::new(&incident.id),
+            Cell::new(if incident.open { "open" } else { "over" }),
+            Cell::new(incident.firing),
+            Cell::new(services),
+            Cell::new(&incident.source),
+            Cell::new(clock_time(incident.opened_at_ms)),
+            Cell::new(clock_time(incident.heard_at_ms)),
+        ]);
+    }
+    table.print(print.paint(), "no incidents: no source told of any");
+    Ok(())
+}
+
 async fn targets(client: &Client, print: &Print) -> Result<(), CliError> {
     let answer = client.pages("/v1/inventory", &["targets", "services"]).await?;
     if print.data(&answer)? {

@@ -218,6 +218,13 @@ impl Lay<'_> {
             line("identity_sources", IDENTITY_SOURCES.to_owned());
         }
         line("policies", format!("[{}]", names(&config.policies)));
+        line("calendars", format!("[{}]", names(&config.calendars)));
+        let backstage = config.backstage.iter();
+        let backstage = backstage.map(|(source, files)| format!("{source}: [{}]", names(files)));
+        line("backstage", format!("{{{}}}", backstage.collect::<Vec<_>>().join(", ")));
+        if let Some(most) = config.max_waiting {
+            line("max_waiting", most.to_string());
+        }
         let timings = &config.timings;
         let timings = [
             ("hold_ms", timings.hold_ms),

@@ -26,10 +26,12 @@ pub(crate) enum Wanted {
     Targets,
     /// A target.
     Target(Id<kind::Target>),
+    /// Incidents that sources outside told of.
+    Incidents,
 }
 
 /// The words for each kind, as the help and the completions show them first.
-pub(crate) const KINDS: &str = "plans, holds, catalogue (actions), inventory (targets)";
+pub(crate) const KINDS: &str = "plans, holds, catalogue (actions), inventory (targets), incidents";
 
 impl Wanted {
     /// Reads what stands on the command line: a kind and perhaps a name, or the id of a plan or hold, which says its kind
@@ -45,6 +47,7 @@ impl Wanted {
             ("catalogue" | "catalog" | "action" | "actions", Some(name)) => Self::Action(id(name)?),
             ("inventory" | "target" | "targets", None) => Self::Targets,
             ("inventory" | "target" | "targets", Some(name)) => Self::Target(id(name)?),
+            ("incident" | "incidents", None) => Self::Incidents,
             (plan, None) if plan.starts_with("plan-") => Self::Plan(id(plan)?),
             (hold, None) if hold.starts_with("hold-") => Self::Hold(id(hold)?),
             (other, _) => {
@@ -80,6 +83,7 @@ mod tests {
             (&["catalogue"], Wanted::Actions),
             (&["action", "process.restart"], Wanted::Action(Id::parse("process.restart").unwrap())),
             (&["inventory"], Wanted::Targets),
+            (&["incidents"], Wanted::Incidents),
             (&["target", "worker-1"], Wanted::Target(Id::parse("worker-1").unwrap())),
         ] {
             assert_eq!(parse(words).unwrap(), wanted, "{words:?}");

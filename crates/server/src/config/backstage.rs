@@ -1,7 +1,8 @@
 //! Catalogue files of Backstage: who depends on whom, in the words of those who own the services.
 //!
 //! Components and resources are services by their names, in lower case; in another namespace than `default` that stands before it. Whoever
-//! consumes an API needs whoever provides it, and where nobody does, a service with the API's name. Other kinds of entities say nothing.
+//! consumes an API needs all who provide it, whichever source says so; and a service with the API's name, where nobody does or the
+//! catalogues have such a service: no file takes away what another one says. Other kinds of entities say nothing.
 //!
 //! <https://backstage.io/docs/features/software-catalog/descriptor-format>
 
@@ -50,8 +51,11 @@ struct Spec {
 struct Relations {
     needs: BTreeSet<(Service, Service)>,
     consumes: BTreeSet<(Service, Service)>,
-    providers: BTreeMap<Service, BTreeSet<Service>>,
+    providers: Providers,
 }
+
+/// Who provides an API.
+type Providers = BTreeMap<Service, BTreeSet<Service>>;
 
 /// What an entity is referred to as.
 #[derive(Clone, Copy)]
@@ -67,7 +71,7 @@ pub(super) fn declared(
     sources: &BTreeMap<Id<kind::Source>, Vec<PathBuf>>,
     document: &Document,
 ) -> Result<BTreeMap<Id<kind::Source>, Declared>, ConfigError> {
-    let (mut declared, mut faults) = (BTreeMap::new(), Vec::new());
+    let (mut all, mut providers, mut faults) = (Vec::new(), Providers::new(), Vec::new());
     for (source, names) in sources {
         let mut relations = Relations::default();
         for path in names {
@@ -82,7 +86,14 @@ pub(super) fn declared(
                 None => faults.push(format!("{name} is not there")),
             }
         }
-        let it = relations.declared();
+        for (api, by) in std::mem::take(&mut relations.providers) {
+            providers.entry(api).or_default().extend(by);
+        }
+        all.push((source, relations));
+    }
+    let mut declared = BTreeMap::new();
+    for (source, relations) in all {
+        let it = relations.declared(&providers);
         if it.dependencies.len() > MAX_RELATIONS {
             let got = it.dependencies.len();
             faults.push(format!(
@@ -134,13 +145,14 @@ impl Relations {
         Ok(())
     }
 
-    fn declared(self) -> Declared {
+    fn declared(self, providers: &Providers) -> Declared {
         let needs = self.needs.into_iter().map(|(dependent, on)| (dependent, on, EdgeKind::Needs));
         let mut dependencies: BTreeSet<_> = needs.collect();
         for (consumer, api) in self.consumes {
-            let nobody = BTreeSet::from([api.clone()]);
-            let providers = self.providers.get(&api).unwrap_or(&nobody);
-            dependencies.extend(providers.iter().map(|on| (consumer.clone(), on.clone(), EdgeKind::Calls)));
+            let by = providers.get(&api).into_iter().flatten().cloned();
+            // The API's own name as well: whoever says that they provide it takes it from no service that is called so.
+            let on = by.chain([api]).filter(|on| *on != consumer);
+            dependencies.extend(on.map(|on| (consumer.clone(), on, EdgeKind::Calls)));
         }
         Declared { dependencies }
     }
@@ -204,10 +216,41 @@ mod tests {
             "web needs orders-db",
             // Nobody provides this one: a service that nobody knows.
             "web calls payments.charge",
+            "web calls prices",
             "web calls pricing",
         ];
         assert_eq!(read(&[first, second]).unwrap(), expected);
         assert!(read(&["", "---\n---\n"]).is_ok_and(|lines| lines.is_empty()));
+    }
+
+    /// Who provides an API stands in another source, or more than one file says that they do.
+    #[test]
+    fn inv13_no_catalogue_takes_away_what_another_one_says() {
+        let component =
+            |name: &str, spec: &str| format!("kind: Component\nmetadata: {{name: {name}}}\nspec: {spec}\n");
+        let files = [
+            component("web", "{consumesApis: [prices, charge]}"),
+            component("pricing", "{providesApis: [prices]}"),
+            component("decoy", "{providesApis: [prices, charge]}"),
+            component("shop", "{dependencyOf: ['component:web']}"),
+        ];
+        let all = |count: usize| {
+            let source = |number: usize| Id::<kind::Source>::parse(&format!("portal-{number}")).unwrap();
+            let name = |number: usize| format!("{number}.yaml");
+            let sources =
+                (0..count).map(|number| (source(number), vec![PathBuf::from(name(number))])).collect();
+            let files = (0..count).map(|number| (name(number), files[number].clone())).collect();
+            let declared = declared(&sources, &Document { files }).unwrap();
+            declared.into_values().flat_map(|it| it.dependencies).collect::<BTreeSet<_>>()
+        };
+        let calls = |on: &str| {
+            let service = |name: &str| Id::parse(name).unwrap();
+            (service("web"), service(on), EdgeKind::Calls)
+        };
+        for count in 1..files.len() {
+            assert!(all(count).is_subset(&all(count + 1)), "{count}");
+        }
+        assert!(["pricing", "decoy", "charge"].iter().all(|on| all(4).contains(&calls(on))), "{:?}", all(4));
     }
 
     #[test]

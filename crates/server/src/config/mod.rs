@@ -28,6 +28,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::Read as _,
     net::SocketAddr,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -116,6 +117,9 @@ pub(crate) struct Config {
     /// Who may tell of incidents; nobody by default.
     #[serde(default)]
     pub(crate) incidents: Vec<IncidentSource>,
+    /// How many plans of one agent may wait for people or for a measurement; 50 by default.
+    #[serde(default)]
+    pub(crate) max_waiting: Option<NonZeroU32>,
     /// Times, each with a default.
     #[serde(default)]
     pub(crate) timings: Timings,

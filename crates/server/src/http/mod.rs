@@ -25,6 +25,7 @@ mod extract;
 mod halt;
 mod holds;
 mod idempotency;
+mod incidents;
 mod invitations;
 mod leases;
 mod ledger;
@@ -59,7 +60,7 @@ pub(crate) use door::{Door, Limits, Place, Settings, check_host, within};
 pub(crate) use events::{entries, last_event_id, streamed};
 pub(crate) use extract::{Ask, PathId, PathText};
 pub(crate) use problem::{Problem, echo, no_such_method};
-pub(crate) use words::{doubt, failure, moment, reason, specified};
+pub(crate) use words::{doubt, failure, moment, reason, specified, worse};
 
 /// The API of a service, with routes that pass the same door beside its table.
 pub(crate) fn router(service: Arc<Service>, settings: Settings, beside: Router) -> Router {

@@ -59,7 +59,7 @@ pub(super) async fn detail(gate: &Gate, view: PlanView) -> Result<wire::PlanDeta
         run: wire::Run {
             failed: view.failed.map(|why| words::failure(why).to_owned()),
             doubt: view.doubt.map(|why| words::doubt(why).to_owned()),
-            worse: view.worse.iter().map(ToString::to_string).collect(),
+            worse: view.worse.iter().map(words::worse).collect(),
         },
         review_due_ms: view.review_due,
         aftermath: view.aftermath.clone(),

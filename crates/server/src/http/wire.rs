@@ -26,6 +26,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use super::schema;
 
 mod blast;
+mod incidents;
 mod leases;
 mod ledger;
 mod people;
@@ -34,6 +35,7 @@ mod trust;
 mod world;
 
 pub(crate) use blast::*;
+pub(crate) use incidents::*;
 pub(crate) use leases::*;
 pub(crate) use ledger::*;
 pub(crate) use people::*;

@@ -4,7 +4,7 @@ use holdpoint_app::port::Hint;
 use holdpoint_domain::{
     Timestamp,
     approval::Choice,
-    decision::{Reason, ReasonEffect, rule},
+    decision::{Reason, ReasonEffect, Worse, rule},
     facts::{Brakes, Nearness, PlanFacts, Tripped},
     guardrail::{CATALOGUE_TIER, GUARDRAILS, NO_STANDING},
     reconcile::Part,
@@ -83,13 +83,20 @@ pub(crate) fn specify(reasons: &mut [wire::Reason], facts: &PlanFacts) {
 /// A reason that says which run, budget or limit it is.
 pub(crate) fn specified(mut reason: wire::Reason, facts: &PlanFacts) -> wire::Reason {
     let first = facts.first();
-    if let Some(which) = which(reason.rule.as_str(), &first.brakes, first.at_ms) {
+    if let Some(which) = which(reason.rule.as_str(), &first.brakes, Some(first.at_ms)) {
         reason.fact = format!("{}: {which}", reason.fact);
     }
     reason
 }
 
-fn which(rule: &str, brakes: &Brakes, now: Timestamp) -> Option<String> {
+/// What is worse at the claim, with the run, budget or limit that holds it back.
+pub(crate) fn worse(worse: &Worse) -> String {
+    let Worse::Held { rules, brakes: Some(brakes) } = worse else { return worse.to_string() };
+    let which: Vec<_> = rules.iter().filter_map(|rule| which(rule.as_str(), brakes, None)).collect();
+    if which.is_empty() { worse.to_string() } else { format!("{worse}: {}", which.join("; ")) }
+}
+
+fn which(rule: &str, brakes: &Brakes, now: Option<Timestamp>) -> Option<String> {
     let until =
         |time: Option<Timestamp>| time.map_or_else(String::new, |at| format!(", until {}", clock_time(at)));
     match rule {
@@ -113,7 +120,10 @@ fn which(rule: &str, brakes: &Brakes, now: Timestamp) -> Option<String> {
         "own-doing" => brakes.own_doing.as_ref().map(|plan| format!("plan `{plan}`")),
         "error-budget-spent" => brakes.error_budget.as_ref().map(|budget| format!("`{budget}`")),
         "dependencies-unread" => brakes.dependencies_unread.as_ref().map(|unread| match unread.read_at_ms {
-            Some(at) => format!("`{}`, last read {}, {} ago", unread.source, clock_time(at), now.since(at)),
+            Some(at) => {
+                let ago = now.map_or_else(String::new, |now| format!(", {} ago", now.since(at)));
+                format!("`{}`, last read {}{ago}", unread.source, clock_time(at))
+            }
             None => format!("`{}`, never read", unread.source),
         }),
         _ => None,
@@ -233,9 +243,9 @@ pub(crate) fn moment(body: &Body) -> String {
         Body::Rejected { .. } => "rejected".to_owned(),
         Body::Narrowed { into, .. } => format!("narrowed to plan {into}"),
         Body::Expired => "its time ran out".to_owned(),
-        Body::Voided { worse } => {
-            let worse: Vec<_> = worse.iter().map(ToString::to_string).collect();
-            format!("void: {}", worse.join("; "))
+        Body::Voided { worse: found } => {
+            let found: Vec<_> = found.iter().map(worse).collect();
+            format!("void: {}", found.join("; "))
         }
         Body::Permitted { epoch, .. } => format!("granted a permit with epoch {epoch}"),
         Body::Claimed { permit, .. } => format!("claimed permit {permit}"),

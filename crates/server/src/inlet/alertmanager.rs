@@ -61,8 +61,9 @@ pub(super) fn read(body: &[u8], service_labels: &BTreeSet<String>) -> Result<Not
         return Err(bad(format!("expected version `4`, got {}", echo(&hook.version))));
     }
     let firing = hook.alerts.iter().filter(|alert| alert.status == Status::Firing).count();
-    // A group that fires without an alert, or that is over with one that fires, is not over.
-    let firing = firing.max(usize::from(hook.status == Status::Firing));
+    // A group that fires without an alert, or that is over with one that fires, is not over. Alertmanager cuts the alerts off before it
+    // says whether the group fires, so one of which something was left out may fire as well.
+    let firing = firing.max(usize::from(hook.status == Status::Firing || hook.truncated_alerts > 0));
     let labels = hook.alerts.iter().flat_map(|alert| &alert.labels);
     let names = labels.filter(|(name, _)| service_labels.contains(*name)).map(|(_, value)| value.clone());
     Ok(Notice {
@@ -157,6 +158,10 @@ mod tests {
         some["truncatedAlerts"] = json!(3);
         let told = notice(&some);
         assert!(told.more && told.words.ends_with("… 3 more alerts\n"), "{}", told.words);
+        // Alertmanager says of those that it shows whether the group fires: others may.
+        let mut cut_off = hook("resolved", &json!([alert("resolved", "web")]));
+        cut_off["truncatedAlerts"] = json!(1);
+        assert_eq!(notice(&cut_off).firing, 1);
     }
 
     #[test]

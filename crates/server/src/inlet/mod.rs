@@ -74,6 +74,11 @@ async fn take(
     let gate = inlet.service.gate();
     let notice = match notice {
         Ok(notice) => notice,
+        // What got lost on its way is sent again after an answer of this kind.
+        Err(problem) if matches!(problem.rule(), "body-too-slow" | "body-broken") => {
+            let (detail, next) = ("the body did not come whole", "send it again");
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "body-lost", detail, next));
+        }
         Err(problem) => {
             // An Alertmanager does not repeat what was refused. Where this cannot be recorded, that is the answer: then it does.
             incidents::hear_unread(&gate, id, problem.rule()).await?;

@@ -15,7 +15,10 @@ mod leases;
 mod notify;
 pub(crate) mod secrets;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use holdpoint_adapters::{
     cosign::Kept,
@@ -254,6 +257,7 @@ fn settings(config: &Config) -> Settings {
     let timings = &config.timings;
     settings.incident_sources = config.incidents.iter().map(|source| source.id.clone()).collect();
     settings.development = config.development;
+    settings.max_waiting = config.max_waiting.map_or(settings.max_waiting, NonZeroU32::get);
     settings.hold_ms = timings.hold_ms.unwrap_or(settings.hold_ms);
     settings.start_window_ms = timings.start_window_ms.unwrap_or(settings.start_window_ms);
     settings.remeasure_ms = timings.remeasure_ms.unwrap_or(settings.remeasure_ms);

@@ -14,6 +14,7 @@ use holdpoint_domain::{
     Digest, Id,
     action::ParamSpec,
     id::kind,
+    parts::Parts,
     plan::{ParamValue, Step},
 };
 
@@ -241,6 +242,20 @@ impl Editable for ConfigTarget {
             "bytes": Digest::of_bytes(&file.bytes), "mode": file.mode,
         });
         Digest::of(&version).map_err(|err| EditError::Document(err.to_string()))
+    }
+
+    fn parts(&self, file: &Content) -> Result<Parts, EditError> {
+        let rest = [
+            ("file".to_owned(), Digest::of_bytes(&file.bytes).short()),
+            ("mode".to_owned(), format!("{:o}", file.mode)),
+        ];
+        // What stands there is of its type, and no type is one of secrets. A setting that cannot be read is part of the file.
+        let setting = |(name, setting): (&Id<kind::Param>, &Setting)| {
+            let text = json::text(&file.bytes).ok()?;
+            let at = self.find(text, name, setting).ok()?;
+            Some((setting.key.clone(), json::slice(text, &at).ok()?.to_owned()))
+        };
+        Ok(rest.into_iter().chain(self.settings.iter().filter_map(setting)).collect())
     }
 
     fn part(&self, file: &Content) -> Result<Vec<u8>, EditError> {

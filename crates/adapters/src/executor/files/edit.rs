@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use holdpoint_app::port::{Clock, ExecuteError, Executor, Field, Work};
-use holdpoint_domain::{Digest, Id, id::kind, plan};
+use holdpoint_domain::{Digest, Id, id::kind, parts::Parts, plan};
 
 use super::{
     FileTarget, Files, Held,
@@ -36,6 +36,9 @@ pub trait Editable: FileTarget {
 
     /// The relevant version of a content.
     fn version(&self, file: &Content) -> Result<Digest, EditError>;
+
+    /// What the version is made of, for people. No part is a secret, nor words that somebody wrote into the file.
+    fn parts(&self, file: &Content) -> Result<Parts, EditError>;
 
     /// The part that actions change, byte by byte.
     fn part(&self, file: &Content) -> Result<Vec<u8>, EditError>;

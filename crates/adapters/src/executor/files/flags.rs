@@ -13,6 +13,7 @@ use holdpoint_app::port::Field;
 use holdpoint_domain::{
     Digest, Id,
     id::kind,
+    parts::Parts,
     plan::{ParamValue, Step},
 };
 
@@ -38,6 +39,9 @@ pub struct FlagTarget {
     path: PathBuf,
     flag: String,
 }
+
+/// The members of a flag that people read.
+const MEMBERS: [&str; 2] = ["state", "defaultVariant"];
 
 /// What this executor can do. Everything else is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +74,16 @@ impl FlagTarget {
     }
 
     /// The document, and where the flag's object stands in it.
+    /// What a member of the flag's object is.
+    fn value(&self, file: &Content, name: &str) -> Result<String, EditError> {
+        let (text, flag) = self.find(file)?;
+        match json::member(text, &flag, name) {
+            Ok(at) => Ok(json::slice(text, &at)?.to_owned()),
+            Err(Missing::Member(_)) => Ok("not there".to_owned()),
+            Err(err) => Err(err.into()),
+        }
+    }
+
     fn find<'a>(&self, file: &'a Content) -> Result<(&'a str, Range<usize>), EditError> {
         let text = json::text(&file.bytes)?;
         let at = json::locate(text, &["flags", &self.flag])?;
@@ -135,6 +149,17 @@ impl Editable for FlagTarget {
         Digest::of(&version).map_err(|err| EditError::Document(err.to_string()))
     }
 
+    fn parts(&self, file: &Content) -> Result<Parts, EditError> {
+        let object = Digest::of_bytes(&self.part(file)?).short();
+        let state = match self.value(file, "state")?.as_str() {
+            "\"ENABLED\"" => "ENABLED".to_owned(),
+            "\"DISABLED\"" => "DISABLED".to_owned(),
+            other => Digest::of_bytes(other.as_bytes()).short(),
+        };
+        let variant = Digest::of_bytes(self.value(file, "defaultVariant")?.as_bytes()).short();
+        Ok([("state", state), ("defaultVariant", variant), ("object", object)].into_iter().collect())
+    }
+
     fn part(&self, file: &Content) -> Result<Vec<u8>, EditError> {
         let (text, at) = self.find(file)?;
         Ok(json::slice(text, &at)?.as_bytes().to_vec())
@@ -146,19 +171,11 @@ impl Editable for FlagTarget {
     }
 
     fn fields(&self, before: &Content, after: &Content, _: &Step) -> Result<Vec<Field>, EditError> {
-        let value = |file: &Content, name: &str| -> Result<String, EditError> {
-            let (text, flag) = self.find(file)?;
-            match json::member(text, &flag, name) {
-                Ok(at) => Ok(json::slice(text, &at)?.to_owned()),
-                Err(Missing::Member(_)) => Ok("not there".to_owned()),
-                Err(err) => Err(err.into()),
-            }
-        };
         let field = |name: &str| {
-            let (before, after) = (value(before, name)?, value(after, name)?);
+            let (before, after) = (self.value(before, name)?, self.value(after, name)?);
             Ok(Field { name: name.to_owned(), before, after })
         };
-        ["state", "defaultVariant"].map(field).into_iter().collect()
+        MEMBERS.map(field).into_iter().collect()
     }
 
     fn edited(&self, file: &Content, step: &Step) -> Result<Vec<u8>, EditError> {

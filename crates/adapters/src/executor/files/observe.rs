@@ -82,6 +82,7 @@ fn look<T: Editable>(
     let undo_computed = T::knows(action)
         && target.part(&now).is_ok()
         && place.could_write(now.bytes.len().saturating_mul(2)).is_ok();
+    let parts = target.parts(&now).map_err(|err| chain(&err))?;
     let acted = state.acted.as_ref().map(ActedBy::acted);
-    Ok(Some(Observation { version, down: false, undo_computed, acted }))
+    Ok(Some(Observation { version, parts, down: false, undo_computed, acted }))
 }

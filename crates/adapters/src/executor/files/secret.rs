@@ -208,11 +208,13 @@ impl Observer for SecretObserver {
         let look = move || {
             let Some(target) = reader.inner.targets.get(&id) else { return Ok(None) };
             let state = FileState::load(&reader.inner.dir, &id).map_err(|err| chain(&err))?;
-            let version = target.version(&Pair::read(target).map_err(|err| err.to_string())?);
-            let version = version.map_err(|err| err.to_string())?;
+            let pair = Pair::read(target).map_err(|err| err.to_string())?;
+            let version = target.version(&pair).map_err(|err| err.to_string())?;
+            let accepted = pair.list.entries().len();
+            let parts = [("accepted", format!("{accepted} tokens"))].into_iter().collect();
             let acted = state.acted.as_ref().map(ActedBy::acted);
             // Nothing undoes a rotation.
-            Ok(Some(Observation { version, down: false, undo_computed: false, acted }))
+            Ok(Some(Observation { version, parts, down: false, undo_computed: false, acted }))
         };
         let looked: Result<Result<Option<Observation>, String>, _> = tokio::task::spawn_blocking(look).await;
         let seen = looked.map_err(|err| failed(err.to_string()))?.map_err(failed)?;

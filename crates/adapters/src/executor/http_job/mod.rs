@@ -47,6 +47,7 @@ use holdpoint_domain::{
     bearer::Filled,
     digest::DigestError,
     id::kind,
+    parts::Parts,
     plan::ParamValue,
     target::Target,
 };
@@ -159,20 +160,26 @@ enum NoVersion {
     Digest(#[from] DigestError),
 }
 
-/// The relevant version of a job as its runner tells it.
-async fn version(runner: Runner<'_>) -> Result<Digest, NoVersion> {
+/// The relevant version of a job as its runner tells it, and what it is made of.
+async fn version(runner: Runner<'_>) -> Result<(Digest, Parts), NoVersion> {
     let job = runner.job;
     let undo_job = match job.undo_job() {
         Some(name) => Some((name, runner.revision(name).await?)),
         None => None,
     };
-    Ok(Digest::of(&Version {
+    let version = Version {
         r#type: "holdpoint/job-version/v1",
         target: job.id(),
         base: job.base(),
         job: (job.name(), runner.revision(job.name()).await?),
         undo_job,
-    })?)
+    };
+    let jobs = [("revision", Some(&version.job)), ("revision of the undo", version.undo_job.as_ref())];
+    let parts = jobs
+        .into_iter()
+        .filter_map(|(part, job)| Some((part, Digest::of_bytes(job?.1.as_bytes()).short())))
+        .collect();
+    Ok((Digest::of(&version)?, parts))
 }
 
 /// Runs permitted steps as jobs. Each call runs to its end even if nobody waits for it any more.
@@ -324,7 +331,7 @@ impl Order {
 
     fn expects(&self, runner: Runner<'_>, wanted: &Digest) -> Result<(), ExecuteError> {
         let version = self.requests.block_on(version(runner));
-        let version = version.map_err(|err| not_done("the job cannot be looked at", &err))?;
+        let (version, _) = version.map_err(|err| not_done("the job cannot be looked at", &err))?;
         expects(wanted, &version)
     }
 
@@ -423,11 +430,11 @@ impl Observer for JobObserver {
             |err: &dyn std::error::Error| ObserveError::Failed { target: target.id.clone(), why: chain(err) };
         let runner = self.jobs.runner(&target.id).ok_or_else(|| ObserveError::Unknown(target.id.clone()))?;
         let page: Page<Note> = Page::load(&self.jobs.dir, &target.id).map_err(|err| failed(&err))?;
-        let version = version(runner).await.map_err(|err| failed(&err))?;
+        let (version, parts) = version(runner).await.map_err(|err| failed(&err))?;
         let acted = settled(runner, &page).await.map_err(|err| failed(&err))?;
         let undo_computed = action.undo == UndoKind::Inverse && runner.job.undo_job().is_some();
         // A job is nothing that could be down: without an answer of its runner there is no observation.
-        Ok(Observation { version, down: false, undo_computed, acted })
+        Ok(Observation { version, parts, down: false, undo_computed, acted })
     }
 }
 

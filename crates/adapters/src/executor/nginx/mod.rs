@@ -278,6 +278,10 @@ impl Servers {
         };
         let undo_computed = captured && matches!(action.undo, UndoKind::Inverse | UndoKind::Snapshot);
         // An isolated server is no replica that serves.
-        Ok(Some(Observation { version: server.version(&found)?, down, undo_computed, acted: page.acted() }))
+        let version = server.version(&found)?;
+        let line = if down { "marked `down`" } else { "takes its share" };
+        let parts =
+            [("server", line.to_owned()), ("upstream block", found.digest().short())].into_iter().collect();
+        Ok(Some(Observation { version, parts, down, undo_computed, acted: page.acted() }))
     }
 }

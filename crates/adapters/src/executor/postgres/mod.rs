@@ -24,7 +24,9 @@ use async_trait::async_trait;
 use holdpoint_app::port::{
     Acted, ActedPhase, Clock, ExecuteError, Executor, Observation, ObserveError, Observer, Work,
 };
-use holdpoint_domain::{Digest, Id, action::Action, digest::DigestError, id::kind, target::Target};
+use holdpoint_domain::{
+    Digest, Id, action::Action, digest::DigestError, id::kind, parts::Parts, target::Target,
+};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
@@ -120,13 +122,18 @@ fn by_id(databases: Vec<Database>) -> BTreeMap<Id<kind::Target>, Database> {
 }
 
 impl Database {
-    async fn version(&self, session: &Session) -> Result<Digest, Failed> {
-        Ok(Digest::of(&Version {
+    /// The relevant version, and what it is made of.
+    async fn version(&self, session: &Session) -> Result<(Digest, Parts), Failed> {
+        let functions = session.word(FUNCTIONS).await?;
+        let parts = [("database and functions", Digest::of_bytes(functions.as_bytes()).short())];
+        let parts = parts.into_iter().collect();
+        let version = Version {
             r#type: "holdpoint/postgres-version/v1",
             target: &self.id,
             server: format!("{:?}", self.server),
-            functions: session.word(FUNCTIONS).await?,
-        })?)
+            functions,
+        };
+        Ok((Digest::of(&version)?, parts))
     }
 }
 
@@ -215,7 +222,7 @@ impl Order {
     async fn ready(&self, database: &Database) -> Result<Session, ExecuteError> {
         let session = database.server.connect(&self.login).await;
         let session = session.map_err(|err| not_done("the task's login", &err))?;
-        let version = database.version(&session).await.map_err(|err| not_done("the database", &err))?;
+        let (version, _) = database.version(&session).await.map_err(|err| not_done("the database", &err))?;
         expects(&self.mandate.warrant.step().expected_version, &version)?;
         let seen = look(&session, &self.warrant).await.map_err(|err| not_done("the session", &err))?;
         let pid = self.warrant.pid;
@@ -289,17 +296,21 @@ impl DatabaseObserver {
         Self { databases }
     }
 
-    async fn seen(&self, database: &Database, page: &Page<Note>) -> Result<(Digest, Option<Acted>), Failed> {
+    async fn seen(
+        &self,
+        database: &Database,
+        page: &Page<Note>,
+    ) -> Result<(Digest, Parts, Option<Acted>), Failed> {
         let login = Login::read(&database.observer, &database.observer_password_file)?;
         let session = database.server.connect(&login).await?;
-        let version = database.version(&session).await?;
-        let Some(acted) = page.acted() else { return Ok((version, None)) };
+        let (version, parts) = database.version(&session).await?;
+        let Some(acted) = page.acted() else { return Ok((version, parts, None)) };
         let Some(note) = page.note().filter(|_| acted.phase == ActedPhase::Begun) else {
-            return Ok((version, Some(acted)));
+            return Ok((version, parts, Some(acted)));
         };
         let is_complete = is_after(note.session.verb, &look(&session, &note.session).await?);
         let complete = Acted { phase: ActedPhase::Applied, left: Some(note.leaves), ..acted };
-        Ok((version, Some(if is_complete { complete } else { acted })))
+        Ok((version, parts, Some(if is_complete { complete } else { acted })))
     }
 }
 
@@ -311,8 +322,8 @@ impl Observer for DatabaseObserver {
         let database = self.databases.databases.get(&target.id);
         let database = database.ok_or_else(|| ObserveError::Unknown(target.id.clone()))?;
         let page: Page<Note> = Page::load(&self.databases.dir, &target.id).map_err(|err| failed(&err))?;
-        let (version, acted) = self.seen(database, &page).await.map_err(|err| failed(&err))?;
+        let (version, parts, acted) = self.seen(database, &page).await.map_err(|err| failed(&err))?;
         // A database is nothing that could be down here: without an answer of it there is no observation.
-        Ok(Observation { version, down: false, undo_computed: false, acted })
+        Ok(Observation { version, parts, down: false, undo_computed: false, acted })
     }
 }

@@ -260,7 +260,8 @@ impl Observer for ProcessObserver {
             Some(Operation::Stop) => view.runs,
             None => false,
         };
-        Ok(Observation { version: view.version, down: !view.runs, undo_computed, acted: view.acted })
+        let UnitView { version, parts, runs, acted, .. } = view;
+        Ok(Observation { version, parts, down: !runs, undo_computed, acted })
     }
 
     async fn preview(

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 
 use holdpoint_app::port::Acted;
-use holdpoint_domain::{Digest, Id, id::kind};
+use holdpoint_domain::{Digest, Id, id::kind, parts::Parts};
 use serde::Serialize;
 
 use super::{
@@ -30,6 +30,8 @@ struct Inner {
 pub struct UnitView {
     /// The relevant version: what would be started, and which process runs.
     pub version: Digest,
+    /// What the version is made of.
+    pub parts: Parts,
     /// Whether its process runs. A zombie does not.
     pub runs: bool,
     /// The resident memory of its process, while it runs.
@@ -72,8 +74,19 @@ impl UnitReader {
         // A process that ended between the two looks has no memory any more.
         let rss_bytes = rss_bytes.filter(|_| runs);
         let acted = state.acted.as_ref().map(ActedBy::acted);
-        Ok(Some(UnitView { version, runs, rss_bytes, stopped: state.stopped, acted }))
+        let parts = parts(*argv, state.process.as_ref().filter(|_| runs));
+        Ok(Some(UnitView { version, parts, runs, rss_bytes, stopped: state.stopped, acted }))
     }
+}
+
+fn parts(argv: Digest, process: Option<&Process>) -> Parts {
+    let process = process.map_or_else(
+        || "none".to_owned(),
+        |process| {
+            format!("{}, started {} ticks after boot {}", process.pid, process.start_ticks, process.boot)
+        },
+    );
+    [("command line", argv.short()), ("process", process)].into_iter().collect()
 }
 
 /// The relevant version of a unit, and whether it runs.

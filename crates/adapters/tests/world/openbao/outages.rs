@@ -35,8 +35,12 @@ async fn inv08_a_sealed_openbao_leases_nothing_and_revokes_later() {
     let refused = desk.try_ticket(2, TERMINATE, NOBODY, 60_000).await.map(|ticket| ticket.login());
     failed(&refused, "503");
     drop(bao.postgres.server("shop").connect(&Login::of(&ticket.lease.secret).unwrap()).await.unwrap());
-    let log = bao.log();
-    let key = log.lines().find_map(|line| line.trim().strip_prefix("Unseal Key: ")).unwrap();
+    // It serves before it has said how it is unsealed.
+    let key = until("it says the key", async || {
+        let log = bao.log();
+        log.lines().find_map(|line| line.trim().strip_prefix("Unseal Key: ").map(str::to_owned))
+    })
+    .await;
     bao.root(Method::PUT, "sys/unseal", json!({"key": key})).await;
     until("it is unsealed", async || desk.issuer.held(&backend()).await.ok()).await;
     desk.revoke(&ticket).await.unwrap();

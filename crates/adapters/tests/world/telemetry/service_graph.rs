@@ -5,7 +5,7 @@ use std::{fmt::Write as _, sync::Arc};
 use holdpoint_adapters::{probe::ServiceGraphs, system::SystemClock};
 use holdpoint_domain::{
     Millis, Timestamp,
-    dependencies::{Dependency, Heard, Observed, ServiceGraph},
+    dependencies::{Dependency, Heard, HeardError, Observed, Reading, ServiceGraph},
     graph::EdgeKind,
     trigger::Why,
 };
@@ -26,7 +26,11 @@ fn graph(url: String) -> ServiceGraph {
 }
 
 async fn read(graph: &ServiceGraph) -> Result<(Observed, Timestamp), Why> {
-    ServiceGraphs::new(Arc::new(SystemClock::new())).unwrap().read(graph).await
+    read_with(graph, false).await
+}
+
+async fn read_with(graph: &ServiceGraph, past: bool) -> Result<(Observed, Timestamp), Why> {
+    ServiceGraphs::new(Arc::new(SystemClock::new())).unwrap().read(graph, past).await
 }
 
 fn call(dependent: &str, on: &str, kind: EdgeKind) -> Dependency {
@@ -54,7 +58,7 @@ async fn inv10_a_real_service_graph_appears_goes_quiet_and_goes_away() {
     let mut prometheus = Some(Program::prometheus(&exporter).await);
     let graph = graph(prometheus.as_ref().unwrap().url());
     let mut heard = Heard::default();
-    let (observed, at) = until("the first calls", async || read(&graph).await.ok()).await;
+    let (observed, at) = until("the first calls", async || read_with(&graph, true).await.ok()).await;
     let calls = [
         call("web", "api", EdgeKind::Calls),
         call("api", "orders-db", EdgeKind::Data),
@@ -83,10 +87,20 @@ async fn inv10_a_real_service_graph_appears_goes_quiet_and_goes_away() {
     })
     .await;
     heard.hear(observed, at, graph.keep_ms).unwrap();
-    let reading = |heard: &Heard| heard.reading(&id("traces")).unwrap().unwrap();
+    // Whoever begins now knows the same: what is quiet is in the past.
+    let (observed, begun) = read_with(&graph, true).await.unwrap();
+    let mut anew = Heard::default();
+    assert_eq!(
+        anew.hear(Observed { earlier: None, ..observed.clone() }, begun, graph.keep_ms),
+        Err(HeardError::NoPast)
+    );
+    anew.hear(observed, begun, graph.keep_ms).unwrap();
     let all = calls.into_iter().chain([call("worker", "api", EdgeKind::Calls)]);
-    let expected = holdpoint_domain::dependencies::Reading::new(id("traces"), at, [], all).unwrap();
-    assert_eq!(reading(&heard), expected);
+    let all: Vec<_> = all.collect();
+    let expected = Reading::new(id("traces"), at, [], all.clone()).unwrap();
+    assert_eq!(heard.reading(&id("traces")).unwrap().unwrap(), expected);
+    let anew = anew.reading(&id("traces")).unwrap().unwrap();
+    assert_eq!(anew, Reading::new(id("traces"), begun, [], all).unwrap(), "a restart forgets nothing");
 
     // The page is gone: no calls are no reading. Then the Prometheus itself is gone.
     exporter.vanish();
@@ -94,7 +108,21 @@ async fn inv10_a_real_service_graph_appears_goes_quiet_and_goes_away() {
     assert!(heard.hear(Observed::default(), at, graph.keep_ms).is_err());
     drop(prometheus.take());
     assert_eq!(read(&graph).await, Err(Why::Refused));
-    assert_eq!(reading(&heard), expected, "what was read last stays");
+    assert_eq!(heard.reading(&id("traces")).unwrap().unwrap(), expected, "what was read last stays");
+}
+
+/// A collector that gives what it once counted the time of its own clock, again and again, counts nothing.
+#[tokio::test]
+async fn inv10_calls_that_nobody_counts_any_more_make_no_reading_young() {
+    let exporter = Exporter::new(|| line("web", "api", "", now_ms() / 100));
+    let prometheus = Program::prometheus(&exporter).await;
+    let graph = ServiceGraph { max_age_ms: Millis::secs(3), ..graph(prometheus.url()) };
+    until("calls", async || read(&graph).await.ok()).await;
+    exporter.says(|| line("web", "api", "", 7));
+    until("nothing is counted", async || (read(&graph).await == Err(Why::NoData)).then_some(())).await;
+    // Scraped it is all the time.
+    let wider = ServiceGraph { max_age_ms: Millis::secs(3_600), ..graph };
+    assert_eq!(read(&wider).await.unwrap().0.calls, [call("web", "api", EdgeKind::Calls)].into());
 }
 
 #[tokio::test]

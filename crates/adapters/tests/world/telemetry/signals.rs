@@ -173,12 +173,12 @@ async fn a_real_prometheus_says_what_moved_and_of_what_nobody_knows_it() {
     assert_eq!(
         unknown,
         [
-            ("errors", Some("absent"), Gap::Before),
-            ("saturation", Some("absent"), Gap::Before),
             ("burst", None, Gap::Before),
             ("nothing", None, Gap::Before),
             ("refused", None, Gap::Before),
             ("broken", None, Gap::Before),
+            ("errors", Some("absent"), Gap::Before),
+            ("saturation", Some("absent"), Gap::Before),
         ]
     );
 }

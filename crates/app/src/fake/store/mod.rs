@@ -435,6 +435,7 @@ impl Store for MemStore {
         let inner = self.open()?;
         let wanted = |row: &&PlanRow| {
             (filter.states.is_empty() || filter.states.contains(&row.state))
+                && (filter.states.is_empty() || filter.agent.as_ref().is_none_or(|agent| row.agent == *agent))
                 && filter.hold.as_ref().is_none_or(|hold| row.hold.as_ref() == Some(hold))
         };
         let mut rows: Vec<_> = inner.rows.memory.plans.values().filter(wanted).cloned().collect();

@@ -20,7 +20,7 @@ use crate::{
         frame::{Frame, Shape, shape},
         show::{When, span, tame},
     },
-    http::{PathId, Problem, aftermath_lines, doubt, failure, moment},
+    http::{PathId, Problem, aftermath_lines, doubt, failure, moment, worse},
 };
 
 #[derive(Template)]
@@ -114,7 +114,7 @@ pub(in crate::console) async fn incident(
 }
 
 fn one(gate: &Gate, view: &PlanView, now: Timestamp) -> Result<Plan, Problem> {
-    let mut outcome: Vec<_> = view.worse.iter().map(ToString::to_string).collect();
+    let mut outcome: Vec<_> = view.worse.iter().map(worse).collect();
     outcome.extend(view.failed.map(|why| failure(why).to_owned()));
     outcome.extend(view.doubt.map(|why| doubt(why).to_owned()));
     Ok(Plan {

@@ -7,8 +7,8 @@ use crate::http::{
     aftercare, blast,
     body::{MAX_CHANGE_BYTES, MAX_FLAT_BYTES},
     caller::Who,
-    changes, delegations, evaluations, events, halt, holds, invitations, leases, ledger, links, openapi,
-    permits, plans, reconciliations, schema, wire, world,
+    changes, delegations, evaluations, events, halt, holds, incidents, invitations, leases, ledger, links,
+    openapi, permits, plans, reconciliations, schema, wire, world,
 };
 
 /// All endpoints.
@@ -279,6 +279,16 @@ pub(in crate::http) const ENDPOINTS: &[Endpoint] = &[
         Doc {
             summary: "Show what holds plans back now, until when, and who lifts it",
             answers: &[json(200, "the brakes", schema::of::<wire::BrakesInForce>)],
+            ..Doc::NONE
+        },
+    ),
+    get(
+        "/v1/incidents",
+        Who::Reader,
+        |method| on(method, incidents::list),
+        Doc {
+            summary: "List the incidents that sources outside told of",
+            answers: &[json(200, "the incidents", schema::of::<wire::Incidents>)],
             ..Doc::NONE
         },
     ),

@@ -124,6 +124,9 @@ pub(in crate::http) struct TargetFacts {
     down: bool,
     /// Its relevant version: a digest of what the action depends on.
     version: Digest,
+    /// What the version is made of, for people; left out where the observer says no more than the version.
+    #[schemars(default, skip_serializing_if = "BTreeMap::is_empty")]
+    parts: BTreeMap<String, String>,
 }
 
 /// Whether the trigger is proven.

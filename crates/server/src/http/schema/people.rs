@@ -1,6 +1,6 @@
 //! What people sign beside approvals of plans, halts, and limits.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdpoint_domain::{aftercare, approval, change, halt, limits};
 use schemars::JsonSchema;
@@ -229,6 +229,9 @@ pub(in crate::http) struct PlanLimit {
     /// Share of the replicas of a service, in percent.
     #[schemars(default, skip_serializing_if = "Option::is_none")]
     replica_share_percent: Option<u32>,
+    /// Numbers that the steps say in parameters of these names, added up.
+    #[schemars(default, skip_serializing_if = "BTreeMap::is_empty")]
+    sums: BTreeMap<Name, u64>,
 }
 
 /// How far runs stay away from each other.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::bench::{Bench, HOST, request};
 use crate::{
     config::Source,
-    http::{Limits, Settings, router},
+    http::{Limits, Settings, router, wire},
     inlet,
 };
 
@@ -146,6 +146,37 @@ async fn t40_what_a_source_says_and_nobody_can_read_concerns_every_service() {
         assert_eq!(post(&bench, "/incidents/alertmanager/second", "wrong", &old).await.0, 401);
         assert_eq!(bench.count("incident"), 1);
     }
+}
+
+#[tokio::test]
+async fn whoever_reads_sees_which_incidents_there_are_and_not_what_their_alerts_say() {
+    let bench = bench().await;
+    let shown = bench.get("/v1/incidents", "agent.own.decide").await;
+    assert_eq!(shown.json::<wire::Incidents>().incidents, []);
+    assert_eq!(post(&bench, PATH, TOKEN, &hook("firing", "shop")).await.0, 200);
+    let shown = bench.get("/v1/incidents", "agent.own.decide").await;
+    assert!(!shown.text().contains("annotation"), "{}", shown.text());
+    let wire::Incidents { incidents } = shown.json();
+    let [incident] = incidents.as_slice() else { panic!("{incidents:?}") };
+    assert!(incident.open && !incident.everywhere && incident.firing == 1, "{incident:?}");
+    assert_eq!(incident.services, [holdpoint_domain::Id::parse("shop").unwrap()].into());
+}
+
+/// What got lost on its way is sent again: it is no message that nobody can read.
+#[tokio::test]
+async fn a_body_that_breaks_off_is_asked_for_again_and_counts_for_nothing() {
+    let bench = bench().await;
+    let broken = request(Method::POST, PATH, TOKEN, Some(&json!({})));
+    let parts = || futures_util::stream::iter([Ok(b"{".to_vec()), Err(std::io::Error::other("gone"))]);
+    let broken = broken.map(|_| axum::body::Body::from_stream(parts()));
+    assert_eq!(bench.send(broken).await.status().as_u16(), 503);
+    assert_eq!(bench.count("incident"), 0);
+    assert_eq!(post(&bench, PATH, TOKEN, &hook("firing", "shop")).await.0, 200);
+    // Without the key of its group nobody can tell which incident it is: it counts as one that concerns everything.
+    let mut nameless = hook("firing", "shop");
+    nameless["groupKey"] = json!("");
+    assert_eq!(post(&bench, PATH, TOKEN, &nameless).await.0, 400);
+    assert_eq!(bench.count("incident"), 2);
 }
 
 #[tokio::test]

@@ -85,7 +85,9 @@ async fn the_judge_sees_every_text_that_runs_where_nothing_is_escaped() {
 
 #[tokio::test]
 async fn t14_t15_what_an_agent_writes_runs_nothing_and_hides_nothing_in_a_browser() {
-    let console = Console::started();
+    let console = Console::with("T1", |stage| {
+        edit(stage, "holdpoint.yaml", "timings: {", "max_waiting: 1000\ntimings: {");
+    });
     let browser = Browser::start().await;
     let _ada = console.person(&browser, "ada", "ben").await;
     watched(&browser).await;

@@ -33,7 +33,7 @@ use crate::{
         frame::{Frame, Shape, shape},
         show::{Foreign, When, count, foreign, list, span},
     },
-    http::{PathId, Problem, doubt, failure},
+    http::{PathId, Problem, doubt, failure, worse},
     picture::Kind,
 };
 
@@ -189,7 +189,7 @@ pub(in crate::console) fn disturbed(blast: &holdpoint_domain::blast::Blast) -> S
 
 /// How it ended, if it has.
 fn outcome(view: &PlanView) -> Vec<String> {
-    let mut lines: Vec<_> = view.worse.iter().map(ToString::to_string).collect();
+    let mut lines: Vec<_> = view.worse.iter().map(worse).collect();
     lines.extend(view.failed.map(|why| failure(why).to_owned()));
     lines.extend(view.doubt.map(|why| doubt(why).to_owned()));
     lines
