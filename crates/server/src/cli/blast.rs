@@ -66,7 +66,8 @@ pub(crate) async fn blast(options: BlastOptions) -> Result<(), CliError> {
 
 fn reached_lines(reached: &Reached) -> Vec<String> {
     let share = |share: &crate::http::wire::TrafficShare| {
-        let percent = share.percent.map_or_else(|| "nobody knows how much".to_owned(), |of| format!("{of} %"));
+        let percent =
+            share.percent.map_or_else(|| "nobody knows how much".to_owned(), |of| format!("{of} %"));
         line("traffic", format_args!("{percent} of the requests that {} counts", share.source))
     };
     reached.traffic.iter().map(share).collect()

@@ -84,8 +84,7 @@ impl Picture {
         let mut layers: BTreeMap<u32, Vec<&ReachedService>> = BTreeMap::new();
         for one in &drawn {
             // What is not connected any more stands beyond all others.
-            let layer =
-                one.depth.map_or_else(|| deepest.saturating_add(1), |depth| depth.min(LAST_LAYER));
+            let layer = one.depth.map_or_else(|| deepest.saturating_add(1), |depth| depth.min(LAST_LAYER));
             layers.entry(layer).or_default().push(one);
         }
         let mut picture = Self::default();
@@ -93,7 +92,7 @@ impl Picture {
         let mut x = MARGIN;
         for (layer, services) in layers {
             let title = title(layer, services.iter().all(|one| one.depth.is_none()));
-            let (width, height) = picture.place((layer, x), sorted(services, &places), &mut places);
+            let (width, height) = picture.place((layer, x), &sorted(services, &places), &mut places);
             picture.layers.push(Layer { x, width, height, title });
             picture.height = picture.height.max(height);
             x += width + BETWEEN;
@@ -113,7 +112,7 @@ impl Picture {
     fn place<'a>(
         &mut self,
         (layer, x): (u32, f64),
-        services: Vec<&'a ReachedService>,
+        services: &[&'a ReachedService],
         places: &mut Places<'a>,
     ) -> (f64, f64) {
         let columns = services.len().div_ceil(MAX_ROWS).max(1);
@@ -169,7 +168,8 @@ fn node(one: &ReachedService, (x, y): (f64, f64)) -> Node {
     kinds.dedup();
     let how = kinds.into_iter().map(EdgeKind::as_str).collect::<Vec<_>>().join(", ");
     let class = if one.unknown { "unknown" } else { one.criticality.as_str() };
-    let sub = if one.depth == Some(0) || how.is_empty() { class.to_owned() } else { format!("{class} · {how}") };
+    let sub =
+        if one.depth == Some(0) || how.is_empty() { class.to_owned() } else { format!("{class} · {how}") };
     let mut words = kind.word().to_owned();
     if one.depth != Some(0) && !one.needs.is_empty() {
         words = format!("{words}; {}", one.through());

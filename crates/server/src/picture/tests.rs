@@ -54,7 +54,7 @@ fn reached(services: Vec<ReachedService>) -> Reached {
     Reached { services, more: 0, more_critical: 0, traffic: Vec::new() }
 }
 
-fn of(reached: Reached) -> Disturbance {
+fn of(reached: &Reached) -> Disturbance {
     let names: BTreeSet<_> = reached.services.iter().map(|one| one.service.clone()).collect();
     let is_critical = |one: &&ReachedService| one.critical;
     let critical: BTreeSet<_> =
@@ -72,7 +72,7 @@ fn of(reached: Reached) -> Disturbance {
 }
 
 fn document(reached: Reached) -> String {
-    Picture::of(&reached).document(&of(reached)).unwrap()
+    Picture::of(&reached).document(&of(&reached)).unwrap()
 }
 
 /// What a parser of XML asks for, as far as these documents go: tags that close each other, attributes in quotes, each once, no bare
@@ -146,7 +146,7 @@ fn t14_a_document_runs_nothing_and_asks_nobody() {
     }
     picture.layers[0].title = hostile.to_owned();
     picture.more = Some(hostile.to_owned());
-    let document = picture.document(&of(reached(shop()))).unwrap();
+    let document = picture.document(&of(&reached(shop()))).unwrap();
     let text = well_formed(&document);
     assert!(!text.contains("<script"));
     let markup = document.split('<').map(|tag| tag.split('>').next().unwrap()).collect::<Vec<_>>().join("\n");
@@ -164,7 +164,8 @@ fn t14_a_document_runs_nothing_and_asks_nobody() {
 fn t30_a_picture_has_room_for_few_and_says_how_many_there_are() {
     let mut services = vec![service("db", 0, &[])];
     services.extend((0..150).map(|n| service(&format!("s-{n}"), 1, &["db"])));
-    services.extend((0..49).map(|n| critical(service(&format!("far-{n}"), n.saturating_add(2), &["s-1"]))));
+    services
+        .extend((0_u32..49).map(|n| critical(service(&format!("far-{n}"), n.saturating_add(2), &["s-1"]))));
     let all = Reached { more: 999_800, more_critical: 7, ..reached(services) };
     let picture = Picture::of(&all);
     assert_eq!(picture.nodes.len(), 24);

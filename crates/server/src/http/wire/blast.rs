@@ -1,12 +1,7 @@
 //! What an action would disturb, as it goes over the wire: of any size, and an answer that is small.
 
 use holdpoint_domain::{
-    Id, Millis,
-    action::BlastCap,
-    blast::Blast,
-    graph::EdgeKind,
-    id::kind,
-    target::Criticality,
+    Id, Millis, action::BlastCap, blast::Blast, graph::EdgeKind, id::kind, target::Criticality,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -60,7 +60,8 @@ impl Blast {
             names(false),
             names(true)
         );
-        let share = |(source, percent)| format!("{percent} % of the requests that {source} counts go to these.");
+        let share =
+            |(source, percent)| format!("{percent} % of the requests that {source} counts go to these.");
         let traffic = reached.traffic.iter().filter_map(|share| Some((&share.source, share.percent?)));
         Self {
             rows: reached.services.iter().map(row).collect(),
