@@ -299,6 +299,12 @@ fn assert_refused(scene: &Scene, what: &str, answers: &[Result<wire::Outcome, Ca
     assert_eq!(scene.stage.starts("worker"), 2, "{what}: the target was touched");
 }
 
+/// The effect is there, once. What was started says so itself, and nobody waited for that.
+fn has_started_again(scene: &Scene) {
+    scene.stage.until("the unit runs anew", || scene.stage.starts("worker") >= 3);
+    assert_eq!(scene.stage.starts("worker"), 3);
+}
+
 #[tokio::test]
 async fn inv04_a_stolen_gate_cannot_forge_consent() {
     let mut scene = Scene::started("T3");
@@ -350,7 +356,7 @@ async fn inv04_a_stolen_gate_cannot_forge_consent() {
     let ada = Ed25519Key::from_seed("approval", &ada).unwrap();
     let [leased, done] = act(&forge(&ada, "ada")).await;
     assert!(leased.is_ok() && matches!(done, Ok(wire::Outcome::Done)), "{leased:?} {done:?}");
-    assert_eq!(scene.stage.starts("worker"), 3);
+    has_started_again(&scene);
 }
 
 #[tokio::test]
@@ -436,7 +442,7 @@ async fn inv06_inv11_t39_a_stolen_gate_cannot_rewrite_the_ledger_or_act_off_the_
     // The control, and what a stolen gate keeps: on the record, it can have done what needs no person.
     let [leased, done] = thief.act(&grant, &plan, &ledger, end).await;
     assert!(leased.is_ok() && matches!(done, Ok(wire::Outcome::Done)), "{leased:?} {done:?}");
-    assert_eq!(scene.stage.starts("worker"), 3);
+    has_started_again(&scene);
 }
 
 #[tokio::test]
@@ -531,7 +537,7 @@ async fn inv04_t05_a_stolen_gate_makes_no_second_permit_of_one_consent() {
     let again = LeaseInfo { id: id("lease-again"), ..thief.lease_of(&first, &plan) };
     let [leased, done] = thief.act_with(&thief.sign(&first), again, &plan, &ledger, at).await;
     assert!(leased.is_ok() && matches!(done, Ok(wire::Outcome::Done)), "{leased:?} {done:?}");
-    assert_eq!(scene.stage.starts("worker"), 3);
+    has_started_again(&scene);
     let refused = |answer: Result<wire::Sealed, CallError>| match answer {
         Err(CallError::Refused { detail, .. }) => assert!(detail.contains("one consent"), "{detail}"),
         other => panic!("{other:?}"),
