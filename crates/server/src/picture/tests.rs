@@ -71,8 +71,8 @@ fn of(reached: &Reached) -> Disturbance {
     .unwrap()
 }
 
-fn document(reached: Reached) -> String {
-    Picture::of(&reached).document(&of(&reached)).unwrap()
+fn document(reached: &Reached) -> String {
+    Picture::of(reached).document(&of(reached)).unwrap()
 }
 
 /// What a parser of XML asks for, as far as these documents go: tags that close each other, attributes in quotes, each once, no bare
@@ -114,7 +114,7 @@ fn well_formed(document: &str) -> String {
 
 #[test]
 fn a_document_says_what_everything_is_without_colour() {
-    let document = document(reached(shop()));
+    let document = document(&reached(shop()));
     let text = well_formed(&document);
     for said in [
         "process.restart on orders-db-1",
@@ -172,7 +172,7 @@ fn t30_a_picture_has_room_for_few_and_says_how_many_there_are() {
     assert_eq!(picture.nodes.iter().filter(|node| node.kind == Kind::Critical).count(), 12);
     assert_eq!(picture.more.as_deref(), Some("and 999976 more, 44 of them critical"));
     assert_eq!(picture.layers.last().unwrap().title, "6 away and more");
-    let document = document(all);
+    let document = document(&all);
     well_formed(&document);
     assert!(document.len() < 40_000 && document.contains("and 999976 more"), "{}", document.len());
 }
