@@ -18,7 +18,7 @@
 )]
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     hint::black_box,
     num::NonZeroUsize,
     time::{Duration, Instant},
@@ -233,14 +233,14 @@ fn heard(
         for (calls, is_there, pause) in [(with, true, 1_000), (always.clone(), false, 61_000)] {
             at = at.plus(Millis::new(pause).unwrap()).unwrap();
             let seen = observed(calls);
-            let (on, among) = (std::slice::from_ref(&call.on), BTreeSet::from([call.on.clone()]));
+            let (on, among) = (std::slice::from_ref(&call.on), BTreeMap::from([(call.on.clone(), 0)]));
             let (took, (next, needs)) = timed(|| {
                 heard.hear(seen, at, keep).unwrap();
                 let reading = heard.reading(&source).unwrap().unwrap();
                 let mut next = now.clone();
                 next.read_again(reading, &mut scratch).unwrap();
                 black_box(next.more_than(on, 1_000, &mut scratch).unwrap());
-                let needs = next.needs(&call.dependent, &among);
+                let (needs, _) = next.needs(&call.dependent, &among, 1);
                 (next, needs)
             });
             times.push(took);

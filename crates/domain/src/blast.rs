@@ -91,6 +91,9 @@ pub fn radius(
     })
 }
 
+/// Most needs that are told of one service.
+pub const MAX_NEEDS: usize = 16;
+
 /// A disturbed service: how far it is from those that are acted on, and through which others it is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reached {
@@ -98,25 +101,64 @@ pub struct Reached {
     pub service: Id<kind::Service>,
     /// 0 where it is acted on itself, 1 where it needs such a service, and so on; none where no source connects it any more.
     pub depth: Option<u32>,
-    /// What it needs of the disturbed services, how, and who says so.
+    /// What it needs of the disturbed services, how, and who says so: the nearest to the targets first, at most [`MAX_NEEDS`].
     pub needs: Vec<Need>,
+    /// How many more it needs of them.
+    pub more_needs: usize,
+    /// The highest class that anybody gives it; critical if the inventory does not know it.
+    pub criticality: Criticality,
 }
 
-/// The services of a blast radius as a graph, the nearest ones first. For people who look: nothing is decided from it.
+/// The services of a blast radius as a graph, the nearest ones first and of those the critical ones; at most `limit`. Half of it is for
+/// critical ones: a crowd in between does not hide them. For people who look: nothing is decided from it.
 #[must_use]
-pub fn reached(inventory: &Inventory, dependencies: &Dependencies, blast: &Blast) -> Vec<Reached> {
+pub fn reached(
+    inventory: &Inventory,
+    dependencies: &Dependencies,
+    blast: &Blast,
+    limit: usize,
+) -> Vec<Reached> {
     let direct = blast.targets.iter().filter_map(|id| inventory.target(id)).map(|(_, service)| &service.id);
     let direct: BTreeSet<_> = direct.filter(|id| blast.services.contains(*id)).cloned().collect();
     let starts: Vec<_> = direct.iter().cloned().collect();
     // What the sources do not know is not connected to anything.
-    let depths = dependencies.depths(&starts, &blast.services, &mut Scratch::new()).unwrap_or_default();
-    let one = |service: &Id<kind::Service>| {
-        let depth = if direct.contains(service) { Some(0) } else { depths.get(service).copied() };
-        Reached { service: service.clone(), depth, needs: dependencies.needs(service, &blast.services) }
+    let depths = dependencies.depths(&starts, &blast.services, &mut Scratch::new());
+    let mut depths = depths.unwrap_or_default();
+    depths.extend(direct.into_iter().map(|id| (id, 0)));
+    nearest(blast, &depths, limit)
+        .into_iter()
+        .map(|(depth, service)| {
+            let (needs, more_needs) = dependencies.needs(service, &depths, MAX_NEEDS);
+            let criticality = dependencies.criticality(service).unwrap_or(Criticality::Critical);
+            Reached { service: service.clone(), depth, needs, more_needs, criticality }
+        })
+        .collect()
+}
+
+fn nearest<'a>(
+    blast: &'a Blast,
+    depths: &BTreeMap<Id<kind::Service>, u32>,
+    limit: usize,
+) -> Vec<(Option<u32>, &'a Id<kind::Service>)> {
+    let is_critical = |(_, service): &(_, &Id<kind::Service>)| blast.critical.contains(*service);
+    let mut all: Vec<_> = blast.services.iter().map(|id| (depths.get(id).copied(), id)).collect();
+    all.sort_by_key(|one| (one.0.unwrap_or(u32::MAX), !is_critical(one), one.1));
+    fitting(all, limit, is_critical)
+}
+
+/// The first of a list that fit within a limit, half of which is for critical ones, wherever they stand. Their order stays.
+pub fn fitting<T>(all: Vec<T>, limit: usize, is_critical: impl Fn(&T) -> bool) -> Vec<T> {
+    let critical = all.iter().filter(|one| is_critical(one)).count();
+    let others = all.len().saturating_sub(critical);
+    let mut critical = critical.min(limit.saturating_sub(others.min(limit / 2)));
+    let mut others = others.min(limit.saturating_sub(critical));
+    let mut fits = |one: &T| {
+        let room = if is_critical(one) { &mut critical } else { &mut others };
+        let has_room = *room > 0;
+        *room = room.saturating_sub(1);
+        has_room
     };
-    let mut reached: Vec<_> = blast.services.iter().map(one).collect();
-    reached.sort_by_key(|reached| reached.depth.unwrap_or(u32::MAX));
-    reached
+    all.into_iter().filter(|one| fits(one)).collect()
 }
 
 impl Reached {
@@ -215,7 +257,7 @@ mod tests {
     fn the_graph_says_how_far_and_through_whom() {
         let inventory = inventory();
         let blast = of(&["db-1"], &[]);
-        let graph = reached(&inventory, &known(&inventory), &blast);
+        let graph = reached(&inventory, &known(&inventory), &blast, 9);
         let lines: Vec<_> = graph
             .iter()
             .map(|one| {
@@ -224,9 +266,42 @@ mod tests {
             })
             .collect();
         // That `web` needs itself says nothing.
-        assert_eq!(lines, ["db 0 ", "api 1 db", "batch 1 db", "ghost 1 db", "web 2 api"]);
+        assert_eq!(lines, ["db 0 ", "ghost 1 db", "api 1 db", "batch 1 db", "web 2 api"]);
         let elsewhere = Inventory::new(Vec::new(), Vec::new()).unwrap();
-        assert!(reached(&elsewhere, &known(&elsewhere), &blast).iter().all(|one| one.depth.is_none()));
+        assert!(reached(&elsewhere, &known(&elsewhere), &blast, 9).iter().all(|one| one.depth.is_none()));
+    }
+
+    #[test]
+    fn a_list_with_little_room_has_the_nearest_ones_and_the_critical_ones() {
+        let inventory = inventory();
+        let blast = of(&["db-1"], &[]);
+        let listed = |limit| {
+            let graph = reached(&inventory, &known(&inventory), &blast, limit);
+            graph.iter().map(|one| one.service.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(listed(5), "db ghost api batch web");
+        assert_eq!(listed(4), "db ghost api batch");
+        assert_eq!(listed(2), "db api");
+        assert_eq!(listed(1), "db");
+        assert_eq!(listed(0), "");
+    }
+
+    #[test]
+    fn a_service_that_needs_many_says_how_many() {
+        let many: Vec<_> = (0..40).map(|n| format!("s{n:02}")).collect();
+        let names: Vec<_> = many.iter().map(String::as_str).collect();
+        let mut services: Vec<_> =
+            many.iter().map(|name| service(name, Criticality::Low, &["db"], &[])).collect();
+        services.push(service("db", Criticality::Low, &[], &[]));
+        services.push(service("all", Criticality::Low, &[names.as_slice(), &["db"]].concat(), &[]));
+        let inventory = Inventory::new(services, vec![target("db-1", "db")]).unwrap();
+        let dependencies = known(&inventory);
+        let direct = [Id::parse("db-1").unwrap()].into();
+        let blast = radius(&inventory, &dependencies, &direct, &BTreeSet::new()).unwrap();
+        let graph = reached(&inventory, &dependencies, &blast, 99);
+        let all = graph.iter().find(|one| one.service.as_str() == "all").unwrap();
+        // The way on which it is reached first.
+        assert_eq!((all.needs[0].on.as_str(), all.needs.len(), all.more_needs), ("db", MAX_NEEDS, 25));
     }
 
     #[test]

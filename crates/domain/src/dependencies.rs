@@ -258,17 +258,29 @@ impl Dependencies {
         Ok(depths)
     }
 
-    /// What a service itself needs of `among`, by name and then by kind.
+    /// What a service itself needs of those whose distance is known, at most `limit`, and how many more: the nearest first, then by name
+    /// and by kind.
     #[must_use]
-    pub fn needs(&self, service: &Id<kind::Service>, among: &BTreeSet<Id<kind::Service>>) -> Vec<Need> {
-        let Some(dependent) = self.names.number(service) else { return Vec::new() };
-        let need = |edge: Edge| {
-            let on = self.names.name(edge.on).filter(|on| among.contains(*on))?;
-            Some(Need { on: on.clone(), kind: edge.kind, said_by: self.sources_of(edge) })
+    pub fn needs(
+        &self,
+        service: &Id<kind::Service>,
+        distances: &BTreeMap<Id<kind::Service>, u32>,
+        limit: usize,
+    ) -> (Vec<Need>, usize) {
+        let Some(dependent) = self.names.number(service) else { return (Vec::new(), 0) };
+        let near = |edge: Edge| {
+            let on = self.names.name(edge.on)?;
+            Some((distances.get(on)?, on, edge.kind, edge))
         };
-        let mut needs: Vec<_> = self.graph.edges_of(dependent).filter_map(need).collect();
-        needs.sort_by(|one, other| (&one.on, one.kind).cmp(&(&other.on, other.kind)));
-        needs
+        let mut near: Vec<_> = self.graph.edges_of(dependent).filter_map(near).collect();
+        near.sort_unstable();
+        let more = near.len().saturating_sub(limit);
+        let need = |(_, on, kind, edge): (_, &Id<kind::Service>, EdgeKind, Edge)| Need {
+            on: on.clone(),
+            kind,
+            said_by: self.sources_of(edge),
+        };
+        (near.into_iter().take(limit).map(need).collect(), more)
     }
 
     /// When a source was read last; none where it never was.

@@ -14,6 +14,7 @@ mod http;
 mod inlet;
 mod links;
 mod moment;
+mod picture;
 mod roles;
 mod rounds;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What a service graph has said so far: quiet is not gone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{DependenciesError, Dependency, Observed, Reading};
 use crate::{Id, Millis, Timestamp, id::kind};
@@ -20,7 +20,11 @@ pub struct Heard {
 
 /// Requests a second to each service, as one service graph counts them.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Traffic(BTreeMap<Id<kind::Service>, f64>);
+pub struct Traffic {
+    // INVARIANT: each is above 0 and finite; `all` is their sum.
+    rates: BTreeMap<Id<kind::Service>, f64>,
+    all: f64,
+}
 
 /// An observation that is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +65,7 @@ impl Heard {
         if last_seen.len() > MAX_HEARD {
             return Err(HeardError::TooMany);
         }
-        *self = Self { last_seen, read_at: Some(at), traffic: Traffic(observed.rates) };
+        *self = Self { last_seen, read_at: Some(at), traffic: Traffic::new(observed.rates) };
         Ok(())
     }
 
@@ -86,13 +90,20 @@ impl Heard {
 }
 
 impl Traffic {
+    fn new(mut rates: BTreeMap<Id<kind::Service>, f64>) -> Self {
+        rates.retain(|_, rate| rate.is_finite() && *rate > 0.0);
+        let all = rates.values().sum();
+        Self { rates, all }
+    }
+
     /// The share of all requests that goes to `services`, in percent, rounded up; none where nothing is requested, or nobody can tell.
     #[must_use]
-    pub fn share_percent(&self, services: &BTreeSet<Id<kind::Service>>) -> Option<u32> {
-        let usable = |rate: &f64| rate.is_finite() && *rate > 0.0;
-        let all: f64 = self.0.values().copied().filter(usable).sum();
-        let some: f64 = services.iter().filter_map(|id| self.0.get(id)).copied().filter(usable).sum();
-        let share = (some / all * 100.0).ceil();
+    pub fn share_percent<'a>(
+        &self,
+        services: impl IntoIterator<Item = &'a Id<kind::Service>>,
+    ) -> Option<u32> {
+        let some: f64 = services.into_iter().filter_map(|id| self.rates.get(id)).sum();
+        let share = (some / self.all * 100.0).ceil();
         if !share.is_finite() {
             return None;
         }

@@ -1,5 +1,7 @@
 //! `holdpoint describe`: everything about one thing, for people.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use holdpoint_domain::{
     Id, Millis,
@@ -7,6 +9,7 @@ use holdpoint_domain::{
     blast::Blast,
     decision::ReasonEffect,
     facts::{Facts, Origin},
+    id::Kind,
     trigger::{Agreement, Check, Condition, Evidence, Reading},
 };
 use serde::Serialize;
@@ -30,6 +33,9 @@ use crate::http::{
         Sourced,
     },
 };
+
+/// Most names of a blast radius in a line: a graph may have a million.
+const MAX_NAMES: usize = 20;
 
 #[derive(Debug, Args)]
 pub(crate) struct DescribeOptions {
@@ -223,8 +229,8 @@ fn facts_lines(facts: &Facts) -> Vec<String> {
 pub(crate) fn blast_lines(blast: &Blast, cap: &BlastCap) -> Vec<String> {
     let most = |most: u32| format!("(at most {most})");
     let mut lines = vec![
-        line("disturbs", format_args!("{} {}", list(&blast.services), most(cap.services))),
-        line("critical", format_args!("{} {}", list(&blast.critical), most(cap.critical))),
+        line("disturbs", format_args!("{} {}", first(&blast.services), most(cap.services))),
+        line("critical", format_args!("{} {}", first(&blast.critical), most(cap.critical))),
         line("in", format_args!("{} {}", list(&blast.environments), most(cap.environments))),
         line(
             "replicas",
@@ -232,9 +238,18 @@ pub(crate) fn blast_lines(blast: &Blast, cap: &BlastCap) -> Vec<String> {
         ),
     ];
     if !blast.unknown.is_empty() {
-        lines.push(line("unknown", list(&blast.unknown)));
+        lines.push(line("unknown", first(&blast.unknown)));
     }
     lines
+}
+
+/// As many names as a line has room for, and how many more there are.
+fn first<K: Kind>(names: &BTreeSet<Id<K>>) -> String {
+    let shown = list(names.iter().take(MAX_NAMES));
+    match names.len().saturating_sub(MAX_NAMES) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 /// What was measured, a line a probe.

@@ -1,4 +1,4 @@
-//! `holdpoint blast` and `holdpoint probe`: looks at the world before anything is proposed.
+//! `holdpoint probe`: a look at the world before anything is proposed.
 
 use clap::Args;
 use holdpoint_domain::{
@@ -11,24 +11,12 @@ use serde_json::Value;
 use super::{
     CliError, Door,
     client::Client,
-    describe::{blast_lines, evidence_lines, line},
+    describe::{evidence_lines, line},
     failed,
     output::{Print, read},
     say,
 };
-use crate::http::wire::{CatalogueAction, Disturbance, NewProbe};
-
-#[derive(Debug, Args)]
-pub(crate) struct BlastOptions {
-    #[command(flatten)]
-    door: Door,
-    /// The target
-    target: String,
-    /// The action
-    action: String,
-    #[command(flatten)]
-    print: Print,
-}
+use crate::http::wire::{CatalogueAction, NewProbe};
 
 #[derive(Debug, Args)]
 pub(crate) struct ProbeOptions {
@@ -41,29 +29,6 @@ pub(crate) struct ProbeOptions {
     target: String,
     #[command(flatten)]
     print: Print,
-}
-
-/// Says what an action on a target would disturb.
-pub(crate) async fn blast(options: BlastOptions) -> Result<(), CliError> {
-    let action: Id<kind::Action> = options.action.parse().map_err(failed)?;
-    let target: Id<kind::Target> = options.target.parse().map_err(failed)?;
-    let client = Client::connect(&options.door)?;
-    let answer = match client.get(&format!("/v1/blast?action={action}&target={target}")).await {
-        Ok(answer) => answer,
-        Err(err) => {
-            // Whoever has them the other way round is told so, and not that there is no such thing.
-            let swapped = client.find(&format!("/v1/catalogue/{target}")).await.ok().flatten();
-            let usage = format!("the target comes first: `holdpoint blast {action} {target}`");
-            return Err(if swapped.is_some() { CliError::Usage(usage) } else { err });
-        }
-    };
-    if options.print.data(&answer)? {
-        return Ok(());
-    }
-    let found: Disturbance = read(&answer)?;
-    say(line("action", format_args!("{} on {}, of service {}", found.action, found.target, found.service)));
-    blast_lines(&found.blast, &found.cap).into_iter().for_each(say);
-    Ok(())
 }
 
 /// Measures on a target what a decision about an action would, or one condition.

@@ -5,6 +5,7 @@
 //! (HTTP), [`output`] (tables, JSON, YAML, colour), [`wait`] (waiting, and what an end means), [`error`] (exit codes).
 
 mod aftercare;
+mod blast;
 mod brakes;
 mod catalog;
 mod change;
@@ -90,7 +91,7 @@ enum Command {
     #[command(subcommand)]
     Catalog(catalog::CatalogCommand),
     /// Say what an action on a target would disturb: the target, then the action
-    Blast(look::BlastOptions),
+    Blast(blast::BlastOptions),
     /// Measure now, on a target, what a decision about an action would; or one condition
     Probe(look::ProbeOptions),
     /// Requests that wait for people
@@ -244,7 +245,7 @@ async fn run(command: Command) -> Result<(), CliError> {
         Command::Watch(options) => watch::watch(options).await,
         Command::Explain(options) => explain::explain(options).await,
         Command::Catalog(command) => catalog::run(command).await,
-        Command::Blast(options) => look::blast(options).await,
+        Command::Blast(options) => blast::blast(options).await,
         Command::Probe(options) => look::probe(options).await,
         Command::Requests(command) => requests::run(command).await,
         Command::People(command) => people::run(command).await,

@@ -222,6 +222,11 @@ impl Cell {
         text.map_or_else(|| Self::new("-"), Self::new)
     }
 
+    /// A cell that stands out.
+    pub(crate) fn bad(text: impl std::fmt::Display) -> Self {
+        Self { tone: Tone::Bad, ..Self::new(text) }
+    }
+
     /// A state.
     pub(crate) fn state(state: State) -> Self {
         Self { tone: tone(state), ..Self::new(state) }

@@ -21,7 +21,11 @@ const ASSETS: [Asset; 4] = [
     Asset {
         name: "console.css",
         kind: "text/css; charset=utf-8",
-        text: include_str!("../../assets/console.css"),
+        text: concat!(
+            include_str!("../../assets/palette.css"),
+            include_str!("../../assets/console.css"),
+            include_str!("../../assets/picture.css")
+        ),
     },
     Asset {
         name: "console.js",

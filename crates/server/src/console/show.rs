@@ -1,9 +1,11 @@
 //! How pages say things: times and spans in words, and text of others made visible.
 
 use holdpoint_domain::{
-    Millis, Timestamp,
+    Timestamp,
     text::{Piece, Suspect, is_hidden, made_visible},
 };
+
+pub(super) use crate::moment::span;
 
 /// How much of a text of an agent stands on a page before the rest is folded away.
 const MAX_OPEN_CHARS: usize = 600;
@@ -63,29 +65,6 @@ impl When {
 /// How long ago a time was, or how long it is until then.
 fn relative(at: Timestamp, now: Timestamp) -> String {
     if at > now { format!("in {}", span(at.since(now))) } else { format!("{} ago", span(now.since(at))) }
-}
-
-/// A span in its two largest units: `14 min 5 s`.
-pub(super) fn span(span: Millis) -> String {
-    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
-    let secs = span.ms().checked_div(1_000).unwrap_or(0);
-    if secs == 0 {
-        return if span.ms() == 0 { "0 s".to_owned() } else { format!("{} ms", span.ms()) };
-    }
-    let (mut left, mut words) = (secs, Vec::new());
-    for (size, unit) in UNITS {
-        let count = left.checked_div(size).unwrap_or(0);
-        left = left.checked_rem(size).unwrap_or(0);
-        if count > 0 {
-            words.push(format!("{count} {unit}"));
-        } else if !words.is_empty() {
-            break;
-        }
-        if words.len() == 2 {
-            break;
-        }
-    }
-    words.join(" ")
 }
 
 /// A number of things: `1 step`, `2 steps`.
@@ -181,20 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_are_two_units_at_most() {
-        let cases = [
-            (0, "0 s"),
-            (300, "300 ms"),
-            (1_000, "1 s"),
-            (61_000, "1 min 1 s"),
-            (840_000, "14 min"),
-            (3_600_000, "1 h"),
-            (3_601_000, "1 h"),
-            (90_061_000, "1 d 1 h"),
-        ];
-        for (ms, words) in cases {
-            assert_eq!(span(Millis::new(ms).unwrap()), words);
-        }
+    fn times_are_said_from_now() {
         let at = |ms| Timestamp::from_ms(ms).unwrap();
         assert_eq!(relative(at(5_000), at(65_000)), "1 min ago");
         assert_eq!(relative(at(65_000), at(5_000)), "in 1 min");

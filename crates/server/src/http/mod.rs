@@ -9,6 +9,7 @@
 
 mod aftercare;
 mod aftermath;
+mod blast;
 pub mod bodies;
 mod body;
 pub(crate) mod brakes;
@@ -52,6 +53,7 @@ use tokio_rustls::rustls::ServerConfig;
 use crate::service::Service;
 
 pub(crate) use aftermath::lines as aftermath_lines;
+pub(crate) use blast::reached;
 pub(crate) use body::{FORM, JSON, receive_as, received};
 pub(crate) use caller::{DELEGATION, bearer, named};
 pub(crate) use door::{Door, Limits, Place, Settings, check_host, within};

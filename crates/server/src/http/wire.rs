@@ -25,6 +25,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::schema;
 
+mod blast;
 mod incidents;
 mod leases;
 mod ledger;
@@ -33,6 +34,7 @@ mod reconcile;
 mod trust;
 mod world;
 
+pub(crate) use blast::*;
 pub(crate) use incidents::*;
 pub(crate) use leases::*;
 pub(crate) use ledger::*;

@@ -24,7 +24,7 @@ use super::{
     extract::{Ask, PathId},
     plans,
     problem::Problem,
-    schema, wire,
+    wire,
 };
 
 /// The query of a list that is read page by page, in the order of ids.
@@ -36,19 +36,6 @@ pub(super) struct PageQuery {
     after: Option<String>,
     /// At most this many.
     limit: Option<u32>,
-}
-
-/// The query of a look at a blast radius.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(inline)]
-#[serde(deny_unknown_fields)]
-pub(super) struct BlastQuery {
-    /// The action.
-    #[schemars(with = "schema::Name")]
-    action: Id<kind::Action>,
-    /// The target.
-    #[schemars(with = "schema::Name")]
-    target: Id<kind::Target>,
 }
 
 /// `GET /v1/catalogue`.
@@ -101,22 +88,6 @@ pub(super) async fn inventory(
         services: services.collect(),
         targets: page.into_iter().map(target).collect(),
         next,
-    }))
-}
-
-/// `GET /v1/blast`.
-pub(super) async fn blast(
-    State(door): State<Arc<Door>>,
-    Ask(query): Ask<BlastQuery>,
-) -> Result<Json<wire::Disturbance>, Problem> {
-    let gate = door.service.gate();
-    let found = preview::disturbance(&gate, &query.action, &query.target)?;
-    Ok(Json(wire::Disturbance {
-        action: query.action,
-        target: query.target,
-        service: found.service.id.clone(),
-        blast: found.blast,
-        cap: found.action.cap,
     }))
 }
 

@@ -75,7 +75,7 @@ async fn inv10_a_real_service_graph_appears_goes_quiet_and_goes_away() {
     })
     .await;
     heard.hear(observed, at, graph.keep_ms).unwrap();
-    let share = heard.traffic().share_percent(&[id("api")].into()).unwrap();
+    let share = heard.traffic().share_percent(&[id("api")]).unwrap();
     assert!((50..=70).contains(&share), "three of five requests, got {share} %");
 
     // One call is not counted any more, and another one begins: both are there.

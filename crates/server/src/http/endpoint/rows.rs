@@ -4,7 +4,7 @@ use axum::routing::on;
 
 use super::{Answer, Doc, Endpoint, get, json, other, post};
 use crate::http::{
-    aftercare,
+    aftercare, blast,
     body::{MAX_CHANGE_BYTES, MAX_FLAT_BYTES},
     caller::Who,
     changes, delegations, evaluations, events, halt, holds, incidents, invitations, leases, ledger, links,
@@ -353,10 +353,10 @@ pub(in crate::http) const ENDPOINTS: &[Endpoint] = &[
     get(
         "/v1/blast",
         Who::Reader,
-        |method| on(method, world::blast),
+        |method| on(method, blast::blast),
         Doc {
             summary: "Say what an action on a target would disturb",
-            query: Some(schema::of::<world::BlastQuery>),
+            query: Some(schema::of::<blast::BlastQuery>),
             answers: &[json(200, "the blast radius", schema::of::<wire::Disturbance>)],
             fails: &[404],
             ..Doc::NONE

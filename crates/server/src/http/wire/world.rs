@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use holdpoint_domain::{
     Digest, Id, Tier,
-    action::{Action, BlastCap},
-    blast::Blast,
+    action::Action,
     facts::Origin,
     id::kind,
     provenance::{self, Integrity},
@@ -141,26 +140,6 @@ pub(crate) struct InventoryService {
     /// Services known to need it, beside those that say so themselves.
     #[schemars(with = "BTreeSet<schema::Name>")]
     pub(crate) dependents: BTreeSet<Id<kind::Service>>,
-}
-
-/// What an action on a target would disturb, as the inventory has it.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Disturbance {
-    /// The action.
-    #[schemars(with = "schema::Name")]
-    pub(crate) action: Id<kind::Action>,
-    /// The target.
-    #[schemars(with = "schema::Name")]
-    pub(crate) target: Id<kind::Target>,
-    /// Its service.
-    #[schemars(with = "schema::Name")]
-    pub(crate) service: Id<kind::Service>,
-    /// What would be disturbed while every other replica serves. A decision counts those that do not, too.
-    #[schemars(with = "schema::Blast")]
-    pub(crate) blast: Blast,
-    /// The most that one plan with this action may disturb.
-    #[schemars(with = "schema::BlastCap")]
-    pub(crate) cap: BlastCap,
 }
 
 /// The body of `POST /v1/probes`.

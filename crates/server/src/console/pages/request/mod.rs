@@ -34,6 +34,7 @@ use crate::{
         show::{Foreign, When, count, foreign, list, span},
     },
     http::{PathId, Problem, doubt, failure, worse},
+    picture::Kind,
 };
 
 #[derive(Template)]
@@ -139,7 +140,7 @@ async fn whole(
         trigger: evidence::Trigger::of(gate, facts.first()),
         oversight: oversight::Oversight::of(origin, gate, &view, visitor, missing.filter(|_| is_open), now),
         steps: steps::all(gate, &view, facts, is_open).await,
-        blast: blast::Blast::of(gate, facts),
+        blast: blast::Blast::of(gate, facts, now),
         evidence: evidence::all(gate, &view, now),
         reasons: why::reasons(gate, decision, facts),
         // Beyond policy means that policy is not asked.
