@@ -200,7 +200,7 @@ fn two_agents_do_not_act_at_once_on_what_falls_together_though_neither_needs_the
     let scout =
         |target: &str| ask_as(&stage, &decider("scout"), stage.proposal("flag.switch", target)).unwrap();
     // Its permit is older than the run next door.
-    let early = scout("payments-1");
+    let early = proposed(&stage, "flag.switch", "payments-1");
     assert_eq!((early.decision.answer, neighbour(&early)), (Answer::Allow, None));
     let first = proposed(&stage, "flag.switch", "worker-1").id;
     let mut running = Box::pin(run(&stage.gate, &first));
@@ -220,7 +220,7 @@ fn two_agents_do_not_act_at_once_on_what_falls_together_though_neither_needs_the
     let cooling = scout("payments-1");
     assert_eq!(neighbour(&cooling).map(|near| near.why), Some(Nearness::CoolingDown));
     stage.clock.advance(cool_down_ms);
-    assert_eq!(scout("payments-1").decision.answer, Answer::Allow);
+    assert_eq!(proposed(&stage, "flag.switch", "payments-1").decision.answer, Answer::Allow);
     audit(&stage);
 }
 

@@ -159,7 +159,8 @@ mod tests {
         for number in 0..60 {
             let name = format!("tenant-{number:02}");
             parts.services.push(Service { id: id(&name), ..service.clone() });
-            parts.targets.push(Target { id: id(&name), service: id(&name), ..target.clone() });
+            let target = Target { id: id(&name), service: id(&name), shares: [].into(), ..target.clone() };
+            parts.targets.push(target);
             share(&mut parts, &name, SharedKind::Secret, "tls");
         }
         let inventory = Inventory::new(parts.services, parts.targets).unwrap();
