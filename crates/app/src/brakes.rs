@@ -11,7 +11,7 @@ use holdpoint_domain::{
     facts::Brakes,
     halt::Halt,
     id::kind,
-    limits::{Footprint, InForce, MAX_WINDOW_MS, PastRun},
+    limits::{Area, Footprint, InForce, MAX_WINDOW_MS, PastRun},
 };
 
 use crate::{
@@ -83,16 +83,13 @@ fn as_of_now(gate: &Gate, needs: &Snapshot, mut run: RunRow, now: Timestamp) -> 
     let inventory = &controls.inventory;
     let of_targets = run.targets.iter().filter_map(|id| inventory.target(id));
     let direct: BTreeSet<_> = of_targets.map(|(_, service)| service.id.clone()).collect();
-    let area = &mut run.footprint.area;
-    match blast::radius(inventory, &needs.dependencies, &run.targets, &BTreeSet::new()) {
-        Ok(blast) => {
-            let wider = neighbourhood.area(&needs.dependencies, &direct, &blast);
-            area.services.extend(wider.services);
-            area.everywhere |= wider.everywhere;
-        }
-        Err(_) => area.everywhere |= neighbourhood.apart,
-    }
-    area.everywhere |= neighbourhood.apart && gate.unread(needs, now).is_some();
+    let shares = inventory.sharing(&run.targets).into_keys().collect();
+    let mut wider = match blast::radius(inventory, &needs.dependencies, &run.targets, &BTreeSet::new()) {
+        Ok(blast) => neighbourhood.area(&needs.dependencies, &direct, shares, &blast),
+        Err(_) => Area { everywhere: neighbourhood.apart, ..Area::default() },
+    };
+    wider.everywhere |= neighbourhood.apart && gate.unread(needs, now).is_some();
+    run.footprint.area = run.footprint.area.with(wider);
     run
 }
 

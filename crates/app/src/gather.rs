@@ -346,8 +346,12 @@ pub(crate) fn footprint(
     let direct: BTreeSet<_> = steps.iter().map(|step| step.service.id.clone()).collect();
     let changing = steps.iter().any(|step| step.action.reversibility != Reversibility::ReadOnly);
     let neighbourhood = gate.controls.limits.neighbourhood();
-    let mut area =
-        if changing { neighbourhood.area(&needs.dependencies, &direct, blast) } else { Area::default() };
+    let mut area = if changing {
+        let shares = gate.controls.inventory.sharing(&blast.targets).into_keys().collect();
+        neighbourhood.area(&needs.dependencies, &direct, shares, blast)
+    } else {
+        Area::default()
+    };
     // While a source was not read, nobody knows what needs a service: that may be everything.
     area.everywhere |= neighbourhood.apart && changing && gate.unread(needs, gate.now()).is_some();
     let mut sums: BTreeMap<Id<kind::Param>, u64> = BTreeMap::new();

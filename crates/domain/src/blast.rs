@@ -207,6 +207,7 @@ mod tests {
             executor: Id::parse("process").unwrap(),
             endpoints: BTreeMap::new(),
             labels: BTreeMap::new(),
+            shares: BTreeMap::new(),
         }
     }
 

@@ -20,6 +20,7 @@ use crate::{
     canonical::KNOWN,
     dependencies::Unread,
     digest::{DigestError, canonical},
+    fate::Shared,
     id::kind,
     parts::Parts,
     plan::{MAX_STEPS, PlanError},
@@ -277,8 +278,12 @@ pub struct Brakes {
 pub struct Neighbour {
     /// Its plan.
     pub plan: Id<kind::Plan>,
-    /// The first service that both of them touch; none where one of them touches more services than are listed.
+    /// The first service that both of them touch; none where they touch in something else.
     pub service: Option<Id<kind::Service>>,
+    /// What targets of both have in common where no service is; none here and no service where one of them touches more services than
+    /// are listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<Shared>,
     /// In which way.
     pub why: Nearness,
     /// When it is over; none when that waits for the run to end.

@@ -174,6 +174,9 @@ pub mod kind {
     /// A label of a target, which queries may name.
     #[derive(Debug)]
     pub enum Label {}
+    /// A node, volume, database, secret or backup domain that targets have in common.
+    #[derive(Debug)]
+    pub enum Shared {}
     /// A login of the observer, which addresses of databases name.
     #[derive(Debug)]
     pub enum Login {}
@@ -270,6 +273,9 @@ pub mod kind {
     }
     impl Kind for Label {
         const WHAT: &'static str = "label name";
+    }
+    impl Kind for Shared {
+        const WHAT: &'static str = "name of a shared thing";
     }
     impl Kind for Login {
         const WHAT: &'static str = "login name";

@@ -25,6 +25,7 @@ pub mod dependencies;
 pub mod digest;
 pub mod enrol;
 pub mod facts;
+pub mod fate;
 pub mod flow;
 pub mod graph;
 pub mod guardrail;

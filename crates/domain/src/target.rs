@@ -10,6 +10,7 @@ use crate::{
         Declared, Dependencies, DependenciesError, Dependency, INVENTORY, MAX_SOURCES, Reading, ServiceGraph,
     },
     digest::DigestError,
+    fate::{self, MAX_SHARES, Shared, Shares},
     graph::{EdgeKind, Indexing},
     id::kind,
     signal::{Signal, SignalFault},
@@ -92,6 +93,9 @@ pub struct Target {
     /// What telemetry calls it, for the queries of the catalogue: `${label.NAME}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<Id<kind::Label>, LabelValue>,
+    /// The node that it runs on, its volumes, and whatever else it falls with: at most [`MAX_SHARES`] names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shares: Shares,
 }
 
 /// Longest value of a label, in bytes.
@@ -262,6 +266,8 @@ pub struct Inventory {
 struct Index {
     /// How many targets a service has for an executor.
     replicas: BTreeMap<Id<kind::Service>, BTreeMap<Id<kind::Executor>, u32>>,
+    /// Who falls with what.
+    fates: fate::Index,
 }
 
 /// What is wrong with an inventory.
@@ -310,6 +316,14 @@ pub enum InventoryError {
     /// Too many labels.
     #[error("target `{target}`: expected at most {MAX_LABELS} labels, got {got}")]
     Labels {
+        /// The target.
+        target: Id<kind::Target>,
+        /// How many it has.
+        got: usize,
+    },
+    /// Too many shared things.
+    #[error("target `{target}`: expected at most {MAX_SHARES} names in `shares`, got {got}")]
+    Shares {
         /// The target.
         target: Id<kind::Target>,
         /// How many it has.
@@ -375,6 +389,10 @@ impl Inventory {
             }
             if target.labels.len() > MAX_LABELS {
                 faults.push(InventoryError::Labels { target: target.id.clone(), got: target.labels.len() });
+            }
+            let got = fate::of(&target).count();
+            if got > MAX_SHARES {
+                faults.push(InventoryError::Shares { target: target.id.clone(), got });
             }
             for (endpoint, it) in &target.endpoints {
                 if let Err(fault) = it.check() {
@@ -496,6 +514,15 @@ impl Inventory {
             && (same_domain || one.backup_of.contains(&other.id) || other.backup_of.contains(&one.id))
     }
 
+    /// The things that any of these targets falls with (a node, a volume, a database, a secret, a backup domain), and all services
+    /// with a target that names them, those of the targets included. Targets that the inventory does not know name nothing.
+    pub fn sharing<'a>(
+        &self,
+        targets: impl IntoIterator<Item = &'a Id<kind::Target>>,
+    ) -> BTreeMap<Shared, &BTreeSet<Id<kind::Service>>> {
+        self.index.fates.sharing(targets.into_iter().filter_map(|id| self.targets.get(id)))
+    }
+
     /// The digest of the whole inventory.
     pub fn digest(&self) -> Result<Digest, DigestError> {
         Digest::of(self)
@@ -504,7 +531,7 @@ impl Inventory {
 
 impl Index {
     fn of(targets: &BTreeMap<Id<kind::Target>, Target>) -> Self {
-        let mut index = Self::default();
+        let mut index = Self { fates: fate::Index::new(targets.values()), ..Self::default() };
         for target in targets.values() {
             let of = index.replicas.entry(target.service.clone()).or_default();
             let count = of.entry(target.executor.clone()).or_default();

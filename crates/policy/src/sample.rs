@@ -182,6 +182,7 @@ pub(crate) fn inventory() -> Inventory {
         executor: id("process"),
         endpoints: BTreeMap::new(),
         labels: BTreeMap::new(),
+        shares: BTreeMap::new(),
     };
     Inventory::new(
         vec![service("shop", "production"), service("shop-staging", "staging")],
@@ -295,6 +296,7 @@ pub(crate) fn hold_back(brakes: &mut Brakes) {
     brakes.neighbour = Some(Neighbour {
         plan: id("plan-1"),
         service: Some(id("web")),
+        shared: None,
         why: Nearness::Running,
         until_ms: None,
     });

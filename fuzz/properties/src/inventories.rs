@@ -35,6 +35,7 @@ pub(crate) fn holds(bytes: &[u8]) {
         executor: choices.one_of(&["process", "files"]).parse().unwrap(),
         endpoints: BTreeMap::new(),
         labels: BTreeMap::new(),
+        shares: BTreeMap::new(),
     });
     loaded(&services, &targets, choices);
 }

@@ -6,6 +6,7 @@ use holdpoint_domain::{
     Id, Millis, Timestamp,
     blast::Blast,
     facts::Brakes,
+    fate::{Shared, SharedKind},
     id::kind,
     incident::{PREFIX, REST},
     limits::{
@@ -176,6 +177,7 @@ fn distances(limits: &Limits, next: &Footprint, past: &[PastRun<'_>], now: Times
     let touch = |run: &PastRun<'_>| {
         let (ours, theirs) = (&next.area, &run.footprint.area);
         !ours.services.is_disjoint(&theirs.services)
+            || !ours.shares.is_disjoint(&theirs.shares)
             || ((ours.everywhere || theirs.everywhere) && !ours.is_empty() && !theirs.is_empty())
     };
     let open = past.iter().any(|run| run.open && touch(run));
@@ -297,10 +299,16 @@ fn footprint(choices: &mut Choices<'_>) -> Footprint {
         direct: choices.several(2, Choices::id).into_iter().collect(),
         area: Area {
             services: choices.several(2, Choices::id).into_iter().collect(),
+            shares: choices.several(2, shared).into_iter().collect(),
             everywhere: choices.byte() == 1,
         },
         concerned: choices.several(2, incident).into_iter().collect(),
     }
+}
+
+/// What a target falls with.
+fn shared(choices: &mut Choices<'_>) -> Shared {
+    Shared { kind: choices.one_of(&[SharedKind::Node, SharedKind::Secret]), name: choices.id() }
 }
 
 /// One that an agent made up, or one that the gate knows.

@@ -133,6 +133,7 @@ fn target(name: &str, executor: &str) -> Target {
         executor: id(executor),
         endpoints: [].into(),
         labels: [].into(),
+        shares: [].into(),
     }
 }
 

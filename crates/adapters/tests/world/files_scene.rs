@@ -164,6 +164,7 @@ impl Stage {
             executor: id(self.name),
             endpoints: [].into(),
             labels: [].into(),
+            shares: [].into(),
         };
         self.observer.preview(entry, &target, &step).await.unwrap().unwrap()
     }
@@ -175,6 +176,7 @@ impl Stage {
             executor: id(self.name),
             endpoints: [].into(),
             labels: [].into(),
+            shares: [].into(),
         };
         self.observer.observe(self.catalogue.action(&id(action)).unwrap(), &target).await
     }

@@ -33,6 +33,7 @@ pub(crate) fn target(endpoints: &[(&str, &str, Address)]) -> Target {
         executor: id("process"),
         endpoints: endpoints.iter().map(endpoint).collect(),
         labels: [].into(),
+        shares: [].into(),
     }
 }
 

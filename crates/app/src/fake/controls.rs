@@ -270,5 +270,6 @@ fn target(name: &str, service: &str) -> Target {
         executor: id(EXECUTOR),
         endpoints: [(id("http"), endpoint("blackbox")), (id("metrics"), endpoint("exporter"))].into(),
         labels: [].into(),
+        shares: [].into(),
     }
 }

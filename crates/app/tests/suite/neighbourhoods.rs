@@ -20,9 +20,11 @@ use holdpoint_domain::{
     Millis, Tier,
     decision::{Answer, Worse},
     facts::{Nearness, Neighbour},
+    fate::{Shared, SharedKind},
     flow::State,
     limits::{Breaker, ErrorBudget, InForce, Limits, LimitsSpec, Neighbourhood},
     record::Body,
+    target::Target,
     trigger::Truth,
 };
 
@@ -70,6 +72,7 @@ fn no_two_runs_at_once_touch_whichever_agents_ask() {
     let busy = Neighbour {
         plan: first.clone(),
         service: Some(id("payments")),
+        shared: None,
         why: Nearness::Running,
         until_ms: None,
     };
@@ -178,6 +181,65 @@ fn what_a_run_keeps_others_out_of_grows_with_the_limits_in_force() {
     };
     let (_, service) = stage.gate.controls.inventory.target(&id("worker-1")).unwrap();
     assert!(*theirs == plan && area.services.contains(&service.id), "{area:?}");
+}
+
+#[test]
+fn two_agents_do_not_act_at_once_on_what_falls_together_though_neither_needs_the_other() {
+    let mut setup = several();
+    let on = |target: &mut Target, node: &str| {
+        target.shares.insert(SharedKind::Node, ids(&[node]));
+    };
+    for target in &mut setup.parts.targets {
+        let node = if ["worker-1", "payments-1"].contains(&target.id.as_str()) { "n1" } else { "n2" };
+        on(target, node);
+    }
+    let cool_down_ms = Millis::secs(30);
+    let neighbourhood = Neighbourhood { depth: 0, cool_down_ms, ..APART };
+    setup.parts.limits = Limits::new(LimitsSpec { neighbourhood, ..LimitsSpec::default() }).unwrap();
+    let stage = started(setup);
+    let scout =
+        |target: &str| ask_as(&stage, &decider("scout"), stage.proposal("flag.switch", target)).unwrap();
+    // Its permit is older than the run next door.
+    let early = proposed(&stage, "flag.switch", "payments-1");
+    assert_eq!((early.decision.answer, neighbour(&early)), (Answer::Allow, None));
+    let first = proposed(&stage, "flag.switch", "worker-1").id;
+    let mut running = Box::pin(run(&stage.gate, &first));
+    poll_until(&stage, &mut running, "applying");
+    let denied = scout("payments-1");
+    let busy = Neighbour {
+        plan: first.clone(),
+        service: None,
+        shared: Some(Shared { kind: SharedKind::Node, name: id("n1") }),
+        why: Nearness::Running,
+        until_ms: None,
+    };
+    assert_eq!((denied.decision.answer, neighbour(&denied)), (Answer::Deny, Some(&busy)));
+    assert_eq!(run_it(&stage, &early.id), Ok(State::Void), "a permit is no way past it");
+    assert_eq!(neighbour(&scout("orders-1")), None, "another node");
+    assert_eq!(wait(running), Ok(State::Succeeded));
+    let cooling = scout("payments-1");
+    assert_eq!(neighbour(&cooling).map(|near| near.why), Some(Nearness::CoolingDown));
+    stage.clock.advance(cool_down_ms);
+    assert_eq!(proposed(&stage, "flag.switch", "payments-1").decision.answer, Answer::Allow);
+    audit(&stage);
+}
+
+/// A run that was claimed before the inventory said what its target falls with.
+#[test]
+fn what_falls_together_is_as_the_inventory_of_now_says() {
+    let stage = apart(APART);
+    stage.world.apply(Deed::Partial);
+    let plan = proposed(&stage, "flag.switch", "worker-1").id;
+    assert_eq!(run_it(&stage, &plan), Ok(State::InDoubt));
+    let mut setup = stage.setup.clone();
+    for target in &mut setup.parts.targets {
+        target.shares.insert(SharedKind::BackupDomain, ids(&["vault"]));
+    }
+    let gate = stage.gate.under(stage.gate.ports.clone(), setup.parts.check()).unwrap();
+    let shown = wait(in_force(&gate)).unwrap().limits;
+    let [InForce::Busy { area, .. }] = shown.as_slice() else { panic!("{shown:?}") };
+    let vault = Shared { kind: SharedKind::BackupDomain, name: id("vault") };
+    assert_eq!(area.shares, [vault].into());
 }
 
 #[test]

@@ -7,13 +7,14 @@ use super::{
 };
 use crate::{
     facts::{Nearness, Neighbour},
+    fate::{Shared, SharedKind},
     target::{Criticality, Inventory, Service},
 };
 
 const SECOND: u64 = 1_000;
 
 fn area(services: &[&str]) -> Area {
-    Area { services: ids(services), everywhere: false }
+    Area { services: ids(services), ..Area::default() }
 }
 
 fn at_work(services: &[&str]) -> Footprint {
@@ -44,6 +45,7 @@ fn two_runs_whose_areas_touch_are_never_open_at_once_whoever_asks() {
         let busy = Neighbour {
             plan: Id::parse("plan-1").unwrap(),
             service: Some(Id::parse("shop").unwrap()),
+            shared: None,
             why: Nearness::Running,
             until_ms: None,
         };
@@ -122,17 +124,42 @@ fn an_area_is_what_is_acted_on_its_dependents_to_a_depth_and_what_is_critical() 
     };
     let area = |depth: u32, critical: &[&str]| {
         let apart = Neighbourhood { depth, ..Neighbourhood::default() };
-        apart.area(&known(&inventory), &ids(&["db"]), &blast(critical))
+        apart.area(&known(&inventory), &ids(&["db"]), BTreeSet::new(), &blast(critical))
     };
     assert_eq!(area(0, &[]).services, ids(&["db"]));
     assert_eq!(area(1, &[]).services, ids(&["db", "api"]));
     assert_eq!(area(2, &[]).services, ids(&["db", "api", "web"]));
     assert_eq!(area(0, &["pay"]).services, ids(&["db", "pay"]));
-    assert!(Neighbourhood::OFF.area(&known(&inventory), &ids(&["db"]), &blast(&["pay"])).is_empty());
+    let on_one_node = || BTreeSet::from([node("n1")]);
+    let off = Neighbourhood::OFF.area(&known(&inventory), &ids(&["db"]), on_one_node(), &blast(&["pay"]));
+    assert!(off.is_empty());
     let many: Vec<_> = (0..=MAX_AREA).map(|n| service(&format!("s{n}"), &["db"])).collect();
     let wide = Inventory::new([vec![service("db", &[])], many].concat(), Vec::new()).unwrap();
-    let area = Neighbourhood::default().area(&known(&wide), &ids(&["db"]), &blast(&[]));
-    assert!(area.everywhere && area.services == ids(&["db"]));
+    let area = Neighbourhood::default().area(&known(&wide), &ids(&["db"]), on_one_node(), &blast(&[]));
+    assert!(area.everywhere && area.services == ids(&["db"]) && area.shares == on_one_node());
+}
+
+fn node(name: &str) -> Shared {
+    Shared { kind: SharedKind::Node, name: Id::parse(name).unwrap() }
+}
+
+#[test]
+fn what_falls_together_is_not_acted_on_at_once() {
+    let on = |services: &[&str], shares: &[Shared]| Footprint {
+        area: Area { shares: shares.iter().cloned().collect(), ..area(services) },
+        ..at_work(services)
+    };
+    let held = |next: &Footprint, past: &Footprint| {
+        held(LimitsSpec::default(), next, &[super::tests::past(past, HOUR, true)]).neighbour
+    };
+    let (web, mail) = (on(&["web"], &[node("n1"), node("n2")]), on(&["mail"], &[node("n2")]));
+    let near = held(&mail, &web).unwrap();
+    assert_eq!((near.service, near.shared, near.why), (None, Some(node("n2")), Nearness::Running));
+    assert_eq!(held(&mail, &on(&["web"], &[node("n1")])), None, "another node");
+    let volume = Shared { kind: SharedKind::Volume, ..node("n2") };
+    assert_eq!(held(&mail, &on(&["web"], &[volume])), None, "another kind of thing by the same name");
+    let both = held(&on(&["web"], &[node("n2")]), &web).unwrap();
+    assert_eq!((both.service.is_some(), both.shared), (true, None), "the service says more");
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub use calendar::{Calendar, MAX_WINDOWS, Window};
 pub use in_force::InForce;
 pub use neighbourhood::{MAX_AREA, Neighbourhood};
 pub use plan::{ErrorBudget, PlanLimit};
-pub use run::{Area, Footprint, PastRun};
+pub use run::{Area, Footprint, PastRun, Touch};
 
 /// Most budgets, and most of everything else that is listed.
 pub const MAX_LIMITS: usize = 256;

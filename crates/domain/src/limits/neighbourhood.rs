@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Area, Footprint, PastRun};
+use super::{Area, Footprint, PastRun, Touch};
 use crate::{
     Id, Millis, Timestamp,
     blast::Blast,
     dependencies::Dependencies,
     facts::{Nearness, Neighbour},
+    fate::Shared,
     graph::Scratch,
     id::kind,
 };
@@ -50,12 +51,13 @@ impl Neighbourhood {
         *self == Self::default()
     }
 
-    /// The area of a plan that acts on `direct` and disturbs `blast`. Where nobody knows what needs a service, it is everywhere.
+    /// The area of a plan that acts on `direct`, whose targets name `shares`, and that disturbs `blast`. Where nobody knows what needs a service, it is everywhere.
     #[must_use]
     pub fn area(
         &self,
         dependencies: &Dependencies,
         direct: &BTreeSet<Id<kind::Service>>,
+        shares: BTreeSet<Shared>,
         blast: &Blast,
     ) -> Area {
         if !self.apart {
@@ -66,12 +68,12 @@ impl Neighbourhood {
         // One more than there may be: whether that is too many is seen below.
         let limit = MAX_AREA.saturating_add(1);
         let near = dependencies.reached(&starts, limit, self.depth, &mut Scratch::new());
-        let Ok(near) = near else { return Area { services: direct.clone(), everywhere: true } };
+        let Ok(near) = near else { return Area { services: direct.clone(), shares, everywhere: true } };
         services.extend(near.listed.into_iter().map(|one| one.service));
         if services.len() > MAX_AREA {
-            return Area { services: direct.clone(), everywhere: true };
+            return Area { services: direct.clone(), shares, everywhere: true };
         }
-        Area { services, everywhere: false }
+        Area { services, shares, everywhere: false }
     }
 
     /// The run that is too near: one that is open, or one that ended just now.
@@ -82,9 +84,13 @@ impl Neighbourhood {
         now: Timestamp,
     ) -> Option<Neighbour> {
         let near = |run: &PastRun<'_>| {
-            let shared = next.area.touches(&run.footprint.area)?;
+            let (service, shared) = match next.area.touches(&run.footprint.area)? {
+                Touch::Service(service) => (Some(service.clone()), None),
+                Touch::Shared(shared) => (None, Some(shared.clone())),
+                Touch::Everywhere => (None, None),
+            };
             let (why, until_ms) = self.keeps(run, now)?;
-            Some(Neighbour { plan: run.plan.clone(), service: shared.cloned(), why, until_ms })
+            Some(Neighbour { plan: run.plan.clone(), service, shared, why, until_ms })
         };
         // Those that are open first, then whichever frees up last: the answer says when it is worth trying again.
         past.iter().filter_map(near).max_by_key(|near| (near.why == Nearness::Running, near.until_ms))

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Id, Timestamp,
+    fate::Shared,
     id::kind,
     incident::{PREFIX, REST},
 };
@@ -51,15 +52,29 @@ pub struct Footprint {
 }
 
 /// The dependency neighbourhood of a run: the services that it acts on, those that need them up to the depth that the operator set,
-/// and the critical ones that it reaches at any distance.
+/// the critical ones that it reaches at any distance, and what its targets share with others.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Area {
     /// The services.
     pub services: BTreeSet<Id<kind::Service>>,
+    /// What its targets share with those of other services.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub shares: BTreeSet<Shared>,
     /// More services than are listed: it touches every other one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub everywhere: bool,
+}
+
+/// In what two areas touch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Touch<'a> {
+    /// A service is in both.
+    Service(&'a Id<kind::Service>),
+    /// Targets of both fall together.
+    Shared(&'a Shared),
+    /// One of them touches more services than are listed.
+    Everywhere,
 }
 
 /// A run that was claimed.
@@ -113,16 +128,28 @@ impl Area {
     /// Whether it touches nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && !self.everywhere
+        self.services.is_empty() && self.shares.is_empty() && !self.everywhere
     }
 
-    /// Whether two runs would touch, and the first service in which they do: none where one of them is everywhere.
+    /// The same and what is in another one.
     #[must_use]
-    pub fn touches<'a>(&'a self, other: &'a Self) -> Option<Option<&'a Id<kind::Service>>> {
-        if let Some(shared) = self.services.intersection(&other.services).next() {
-            return Some(Some(shared));
+    pub fn with(mut self, other: Self) -> Self {
+        self.services.extend(other.services);
+        self.shares.extend(other.shares);
+        self.everywhere |= other.everywhere;
+        self
+    }
+
+    /// In what two runs would touch first; none where they would not.
+    #[must_use]
+    pub fn touches<'a>(&'a self, other: &'a Self) -> Option<Touch<'a>> {
+        if let Some(service) = self.services.intersection(&other.services).next() {
+            return Some(Touch::Service(service));
+        }
+        if let Some(shared) = self.shares.intersection(&other.shares).next() {
+            return Some(Touch::Shared(shared));
         }
         let both = !self.is_empty() && !other.is_empty();
-        (both && (self.everywhere || other.everywhere)).then_some(None)
+        (both && (self.everywhere || other.everywhere)).then_some(Touch::Everywhere)
     }
 }

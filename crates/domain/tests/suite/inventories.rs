@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdpoint_domain::{
-    Digest, Rung, Timestamp,
+    Digest, Id, Rung, Timestamp,
     actor::Phase,
     agent::{Agent, Build, Person, Registry, RegistryError},
     blast::{Blast, radius},
     change::{ChangeError, approvals_needed},
     decision::Answer,
     dependencies::{Declared, Dependency, Reading, ServiceGraph},
+    fate::{MAX_SHARES, SharedKind},
     graph::{EdgeKind, Scratch},
     id::kind,
     limits::Neighbourhood,
@@ -44,6 +45,7 @@ fn target(name: &str, service: &str) -> Target {
         executor: id("process"),
         endpoints: BTreeMap::new(),
         labels: BTreeMap::new(),
+        shares: BTreeMap::new(),
     }
 }
 
@@ -81,6 +83,8 @@ fn all_faults_of_an_inventory_are_reported_together() {
     odd.endpoints = BTreeMap::from([(id("health"), Endpoint { source: id("s"), at: secret, pin: None })]);
     let value = LabelValue::try_from("v".to_owned()).unwrap();
     odd.labels = (0..=MAX_LABELS).map(|number| (id(&format!("l{number}")), value.clone())).collect();
+    let secrets = (0..MAX_SHARES).map(|number| id(&format!("k{number}"))).collect();
+    odd.shares = [(SharedKind::Secret, secrets), (SharedKind::Node, [id("k0")].into())].into();
     let targets = [targets, vec![odd]].concat();
     let mut faults = Inventory::new(services, targets).unwrap_err();
     faults.sort_by_key(ToString::to_string);
@@ -93,6 +97,7 @@ fn all_faults_of_an_inventory_are_reported_together() {
         InventoryError::DuplicateTarget(id("api-1")),
         InventoryError::UnknownService { target: id("db-1"), service: id("db") },
         InventoryError::Labels { target: id("odd-1"), got: MAX_LABELS + 1 },
+        InventoryError::Shares { target: id("odd-1"), got: MAX_SHARES + 1 },
     ];
     for (fault, expected) in faults.iter().zip(&expected) {
         assert_eq!(fault, expected);
@@ -107,11 +112,50 @@ fn all_faults_of_an_inventory_are_reported_together() {
             | InventoryError::Sources(_)
             | InventoryError::ServiceGraph { .. }
             | InventoryError::Address { .. }
-            | InventoryError::Labels { .. } => {}
+            | InventoryError::Labels { .. }
+            | InventoryError::Shares { .. } => {}
             InventoryError::Size(_) => panic!("{fault}"),
         }
     }
     assert_eq!(faults.len(), expected.len(), "{faults:#?}");
+}
+
+#[test]
+fn an_inventory_knows_what_falls_together() {
+    let on = |name: &str, service: &str, shares: &[(SharedKind, &str)]| {
+        let mut target = target(name, service);
+        for (kind, name) in shares {
+            target.shares.entry(*kind).or_default().insert(id(name));
+        }
+        target
+    };
+    let inventory = Inventory::new(
+        vec![service("api", &[]), service("db", &[]), service("web", &[])],
+        vec![
+            on("api-1", "api", &[(SharedKind::Node, "n1"), (SharedKind::Secret, "tls")]),
+            on("api-2", "api", &[(SharedKind::Node, "n2")]),
+            on("db-1", "db", &[(SharedKind::Node, "n1"), (SharedKind::Volume, "tls")]),
+            on("web-1", "web", &[(SharedKind::Secret, "tls")]),
+        ],
+    )
+    .unwrap();
+    let sharing = |targets: &[&str]| -> Vec<_> {
+        let targets: Vec<_> = targets.iter().map(|name| id(name)).collect();
+        let sharing = inventory.sharing(&targets).into_iter();
+        sharing
+            .map(|(shared, services)| {
+                let services: Vec<_> = services.iter().map(Id::as_str).collect();
+                format!("{} {}: {}", shared.kind.word(), shared.name, services.join(" "))
+            })
+            .collect()
+    };
+    assert_eq!(sharing(&["api-1"]), ["node n1: api db", "secret tls: api web"]);
+    assert_eq!(sharing(&["api-2"]), ["node n2: api"]);
+    assert_eq!(sharing(&["api-2", "db-1"]), ["node n1: api db", "node n2: api", "volume tls: db"]);
+    assert_eq!(sharing(&["unknown"]), [""; 0]);
+    for kind in SharedKind::ALL {
+        assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+    }
 }
 
 #[test]
@@ -383,8 +427,8 @@ proptest! {
         prop_assert!(disturbed(&after.rebuilt().unwrap()) == large);
         let apart = Neighbourhood { depth, ..Neighbourhood::default() };
         let direct = BTreeSet::from([name(target)]);
-        let near = apart.area(&before, &direct, &small);
-        prop_assert!(near.services.is_subset(&apart.area(&after, &direct, &large).services));
+        let near = apart.area(&before, &direct, BTreeSet::new(), &small);
+        prop_assert!(near.services.is_subset(&apart.area(&after, &direct, BTreeSet::new(), &large).services));
         let decided = |blast: &Blast| {
             let mut facts = facts();
             facts.blast = blast.clone();

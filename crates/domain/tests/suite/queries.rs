@@ -39,6 +39,7 @@ fn target(label: &str) -> Target {
         executor: id("process"),
         endpoints: BTreeMap::new(),
         labels,
+        shares: BTreeMap::new(),
     }
 }
 

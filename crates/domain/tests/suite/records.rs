@@ -168,7 +168,11 @@ fn bodies() -> Vec<(Actor, Body)> {
         data_domains: BTreeSet::from([id("orders")]),
         deletes: BTreeSet::from([id("orders-db")]),
         direct: BTreeSet::from([id("orders-db")]),
-        area: Area { services: BTreeSet::from([id("orders"), id("orders-db")]), everywhere: true },
+        area: Area {
+            services: BTreeSet::from([id("orders"), id("orders-db")]),
+            shares: BTreeSet::new(),
+            everywhere: true,
+        },
     };
     let note = Submitted::Committed(commitment("looked at the graphs"));
     let worse = vec![
@@ -190,6 +194,7 @@ fn bodies() -> Vec<(Actor, Body)> {
                 neighbour: Some(Neighbour {
                     plan: id("plan-2"),
                     service: Some(id("orders")),
+                    shared: None,
                     why: Nearness::CoolingDown,
                     until_ms: Some(at(9)),
                 }),

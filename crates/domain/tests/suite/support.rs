@@ -258,6 +258,7 @@ pub(crate) fn held_back() -> Brakes {
         neighbour: Some(Neighbour {
             plan: id("plan-2"),
             service: Some(id("web")),
+            shared: None,
             why: Nearness::CoolingDown,
             until_ms: Some(at(NOW)),
         }),

@@ -70,7 +70,12 @@ fn reached_lines(reached: &Reached) -> Vec<String> {
             share.percent.map_or_else(|| "nobody knows how much".to_owned(), |of| format!("{of} %"));
         line("traffic", format_args!("{percent} of the requests that {} counts", share.source))
     };
-    reached.traffic.iter().map(share).collect()
+    let mut lines: Vec<_> = reached.traffic.iter().map(share).collect();
+    lines.extend(reached.shared.iter().map(|fate| line("falls with", fate.words())));
+    if reached.more_shared > 0 {
+        lines.push(line("falls with", format_args!("{} things more", reached.more_shared)));
+    }
+    lines
 }
 
 /// The services, with the way on which each is reached first; with all ways where there is room.

@@ -117,7 +117,12 @@ fn services(area: &Area) -> String {
     if area.everywhere {
         return "all services, because it disturbs more than are listed".to_owned();
     }
-    named(area.services.len(), area.services.iter().map(ToString::to_string))
+    let services = named(area.services.len(), area.services.iter().map(ToString::to_string));
+    if area.shares.is_empty() {
+        return services;
+    }
+    let shares = area.shares.iter().map(|shared| format!("{} {}", shared.kind.word(), shared.name));
+    format!("{services}; and whatever shares {}", named(area.shares.len(), shares))
 }
 
 /// The first few of them, and how many more there are.
@@ -132,7 +137,10 @@ fn named(count: usize, all: impl Iterator<Item = String>) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
-    use holdpoint_domain::Id;
+    use holdpoint_domain::{
+        Id,
+        fate::{Shared, SharedKind},
+    };
 
     use super::*;
 
@@ -150,9 +158,12 @@ mod tests {
     #[test]
     fn what_denies_comes_first_and_long_lists_are_counted() {
         let ids = |count: usize| (0..count).map(|number| Id::parse(&format!("s{number}")).unwrap());
-        let area = |count| Area { services: ids(count).collect(), everywhere: false };
+        let area = |count| Area { services: ids(count).collect(), ..Area::default() };
         assert_eq!(services(&area(2)), "`s0`, `s1`");
         assert_eq!(services(&area(7)), "`s0`, `s1`, `s2`, `s3`, `s4` and 2 more");
+        let node = Shared { kind: SharedKind::Node, name: Id::parse("n1").unwrap() };
+        let shared = Area { shares: [node].into(), ..area(1) };
+        assert_eq!(services(&shared), "`s0`; and whatever shares `node n1`");
         let plan = || Id::parse("plan-1").unwrap();
         let soaking = InForce::Soaking {
             plan: plan(),

@@ -105,8 +105,13 @@ fn which(rule: &str, brakes: &Brakes, now: Option<Timestamp>) -> Option<String> 
         }
         "over-plan-limit" => brakes.plan_limit.as_ref().map(|limit| format!("`{limit}`")),
         "neighbourhood-busy" => brakes.neighbour.as_ref().map(|near| {
-            let at =
-                near.service.as_ref().map_or_else(String::new, |service| format!(" at service `{service}`"));
+            let at = match (&near.service, &near.shared) {
+                (Some(service), _) => format!(" at service `{service}`"),
+                (None, Some(shared)) => {
+                    format!(" on {} `{}`, which both share", shared.kind.word(), shared.name)
+                }
+                (None, None) => String::new(),
+            };
             let why = match near.why {
                 Nearness::Running => "is under way or in doubt",
                 Nearness::CoolingDown => "has to settle",

@@ -51,7 +51,7 @@ fn shop() -> Vec<ReachedService> {
 }
 
 fn reached(services: Vec<ReachedService>) -> Reached {
-    Reached { services, more: 0, more_critical: 0, traffic: Vec::new() }
+    Reached { services, more: 0, more_critical: 0, traffic: Vec::new(), shared: Vec::new(), more_shared: 0 }
 }
 
 fn of(reached: &Reached) -> Disturbance {

@@ -157,6 +157,7 @@ impl Desk {
             executor: id("job"),
             endpoints: [].into(),
             labels: [].into(),
+            shares: [].into(),
         };
         let action = self.catalogue.action(&id("job.clear-cache")).unwrap();
         JobObserver::new(Arc::clone(&self.jobs)).observe(action, &target).await.unwrap()

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdpoint_domain::{Tier, action, actor, facts, target, trigger};
+use holdpoint_domain::{Tier, action, actor, facts, fate, target, trigger};
 use schemars::JsonSchema;
 
 use super::{Blast, BlastCap, Digest, Name, Quorum, Signature, Span, Time, Words};
@@ -223,12 +223,26 @@ pub(in crate::http) struct Unread {
 pub(in crate::http) struct Neighbour {
     /// Its plan.
     plan: Name,
-    /// The first service that both of them touch; none where one of them touches more services than are listed.
+    /// The first service that both of them touch; none where they touch in something else.
     service: Option<Name>,
+    /// What targets of both have in common where no service is; none here and no service where one of them touches more services than
+    /// are listed.
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
+    shared: Option<Shared>,
     /// In which way.
     why: Nearness,
     /// When it is over; none when that waits for the run to end.
     until_ms: Option<Time>,
+}
+
+/// A thing that targets of several services fall with.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::http) struct Shared {
+    /// What it is.
+    kind: Words<fate::SharedKind>,
+    /// Its name.
+    name: Name,
 }
 
 /// In which way a run is too near.

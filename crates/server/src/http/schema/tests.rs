@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use holdpoint_domain::{
     action, aftercare, aftermath as domain_aftermath, approval, blast, change, decision,
-    facts as domain_facts, halt, limits, plan as domain_plan, quorum, reconcile as domain_reconcile,
+    facts as domain_facts, fate, halt, limits, plan as domain_plan, quorum, reconcile as domain_reconcile,
     signed::Signed, trigger,
 };
 use schemars::{SchemaGenerator, generate::SchemaSettings};
@@ -64,6 +64,7 @@ fn every_mirror_has_the_fields_of_what_it_mirrors() {
     mirrors::<Inputs, domain_facts::Inputs>();
     mirrors::<OverBudget, domain_facts::OverBudget>();
     mirrors::<Neighbour, domain_facts::Neighbour>();
+    mirrors::<Shared, fate::Shared>();
     mirrors::<Nearness, domain_facts::Nearness>();
     mirrors::<Tripped, domain_facts::Tripped>();
     mirrors::<Reading, trigger::Reading>();

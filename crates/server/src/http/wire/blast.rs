@@ -1,7 +1,8 @@
 //! What an action would disturb, as it goes over the wire: of any size, and an answer that is small.
 
 use holdpoint_domain::{
-    Id, Millis, action::BlastCap, blast::Blast, graph::EdgeKind, id::kind, target::Criticality,
+    Id, Millis, action::BlastCap, blast::Blast, fate::SharedKind, graph::EdgeKind, id::kind,
+    target::Criticality,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,26 @@ pub(crate) struct Reached {
     pub(crate) more_critical: u64,
     /// The share of all requests that goes to services of the blast radius, by each service graph that counts requests.
     pub(crate) traffic: Vec<TrafficShare>,
+    /// What targets of the plan have in common with targets of other services, which fall with it: at most 200.
+    pub(crate) shared: Vec<SharedFate>,
+    /// How many such things are not among them.
+    pub(crate) more_shared: u64,
+}
+
+/// A thing that other services fall with, too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct SharedFate {
+    /// What it is.
+    #[schemars(with = "schema::Words<SharedKind>")]
+    pub(crate) kind: SharedKind,
+    /// Its name.
+    #[schemars(with = "schema::Name")]
+    pub(crate) name: Id<kind::Shared>,
+    /// The other services, by name: at most 50.
+    #[schemars(with = "Vec<schema::Name>")]
+    pub(crate) services: Vec<Id<kind::Service>>,
+    /// How many more there are.
+    pub(crate) more: u64,
 }
 
 /// A service that would be disturbed.
@@ -115,6 +136,18 @@ impl ReachedService {
             words.push(format!("{} more", self.more_needs));
         }
         words.join(", ")
+    }
+}
+
+impl SharedFate {
+    /// `node n1, with mail, web and 3 more`.
+    pub(crate) fn words(&self) -> String {
+        let mut services: Vec<_> = self.services.iter().map(ToString::to_string).collect();
+        let last = if self.more > 0 { Some(format!("{} more", self.more)) } else { services.pop() };
+        let services = services.join(", ");
+        let last = last.unwrap_or_default();
+        let with = if services.is_empty() { last } else { format!("{services} and {last}") };
+        format!("{} {}, with {with}", self.kind.word(), self.name)
     }
 }
 

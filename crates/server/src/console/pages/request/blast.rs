@@ -5,7 +5,10 @@ use holdpoint_domain::{Timestamp, action::BlastCap, facts::PlanFacts};
 
 use crate::{
     console::show::list,
-    http::{reached, wire::ReachedService},
+    http::{
+        reached,
+        wire::{ReachedService, SharedFate},
+    },
     picture::{Kind, Picture},
 };
 
@@ -17,6 +20,8 @@ pub(super) struct Blast {
     pub(super) picture: Picture,
     /// The share of all requests, a line for each that counts them.
     pub(super) traffic: Vec<String>,
+    /// What else falls with the targets, a line for each thing.
+    pub(super) shared: Vec<String>,
     /// What, how much, at most how much.
     pub(super) caps: Vec<(&'static str, u64, u64)>,
     pub(super) summary: String,
@@ -63,7 +68,12 @@ impl Blast {
         let share =
             |(source, percent)| format!("{percent} % of the requests that {source} counts go to these.");
         let traffic = reached.traffic.iter().filter_map(|share| Some((&share.source, share.percent?)));
+        let mut shared: Vec<_> = reached.shared.iter().map(SharedFate::words).collect();
+        if reached.more_shared > 0 {
+            shared.push(format!("{} things more", reached.more_shared));
+        }
         Self {
+            shared,
             rows: reached.services.iter().map(row).collect(),
             more: (reached.more > 0).then(|| {
                 format!("And {} more services, {} of them critical.", reached.more, reached.more_critical)
